@@ -84,10 +84,6 @@ macro_rules! time_ordered_id {
 const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ._-";
 
 name!(
-    /// A namespace: every resource lives in one.
-    NamespaceName, 1..=63, "-", "1 to 63 of a-z 0-9 -"
-);
-name!(
     /// A queue. A capability of an agent is the name of a queue.
     QueueName, 1..=128, ALPHABET, "1 to 128 of a-z A-Z 0-9 . _ -"
 );
@@ -112,34 +108,34 @@ name!(
     WorkerName, 1..=128, "ABCDEFGHIJKLMNOPQRSTUVWXYZ._-@:/", "1 to 128 of a-z A-Z 0-9 . _ - @ : /"
 );
 
-/// A namespace; an empty one on the wire means `default`.
+/// A namespace: every resource lives in one. Empty on the wire means `default`; its rule is that of [`AgentId`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Namespace(NamespaceName);
+pub struct Namespace(String);
 
 impl Namespace {
     /// Checks the rule of names; empty means `default`.
     pub fn parse(field: &str, value: &str) -> Result<Self, Violation> {
         let named = if value.is_empty() { "default" } else { value };
-        NamespaceName::parse(field, named).map(Self)
+        AgentId::parse(field, named).map(|name| Self(name.0))
     }
 }
 
 impl Default for Namespace {
     fn default() -> Self {
-        Self(NamespaceName("default".to_owned()))
+        Self("default".to_owned())
     }
 }
 
 impl fmt::Display for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.write_str(&self.0)
     }
 }
 
 impl AsRef<str> for Namespace {
     fn as_ref(&self) -> &str {
-        self.0.as_ref()
+        &self.0
     }
 }
 

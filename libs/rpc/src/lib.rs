@@ -1,0 +1,24 @@
+//! What every call between daemons has in common: the error model, and what is done
+//! around a call on both of its ends.
+//!
+//! A call that comes in passes [`server::Guard`]: its trace is joined ([`trace`]), its
+//! deadline is kept ([`deadline`]), its caller is established ([`authentication`]) and
+//! decided on ([`authorization`]); then it is counted ([`metrics`]). Nothing here knows
+//! how an identity is verified or how a decision is made: `runtime` joins this crate with
+//! those that do.
+
+#![warn(missing_docs)]
+
+pub mod authentication;
+pub mod authorization;
+pub mod deadline;
+mod error;
+pub mod metrics;
+mod reason;
+pub mod server;
+pub mod trace;
+
+pub use authentication::{Caller, caller};
+pub use authorization::{Authorizer, Decision, Question};
+pub use error::Error;
+pub use reason::Reason;

@@ -1,0 +1,86 @@
+//! The stable reasons of errors. `docs/errors.md` explains each to users.
+
+/// Why a call failed, for programs: the `reason` of `google.rpc.ErrorInfo`, in the domain `nova`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A field breaks its rule.
+    InvalidArgument,
+    /// The named resource is not there.
+    NotFound,
+    /// A resource of that name is there already, and differs.
+    AlreadyExists,
+    /// The lease is no longer the caller's.
+    LeaseLost,
+    /// The request_id was used with another body.
+    IdempotencyMismatch,
+    /// The resource changed since its etag was read.
+    EtagMismatch,
+    /// The state machine has no such move.
+    IllegalTransition,
+    /// The log has passed the cursor.
+    CursorExpired,
+    /// A buffer or a quota is full.
+    Overloaded,
+    /// No identity, or one that does not hold.
+    Unauthenticated,
+    /// Policy denies the call.
+    PermissionDenied,
+    /// The daemon has no policy yet.
+    PolicyNotLoaded,
+    /// A policy does not compile, or fails its tests.
+    PolicyInvalid,
+    /// The deadline has passed.
+    DeadlineExceeded,
+    /// Something the call needs cannot be reached.
+    Unavailable,
+    /// The one-time token was used before.
+    TokenUsed,
+    /// A defect; the log of the daemon has the detail.
+    Internal,
+}
+
+impl Reason {
+    /// Every reason, for the documentation's test.
+    pub const ALL: &'static [Reason] = &[
+        Self::InvalidArgument,
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::LeaseLost,
+        Self::IdempotencyMismatch,
+        Self::EtagMismatch,
+        Self::IllegalTransition,
+        Self::CursorExpired,
+        Self::Overloaded,
+        Self::Unauthenticated,
+        Self::PermissionDenied,
+        Self::PolicyNotLoaded,
+        Self::PolicyInvalid,
+        Self::DeadlineExceeded,
+        Self::Unavailable,
+        Self::TokenUsed,
+        Self::Internal,
+    ];
+
+    /// As it stands on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidArgument => "INVALID_ARGUMENT",
+            Self::NotFound => "NOT_FOUND",
+            Self::AlreadyExists => "ALREADY_EXISTS",
+            Self::LeaseLost => "LEASE_LOST",
+            Self::IdempotencyMismatch => "IDEMPOTENCY_MISMATCH",
+            Self::EtagMismatch => "ETAG_MISMATCH",
+            Self::IllegalTransition => "ILLEGAL_TRANSITION",
+            Self::CursorExpired => "CURSOR_EXPIRED",
+            Self::Overloaded => "OVERLOADED",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::PermissionDenied => "PERMISSION_DENIED",
+            Self::PolicyNotLoaded => "POLICY_NOT_LOADED",
+            Self::PolicyInvalid => "POLICY_INVALID",
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::TokenUsed => "TOKEN_USED",
+            Self::Internal => "INTERNAL",
+        }
+    }
+}

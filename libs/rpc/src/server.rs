@@ -1,0 +1,139 @@
+//! What is done around every call that comes in.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tokio::time::Instant;
+use tonic::Status;
+use tonic::body::Body;
+use tower::{Layer, Service};
+use tracing::Instrument as _;
+
+use crate::authentication::Authenticator;
+use crate::metrics::ServerMetrics;
+use crate::{Authorizer, Caller, Error, Question, authorization, deadline, trace};
+
+/// Answered to anybody: who balances load has no identity.
+const OPEN_TO_ALL: &str = "grpc.health.v1.Health/";
+
+/// The layer that guards a daemon's services.
+#[derive(Clone, Debug)]
+pub struct GuardLayer(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    service: &'static str,
+    authenticator: Arc<dyn Authenticator>,
+    authorizer: Arc<dyn Authorizer>,
+    metrics: ServerMetrics,
+}
+
+impl GuardLayer {
+    /// Guards the services of the daemon `service`.
+    pub fn new(
+        service: &'static str,
+        authenticator: Arc<dyn Authenticator>,
+        authorizer: Arc<dyn Authorizer>,
+    ) -> Self {
+        Self(Arc::new(Parts { service, authenticator, authorizer, metrics: ServerMetrics::new() }))
+    }
+}
+
+impl<S> Layer<S> for GuardLayer {
+    type Service = Guard<S>;
+
+    fn layer(&self, inner: S) -> Guard<S> {
+        Guard { inner, parts: self.0.clone() }
+    }
+}
+
+/// A guarded service: trace, deadline, identity, authorisation, metrics; then the call.
+#[derive(Clone, Debug)]
+pub struct Guard<S> {
+    inner: S,
+    parts: Arc<Parts>,
+}
+
+impl<S> Service<Request<Body>> for Guard<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let clone = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, clone);
+        let parts = self.parts.clone();
+        let method = request.uri().path().trim_start_matches('/').to_owned();
+        let span = trace::server_span(&method, request.headers());
+        let call = async move {
+            let started = Instant::now();
+            let response = guarded(ready, request, &parts, &method).await?;
+            let code = status_of(&response);
+            trace::record_status(&tracing::Span::current(), code);
+            parts.metrics.record(&method, code, started.elapsed());
+            Ok(response)
+        };
+        Box::pin(call.instrument(span))
+    }
+}
+
+async fn guarded<S>(
+    mut inner: S,
+    request: Request<Body>,
+    parts: &Parts,
+    method: &str,
+) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    let timeout = deadline::requested(request.headers());
+    let request = match admit(request, parts, method) {
+        Ok(request) => request,
+        Err(error) => return Ok(refusal(error)),
+    };
+    match deadline::keep(timeout, inner.call(request)).await {
+        Ok(response) => response,
+        Err(deadline::Elapsed) => Ok(refusal(Error::deadline_exceeded())),
+    }
+}
+
+/// Establishes the caller and decides on it.
+fn admit(request: Request<Body>, parts: &Parts, method: &str) -> Result<Request<Body>, Error> {
+    if method.starts_with(OPEN_TO_ALL) {
+        return Ok(request);
+    }
+    let (mut head, body) = request.into_parts();
+    let caller = parts.authenticator.authenticate(&head)?;
+    if caller.spiffe_id.is_none() {
+        return Err(Error::unauthenticated("show a certificate of this mesh, or a bearer token"));
+    }
+    tracing::Span::current().record("enduser.id", caller.name());
+    authorization::enforce(parts.authorizer.authorize(&question(parts, &caller, method)))?;
+    head.extensions.insert(caller);
+    Ok(Request::from_parts(head, body))
+}
+
+fn question<'a>(parts: &'a Parts, caller: &'a Caller, method: &'a str) -> Question<'a> {
+    Question { subject: caller.spiffe_id.as_ref(), roles: &caller.roles, service: parts.service, method }
+}
+
+fn refusal(error: Error) -> Response<Body> {
+    Status::from(error).into_http()
+}
+
+/// The gRPC code of an answer that is an error; 0 for one that goes on.
+fn status_of(response: &Response<Body>) -> i32 {
+    let header = response.headers().get("grpc-status").and_then(|value| value.to_str().ok());
+    header.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
