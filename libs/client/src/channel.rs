@@ -1,0 +1,156 @@
+//! What every call out of this process passes through.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header};
+use http_body_util::{BodyExt as _, Full};
+use nova_rpc::{deadline, trace};
+use tokio::time::Instant;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::transport::{Channel as Transport, Endpoint as TransportEndpoint};
+use tower::Service;
+use tracing::Instrument as _;
+
+use crate::connector::Connector;
+use crate::retry::Backoff;
+use crate::{Credentials, Endpoint, methods};
+
+/// Deadline of a unary call that has none of its own and serves none.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A connection to one daemon, made when it is needed and made again when it breaks.
+///
+/// A unary call carries a deadline, and is repeated with backoff until it passes while the
+/// daemon cannot be reached or answers UNAVAILABLE. A stream is opened once.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    transport: Transport,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    daemon: &'static str,
+    credentials: Credentials,
+}
+
+type Answer = Result<Response<Body>, Status>;
+
+impl Channel {
+    /// A channel to `daemon` at `endpoint`; connects at the first call.
+    ///
+    /// Fails when the endpoint is no URL.
+    pub fn new(
+        daemon: &'static str,
+        endpoint: &Endpoint,
+        credentials: Credentials,
+    ) -> Result<Self, tonic::transport::Error> {
+        let endpoint = TransportEndpoint::from_shared(endpoint.0.clone())?
+            .connect_timeout(Duration::from_secs(5))
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(4 << 20)
+            .initial_connection_window_size(8 << 20);
+        let transport = endpoint.connect_with_connector_lazy(Connector::new(daemon, credentials.clone()));
+        Ok(Self { transport, shared: Arc::new(Shared { daemon, credentials }) })
+    }
+
+    async fn send(mut self, request: Request<Body>) -> Answer {
+        std::future::poll_fn(|cx| self.transport.poll_ready(cx)).await.map_err(|error| self.away(&error))?;
+        let response = self.transport.call(request).await.map_err(|error| self.away(&error))?;
+        Ok(response)
+    }
+
+    /// Sends the call again and again until it is answered by other than UNAVAILABLE.
+    async fn send_until_answered(self, request: Request<Body>, timeout: Duration) -> Answer {
+        let give_up = Instant::now() + timeout;
+        let (head, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let mut backoff = Backoff::new();
+        loop {
+            let left = give_up.saturating_duration_since(Instant::now());
+            let attempt = self.clone().send(attempt(&head, &body, left));
+            let answer = match tokio::time::timeout_at(give_up, attempt).await {
+                Ok(answer) => answer,
+                Err(_) => return Err(Status::from(nova_rpc::Error::deadline_exceeded())),
+            };
+            let wait = backoff.next();
+            if !is_unavailable(&answer) || Instant::now() + wait >= give_up {
+                return answer;
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn away(&self, error: &tonic::transport::Error) -> Status {
+        let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+        let detail = chain.last().map(ToString::to_string).unwrap_or_default();
+        Status::from(nova_rpc::Error::unavailable(self.shared.daemon, detail))
+    }
+
+    fn authorize(&self, request: &mut Request<Body>) {
+        let credential = self.shared.credentials.current();
+        let Some(token) = &credential.token else { return };
+        if let Ok(mut value) = HeaderValue::try_from(format!("Bearer {token}")) {
+            value.set_sensitive(true);
+            request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
+    }
+}
+
+impl Service<Request<Body>> for Channel {
+    type Response = Response<Body>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let this = self.clone();
+        let span = trace::client_span(request.uri().path().trim_start_matches('/'));
+        trace::inject(&span, request.headers_mut());
+        this.authorize(&mut request);
+        let streams = methods::streams(request.uri().path());
+        let timeout = timeout_of(&request);
+        let call = async move {
+            let answer = if streams {
+                this.send(request).await
+            } else {
+                this.send_until_answered(request, timeout.unwrap_or(DEFAULT_DEADLINE)).await
+            };
+            trace::record_status(&tracing::Span::current(), code_of(&answer));
+            answer
+        };
+        Box::pin(call.instrument(span))
+    }
+}
+
+/// The call's own deadline, cut to what is left of the call that is being served.
+fn timeout_of(request: &Request<Body>) -> Option<Duration> {
+    let own = deadline::requested(request.headers());
+    own.into_iter().chain(deadline::remaining()).min()
+}
+
+fn attempt(head: &http::request::Parts, body: &Bytes, left: Duration) -> Request<Body> {
+    let mut request = Request::from_parts(head.clone(), Body::new(Full::new(body.clone())));
+    request.headers_mut().insert(deadline::HEADER, deadline::header(left));
+    request
+}
+
+fn is_unavailable(answer: &Answer) -> bool {
+    code_of(answer) == tonic::Code::Unavailable as i32
+}
+
+fn code_of(answer: &Answer) -> i32 {
+    match answer {
+        Ok(response) => Status::from_header_map(response.headers()).map_or(0, |status| status.code() as i32),
+        Err(status) => status.code() as i32,
+    }
+}

@@ -1,0 +1,128 @@
+//! The identity that this process shows, and the roots that it trusts.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use nova_types::Timestamp;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+/// What a process shows and whom it trusts, at one moment.
+#[derive(Debug)]
+pub struct Credential {
+    /// Certificate chain, leaf first; empty for a process that has no certificate.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Key of the leaf.
+    pub key: Option<PrivateKeyDer<'static>>,
+    /// Roots of the mesh.
+    pub roots: Vec<CertificateDer<'static>>,
+    /// Bearer token, for a process without a certificate.
+    pub token: Option<String>,
+    /// When the leaf ends.
+    pub expires: Option<Timestamp>,
+}
+
+/// Credentials that do not fit together.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// PEM text that cannot be read.
+    #[error("the PEM text of {what} cannot be read")]
+    Pem {
+        /// What it should have held.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: rustls_pki_types::pem::Error,
+    },
+    /// A chain, key or root that TLS refuses.
+    #[error("TLS refuses the credential")]
+    Tls(#[from] rustls::Error),
+}
+
+impl Credential {
+    /// Trusts `roots` and shows nothing but a bearer token.
+    pub fn bearer(roots: Vec<CertificateDer<'static>>, token: Option<String>) -> Self {
+        Self { chain: Vec::new(), key: None, roots, token, expires: None }
+    }
+
+    /// From PEM text: a chain, its key, and the roots.
+    pub fn from_pem(chain: &str, key: &str, roots: &str) -> Result<Self, CredentialsError> {
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+            .map_err(|source| CredentialsError::Pem { what: "a private key", source })?;
+        let (chain, roots) = (certificates(chain)?, certificates(roots)?);
+        Ok(Self { chain, key: Some(key), roots, token: None, expires: None })
+    }
+
+    /// The TLS settings of a caller with this credential.
+    pub fn client_config(&self) -> Result<ClientConfig, CredentialsError> {
+        let builder = ClientConfig::builder().with_root_certificates(self.root_store()?);
+        let mut config = match &self.key {
+            Some(key) => builder.with_client_auth_cert(self.chain.clone(), key.clone_key())?,
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(config)
+    }
+
+    /// The roots, for verification.
+    pub fn root_store(&self) -> Result<RootCertStore, CredentialsError> {
+        let mut store = RootCertStore::empty();
+        for root in &self.roots {
+            store.add(root.clone())?;
+        }
+        Ok(store)
+    }
+}
+
+/// Certificates from PEM text.
+pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, CredentialsError> {
+    CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|source| CredentialsError::Pem { what: "certificates", source })
+}
+
+/// The present credential of this process; it is replaced as certificates rotate.
+/// Connections that stand are not disturbed, new ones use the new credential.
+#[derive(Clone, Debug)]
+pub struct Credentials(Arc<ArcSwap<Current>>);
+
+#[derive(Debug)]
+struct Current {
+    credential: Arc<Credential>,
+    client: Arc<ClientConfig>,
+}
+
+impl Credentials {
+    /// Begins with `credential`.
+    pub fn new(credential: Credential) -> Result<Self, CredentialsError> {
+        Ok(Self(Arc::new(ArcSwap::from_pointee(Current::of(credential)?))))
+    }
+
+    /// Reads roots in PEM, for a process that has nothing else yet.
+    pub fn joining(roots_pem: &str, token: String) -> Result<Self, CredentialsError> {
+        Self::new(Credential::bearer(certificates(roots_pem)?, Some(token)))
+    }
+
+    /// Replaces the credential for all connections to come.
+    pub fn replace(&self, credential: Credential) -> Result<(), CredentialsError> {
+        self.0.store(Arc::new(Current::of(credential)?));
+        Ok(())
+    }
+
+    /// The present credential.
+    pub fn current(&self) -> Arc<Credential> {
+        self.0.load().credential.clone()
+    }
+
+    pub(crate) fn client_config(&self) -> Arc<ClientConfig> {
+        self.0.load().client.clone()
+    }
+}
+
+impl Current {
+    fn of(credential: Credential) -> Result<Self, CredentialsError> {
+        let client = Arc::new(credential.client_config()?);
+        Ok(Self { credential: Arc::new(credential), client })
+    }
+}
