@@ -1,0 +1,5 @@
+//! The identity daemon.
+
+#![warn(missing_docs)]
+
+pub mod authority;
