@@ -1,0 +1,105 @@
+//! Function libraries: named by their content, loaded when missing.
+
+use std::sync::Arc;
+
+use ::redis::{Cmd, FromRedisValue, RedisError, ToRedisArgs};
+use sha2::{Digest, Sha256};
+
+use super::RedisStore;
+use crate::Error;
+
+/// What stands in a source for the library's full name.
+const PLACEHOLDER: &str = "@LIB@";
+/// Bytes of the hash that the name carries.
+const VERSION_BYTES: usize = 6;
+
+/// A Lua source and the name it is loaded under: `<name>_<hash of the source>`.
+///
+/// The source is written without the `#!lua` line. Names of functions are global to a server, so each
+/// is registered as `@LIB@_<function>`; the placeholder becomes the full name.
+#[derive(Debug, Clone)]
+pub struct Library {
+    full_name: String,
+    code: String,
+}
+
+impl Library {
+    /// Names the library. `name` may hold letters, digits and underscores.
+    pub fn new(name: &str, source: &str) -> Self {
+        let digest = Sha256::digest(source.as_bytes());
+        let version: String = digest.iter().take(VERSION_BYTES).map(|byte| format!("{byte:02x}")).collect();
+        let full_name = format!("{name}_{version}");
+        let code = format!("#!lua name={full_name}\n{}", source.replace(PLACEHOLDER, &full_name));
+        Self { full_name, code }
+    }
+
+    /// The name on the server, version included.
+    pub fn full_name(&self) -> &str {
+        &self.full_name
+    }
+}
+
+/// A library on a server.
+#[derive(Debug, Clone)]
+pub struct Functions {
+    store: RedisStore,
+    library: Arc<Library>,
+}
+
+impl Functions {
+    pub(super) fn new(store: RedisStore, library: Library) -> Self {
+        Self { store, library: Arc::new(library) }
+    }
+
+    /// The server it is on.
+    pub fn store(&self) -> &RedisStore {
+        &self.store
+    }
+
+    /// Calls `function` (its name in the source, without `@LIB@_`), loading the library if the server
+    /// has lost it. All keys must share one hash tag.
+    ///
+    /// # Errors
+    /// [`Error::Redis`]. When the connection broke the function may have run: repeat only what is
+    /// idempotent.
+    pub async fn call<T, K, A>(&self, function: &str, keys: &[K], args: &[A]) -> Result<T, Error>
+    where
+        T: FromRedisValue,
+        K: ToRedisArgs,
+        A: ToRedisArgs,
+    {
+        let command = self.command(function, keys, args);
+        let mut connection = self.store.connection();
+        match command.query_async(&mut connection).await {
+            Err(error) if is_missing(&error) => {
+                self.load().await?;
+                Ok(command.query_async(&mut connection).await?)
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    fn command<K: ToRedisArgs, A: ToRedisArgs>(&self, function: &str, keys: &[K], args: &[A]) -> Cmd {
+        let mut command = ::redis::cmd("FCALL");
+        command.arg(format!("{}_{function}", self.library.full_name)).arg(keys.len()).arg(keys).arg(args);
+        command
+    }
+
+    /// Two instances may load at once: the second is told that the name is taken, by the same content.
+    pub(super) async fn load(&self) -> Result<(), Error> {
+        let mut command = ::redis::cmd("FUNCTION");
+        command.arg("LOAD").arg(&self.library.code);
+        match command.query_async::<String>(&mut self.store.connection()).await {
+            Err(error) if !says(&error, "already exists") => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_missing(error: &RedisError) -> bool {
+    says(error, "Function not found")
+}
+
+fn says(error: &RedisError, words: &str) -> bool {
+    error.detail().is_some_and(|detail| detail.contains(words))
+}
