@@ -1,0 +1,197 @@
+//! `repo.dependencies`: what the repository asks of others, and what of it is not pinned.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::manifests::{Ecosystem, Requirement};
+use super::tree::{Limits, Tree};
+use crate::skills::{Finding, Outcome, Request, SkillError, text};
+
+/// Manifests read at most.
+const MANIFESTS: usize = 1_000;
+/// Unpinned requirements named at most.
+const UNPINNED: usize = 100;
+
+/// The dependencies of a repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DependenciesFinding {
+    /// By package manager: `cargo`, `npm`, `go`, `python`.
+    pub ecosystems: BTreeMap<&'static str, Dependencies>,
+    /// Distinct packages that are asked for.
+    pub direct: usize,
+    /// Packages in the lock files; those that cannot be counted left out.
+    pub total: usize,
+    /// Requirements that another machine may resolve differently, at most 100.
+    pub unpinned: Vec<Unpinned>,
+    /// How many of these there are in all.
+    pub unpinned_count: usize,
+    /// Manifests that could not be read, with the reason.
+    pub unreadable: BTreeMap<String, String>,
+    /// What was left out, in words.
+    pub note: Option<String>,
+}
+
+/// What one package manager is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Dependencies {
+    /// Paths of the manifests.
+    pub manifests: Vec<String>,
+    /// Paths of the lock files.
+    pub locks: BTreeSet<String>,
+    /// Distinct packages that are asked for.
+    pub direct: usize,
+    /// Packages in the lock files.
+    pub total: usize,
+    #[serde(skip)]
+    names: BTreeSet<String>,
+}
+
+/// A requirement that does not say exactly what it takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unpinned {
+    /// Path of the manifest.
+    pub manifest: String,
+    /// Package.
+    pub name: String,
+    /// As it is written; empty when any version will do.
+    pub version: String,
+}
+
+/// Serves `repo.dependencies`.
+pub fn run(request: &Request) -> Result<Outcome, SkillError> {
+    let repository = super::open(request)?;
+    let tree = Tree::list(&repository, Limits { file_bytes: 16 << 20, ..Limits::default() })?;
+    Outcome::of(&examine(&tree))
+}
+
+fn examine(tree: &Tree<'_>) -> DependenciesFinding {
+    let mut finding = DependenciesFinding::default();
+    let mut manifests = tree.files.iter().filter_map(|file| Some((file.path.as_str(), of(&file.path)?)));
+    for (path, ecosystem) in manifests.by_ref().take(MANIFESTS) {
+        finding.add(tree, path, ecosystem);
+    }
+    let left = manifests.count();
+    finding.note = (left > 0).then(|| format!("{} not read", text::count(left as u64, "manifest")));
+    finding.sum();
+    finding
+}
+
+fn of(path: &str) -> Option<Ecosystem> {
+    let vendored = path.split('/').any(|part| part == "node_modules" || part == "vendor");
+    Ecosystem::of(path.rsplit('/').next()?).filter(|_| !vendored)
+}
+
+impl DependenciesFinding {
+    fn add(&mut self, tree: &Tree<'_>, path: &str, ecosystem: Ecosystem) {
+        let file_name = path.rsplit('/').next().unwrap_or(path);
+        let text = tree.text_of(path).ok_or_else(|| "no text, or too large".to_owned());
+        let requirements = match text.and_then(|text| ecosystem.requirements(file_name, &text)) {
+            Ok(requirements) => requirements,
+            Err(reason) => {
+                self.unreadable.insert(path.to_owned(), reason);
+                return;
+            }
+        };
+        let lock = lock_of(tree, path, ecosystem);
+        let here = self.ecosystems.entry(ecosystem.name()).or_default();
+        here.manifests.push(path.to_owned());
+        here.names.extend(requirements.iter().map(|requirement| requirement.name.clone()));
+        here.count_lock(tree, lock.as_deref(), ecosystem);
+        self.note_unpinned(path, lock.is_some(), requirements);
+    }
+
+    fn note_unpinned(&mut self, path: &str, locked: bool, requirements: Vec<Requirement>) {
+        let loose = |one: &Requirement| one.is_wildcard() || !(locked || one.exact);
+        for requirement in requirements.into_iter().filter(loose) {
+            self.unpinned_count += 1;
+            if self.unpinned.len() < UNPINNED {
+                let Requirement { name, version, .. } = requirement;
+                self.unpinned.push(Unpinned { manifest: path.to_owned(), name, version });
+            }
+        }
+    }
+
+    fn sum(&mut self) {
+        for dependencies in self.ecosystems.values_mut() {
+            dependencies.direct = dependencies.names.len();
+            self.direct += dependencies.direct;
+            self.total += dependencies.total;
+        }
+    }
+}
+
+impl Dependencies {
+    fn count_lock(&mut self, tree: &Tree<'_>, lock: Option<&str>, ecosystem: Ecosystem) {
+        let Some(path) = lock.filter(|path| !self.locks.contains(*path)) else { return };
+        let file_name = path.rsplit('/').next().unwrap_or(path);
+        let packages = tree.text_of(path).and_then(|text| ecosystem.locked(file_name, &text));
+        self.total += packages.unwrap_or(0);
+        self.locks.insert(path.to_owned());
+    }
+}
+
+/// The lock file beside a manifest, or in a folder above it.
+fn lock_of(tree: &Tree<'_>, manifest: &str, ecosystem: Ecosystem) -> Option<String> {
+    let mut folder = manifest;
+    while !folder.is_empty() {
+        folder = folder.rsplit_once('/').map_or("", |(above, _)| above);
+        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let mut names = ecosystem.lock_files().iter().map(|name| format!("{prefix}{name}"));
+        let lock =
+            names.find(|path| tree.files.binary_search_by(|file| file.path.as_str().cmp(path)).is_ok());
+        if lock.is_some() {
+            return lock;
+        }
+    }
+    None
+}
+
+impl Finding for DependenciesFinding {
+    fn summary(&self) -> String {
+        if self.ecosystems.is_empty() {
+            return "no manifest of cargo, npm, go or python".to_owned();
+        }
+        let parts =
+            self.ecosystems.iter().map(|(name, one)| format!("{name} {} ({} locked)", one.direct, one.total));
+        let unpinned = self.unpinned.iter().map(|one| format!("{} in {}", one.name, one.manifest));
+        format!(
+            "{} direct dependencies: {}; unpinned: {}",
+            self.direct,
+            text::list(parts, 4),
+            text::list(unpinned, 4),
+        )
+    }
+
+    fn importance(&self) -> f64 {
+        if self.unpinned_count > 0 { 0.7 } else { 0.5 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::skills::repo;
+    use crate::skills::repo::fixture::Fixture;
+
+    #[test]
+    fn lock_file_above_pins_a_manifest_and_its_absence_does_not() {
+        let fixture = Fixture::new()
+            .file("Cargo.lock", "[[package]]\nname = \"serde\"\nsource = \"registry\"\n")
+            .file("libs/a/Cargo.toml", "[dependencies]\nserde = \"1\"\nany = \"*\"\n")
+            .file("web/package.json", r#"{"dependencies":{"left-pad":"^1.0.0"}}"#);
+        let data = repo::dependencies::run(&fixture.request("{}")).unwrap().data;
+        assert_eq!(
+            (&data["direct"], &data["total"], &data["unpinned_count"]),
+            (&3.into(), &1.into(), &2.into())
+        );
+        let names: Vec<_> = data["unpinned"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+        assert_eq!(names, ["any", "left-pad"]);
+    }
+
+    #[test]
+    fn manifest_that_cannot_be_read_is_named() {
+        let fixture = Fixture::new().file("Cargo.toml", "[dependencies\n");
+        let data = repo::dependencies::run(&fixture.request("{}")).unwrap().data;
+        assert!(data["unreadable"]["Cargo.toml"].is_string(), "{data}");
+    }
+}
