@@ -1,0 +1,4 @@
+//! lifecycle
+pub mod expression;
+pub mod plan;
+pub mod run;

@@ -1,0 +1,52 @@
+//! Expressions of a plan: each is well formed, and names steps whose results are there.
+
+use std::collections::BTreeSet;
+
+use nova_types::StepId;
+
+use super::Step;
+use super::check::Check;
+use crate::expression;
+
+/// Checks every expression; the plan is sound otherwise.
+pub(super) fn check(check: &mut Check<'_>) {
+    let plan = check.plan;
+    for (phase, step) in plan.steps() {
+        let sources = sources(step);
+        if sources.is_empty() {
+            continue;
+        }
+        let visible = check.visible(phase, step);
+        let at = check.place(step);
+        for (path, source) in sources {
+            let field: Vec<&str> = path.iter().map(String::as_str).collect();
+            if let Err(error) = expression::check(&source) {
+                check.refuse(at, &field, &error.to_string());
+                continue;
+            }
+            for name in expression::steps_in(&source) {
+                if let Some(rule) = refusal(check, &visible, &name) {
+                    check.refuse(at, &field, &rule);
+                }
+            }
+        }
+    }
+}
+
+/// Every expression of a step, with its path.
+fn sources(step: &Step) -> Vec<(Vec<String>, String)> {
+    let mut sources = expression::expressions_in(&step.with);
+    sources.iter_mut().for_each(|(path, _)| path.insert(0, "with".to_owned()));
+    sources.extend(step.when.iter().map(|source| (vec!["when".to_owned()], source.clone())));
+    sources
+}
+
+fn refusal(check: &Check<'_>, visible: &BTreeSet<&StepId>, name: &str) -> Option<String> {
+    if visible.iter().any(|id| id.as_ref() == name) {
+        return None;
+    }
+    if check.steps.keys().any(|id| id.as_ref() == name) {
+        return Some(format!("step {name:?} may not have ended: put it in needs"));
+    }
+    Some(format!("there is no step {name:?}; an id with `-` is written steps[\"an-id\"]"))
+}
