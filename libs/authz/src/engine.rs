@@ -1,0 +1,74 @@
+//! Decides with one revision, and remembers what it decided.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+
+use crate::compile::{CompileError, ENTRYPOINT};
+use crate::evaluators::Evaluators;
+use crate::{Answer, Asked, Snapshot};
+
+/// Calls whose results differ from one evaluation to the next: a policy with one of them is not cached.
+const IMPURE: [&str; 5] = ["time.now_ns", "rand.", "uuid.", "http.send", "opa.runtime"];
+
+/// One revision, ready to decide.
+pub struct Engine {
+    snapshot: Arc<Snapshot>,
+    evaluators: Evaluators,
+    cache: Option<Cache<String, Answer>>,
+}
+
+impl Engine {
+    /// Compiles a revision. `limit` bounds each evaluation, `cached` the answers that are remembered.
+    pub fn new(snapshot: Snapshot, limit: Duration, cached: u64) -> Result<Self, CompileError> {
+        let snapshot = Arc::new(snapshot);
+        let evaluators = Evaluators::new(Arc::clone(&snapshot), limit)?;
+        let cache = is_pure(&snapshot).then(|| Cache::new(cached));
+        Ok(Self { snapshot, evaluators, cache })
+    }
+
+    /// The revision.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// Decides, from memory where the same was asked before. The flag says that it was.
+    pub fn decide(&self, asked: &Asked) -> (Answer, bool) {
+        let Some(cache) = &self.cache else { return (self.evaluate(asked), false) };
+        let key = asked.cache_key();
+        if let Some(answer) = cache.get(&key) {
+            return (answer, true);
+        }
+        let answer = self.evaluate(asked);
+        if !answer.fault {
+            cache.insert(key, answer.clone());
+        }
+        (answer, false)
+    }
+
+    /// Decides by evaluation. Whatever goes wrong is a denial that says so.
+    pub fn evaluate(&self, asked: &Asked) -> Answer {
+        let evaluated = self.evaluators.with(|engine| {
+            engine.set_input(asked.input());
+            let value = engine.eval_rule(ENTRYPOINT.to_owned());
+            value.map_err(|error| CompileError::read(&error, ""))
+        });
+        match evaluated.and_then(|value| value) {
+            Ok(value) => Answer::read(&value),
+            Err(error) => Answer::fault(format!("the policy failed: {error}")),
+        }
+    }
+}
+
+fn is_pure(snapshot: &Snapshot) -> bool {
+    let impure = |rego: &str| IMPURE.iter().any(|call| rego.contains(call));
+    !snapshot.modules().iter().any(|module| !module.is_test() && impure(&module.rego))
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("revision", &self.snapshot.revision()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,100 @@
+//! What a policy is asked, and what it answers.
+
+use std::sync::Arc;
+
+use nova_types::SpiffeId;
+use regorus::Value;
+use serde::{Deserialize, Serialize};
+
+/// A question, kept for the record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// SPIFFE id of the caller; empty is anonymous.
+    pub subject: String,
+    /// Roles of the caller, sorted.
+    pub roles: Vec<String>,
+    /// Daemon that serves the call, such as `queue`.
+    pub service: String,
+    /// Full method, `nova.queue.v1.QueueService/Enqueue`.
+    pub method: String,
+    /// Namespace of the resource; empty where it is not known.
+    pub namespace: String,
+}
+
+impl Asked {
+    /// The same question whatever the order of its roles.
+    #[must_use]
+    pub fn sorted(mut self) -> Self {
+        self.roles.sort_unstable();
+        self.roles.dedup();
+        self
+    }
+
+    /// The question as the policy's `input`.
+    pub fn input(&self) -> Value {
+        let mut input = Value::new_object();
+        let fields = input.as_object_mut().expect("it was made an object");
+        let mut put = |key: &str, value: Value| fields.insert(Value::from(key), value);
+        put("subject", Value::from(self.subject.as_str()));
+        put("principal", Value::from(self.principal()));
+        put("roles", Value::from(self.roles.iter().map(|role| role.as_str().into()).collect::<Vec<Value>>()));
+        put("service", Value::from(self.service.as_str()));
+        put("method", Value::from(self.method.as_str()));
+        put("namespace", Value::from(self.namespace.as_str()));
+        input
+    }
+
+    /// All that an answer depends on, as one text. No part can hold the separators.
+    pub(crate) fn cache_key(&self) -> String {
+        let roles = self.roles.join("\u{1}");
+        [&self.subject, &self.service, &self.method, &self.namespace, &roles].map(String::as_str).join("\0")
+    }
+
+    /// The path of the caller's id, such as `user/operator`.
+    fn principal(&self) -> String {
+        SpiffeId::parse("subject", &self.subject).map(|id| id.path().to_owned()).unwrap_or_default()
+    }
+}
+
+impl From<&nova_rpc::Question<'_>> for Asked {
+    fn from(question: &nova_rpc::Question<'_>) -> Self {
+        let asked = Self {
+            subject: question.subject.map(ToString::to_string).unwrap_or_default(),
+            roles: question.roles.to_vec(),
+            service: question.service.to_owned(),
+            method: question.method.to_owned(),
+            namespace: String::new(),
+        };
+        asked.sorted()
+    }
+}
+
+/// What a policy answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Whether the call may proceed.
+    pub allow: bool,
+    /// Why, in a sentence.
+    pub why: Arc<str>,
+    /// What would have to change for the other verdict; empty when the policy does not say.
+    pub remedy: Arc<str>,
+    /// Whether the policy itself failed: it answered nothing, ran too long, or broke.
+    pub fault: bool,
+}
+
+impl Answer {
+    /// A denial because the policy failed.
+    pub(crate) fn fault(why: impl Into<Arc<str>>) -> Self {
+        Self { allow: false, why: why.into(), remedy: "".into(), fault: true }
+    }
+
+    /// Reads `{allow, why, remedy}`.
+    pub(crate) fn read(value: &Value) -> Self {
+        let text =
+            |field: &str| value[field].as_string().map(|text| Arc::from(text.as_ref())).unwrap_or_default();
+        match value["allow"].as_bool() {
+            Ok(&allow) => Self { allow, why: text("why"), remedy: text("remedy"), fault: false },
+            Err(_) => Self::fault("the policy answered nothing"),
+        }
+    }
+}
