@@ -1,0 +1,226 @@
+//! Typed configuration: defaults, then a TOML file, then the environment, then flags.
+//!
+//! A file has two tables, `[runtime]` and one of the daemon's own name. The environment
+//! spells the path with two underscores: `NOVA_RUNTIME__LISTEN`, `NOVA_QUEUE__RETENTION`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use figment::Figment;
+use figment::providers::{Env, Format as _, Serialized, Toml};
+use nova_client::Endpoints;
+use nova_types::TrustDomain;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// What a daemon's own table must be.
+pub trait Config: Serialize + DeserializeOwned + Default + Send + 'static {}
+
+impl<T: Serialize + DeserializeOwned + Default + Send + 'static> Config for T {}
+
+/// Settings that every daemon has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RuntimeConfig {
+    /// Where gRPC listens; port 0 takes a free one. Not used when sockets are handed down.
+    pub listen: SocketAddr,
+    /// Where `/metrics`, `/ready` and `/live` listen; port 0 takes a free one.
+    pub http_listen: SocketAddr,
+    /// Folder of this daemon's state; made when it is missing.
+    pub data_dir: PathBuf,
+    /// `sqlite` (in the data folder) or `redis://host:port/db`.
+    pub store: String,
+    /// Trust domain of the mesh.
+    pub trust_domain: TrustDomain,
+    /// Where the other daemons are.
+    pub endpoints: Endpoints,
+    /// How this process comes by its identity.
+    pub join: Join,
+    /// Logs, traces and metrics.
+    pub telemetry: TelemetryConfig,
+    /// How calls are decided, and decisions recorded.
+    pub policy: nova_authz::Config,
+    /// How long calls may take to finish after SIGTERM, seconds.
+    pub drain_seconds: u64,
+    /// Threads that serve calls; 0 means one for each CPU.
+    pub worker_threads: usize,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self {
+            listen: loopback(0),
+            http_listen: loopback(0),
+            data_dir: PathBuf::from("."),
+            store: "sqlite".to_owned(),
+            trust_domain: TrustDomain::default(),
+            endpoints: Endpoints::default(),
+            join: Join::Stdin,
+            telemetry: TelemetryConfig::default(),
+            policy: nova_authz::Config::default(),
+            drain_seconds: 10,
+            worker_threads: 0,
+        }
+    }
+}
+
+/// How a process comes by its identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Join {
+    /// One JSON line on standard input, which stays open as a lifeline (see [`crate::Handoff`]).
+    Stdin,
+    /// The same JSON in a file that only this user may read; there is no lifeline.
+    File(PathBuf),
+}
+
+/// What a process tells of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TelemetryConfig {
+    /// `human` or `json`.
+    pub log_format: LogFormat,
+    /// What is logged, as `tracing_subscriber`'s filter directives.
+    pub log_filter: String,
+    /// OTLP/gRPC collector, such as `http://127.0.0.1:4317`; empty means none.
+    pub otlp_endpoint: String,
+    /// Push metrics to the collector too; `/metrics` is there in any case.
+    pub otlp_metrics: bool,
+    /// Share of new traces that are recorded, 0 to 1. A caller's decision is followed.
+    pub trace_ratio: f64,
+    /// Spans that may wait for the collector; what comes beyond is dropped, and counted.
+    pub span_buffer: usize,
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self {
+            log_format: LogFormat::Human,
+            log_filter: "info".to_owned(),
+            otlp_endpoint: String::new(),
+            otlp_metrics: false,
+            trace_ratio: 1.0,
+            span_buffer: 16_384,
+        }
+    }
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object a line, with `trace_id` and `span_id`.
+    Json,
+}
+
+/// All settings of a daemon.
+#[derive(Clone, Debug)]
+pub struct Settings<C> {
+    /// What every daemon has.
+    pub runtime: RuntimeConfig,
+    /// What this one has.
+    pub daemon: C,
+}
+
+/// Settings that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A value of the wrong form, or a key that nobody knows.
+    #[error("the configuration is wrong: {0}")]
+    Figment(#[from] Box<figment::Error>),
+    /// `--set` without `=`.
+    #[error("--set {0:?} must be key=value, such as runtime.listen=127.0.0.1:7101")]
+    Flag(String),
+    /// A value that breaks a rule.
+    #[error("the configuration is wrong: {0}")]
+    Invalid(#[from] nova_types::Violations),
+    /// Settings that TOML cannot express.
+    #[error("the configuration cannot be printed")]
+    Print(#[from] toml::ser::Error),
+}
+
+impl<C: Config> Settings<C> {
+    /// Reads the settings of the daemon `name`: defaults, `file`, environment, `flags` (`key=value`).
+    pub fn load(name: &str, file: Option<&PathBuf>, flags: &[String]) -> Result<Self, ConfigError> {
+        let mut figment = Figment::new()
+            .merge(Serialized::default("runtime", RuntimeConfig::default()))
+            .merge(Serialized::default(name, C::default()));
+        if let Some(path) = file {
+            figment = figment.merge(Toml::file_exact(path));
+        }
+        figment = figment.merge(environment(name));
+        for flag in flags {
+            let (key, value) = flag.split_once('=').ok_or_else(|| ConfigError::Flag(flag.clone()))?;
+            let value: figment::value::Value = value.parse().expect("any text is a value");
+            figment = figment.merge(Serialized::global(key.trim(), value));
+        }
+        refuse_unknown_tables(name, &figment)?;
+        let runtime = figment.extract_inner("runtime").map_err(Box::new)?;
+        let daemon = figment.extract_inner(name).map_err(Box::new)?;
+        Ok(Self { runtime, daemon })
+    }
+
+    /// The settings as a file that would give them.
+    pub fn dump(&self, name: &str) -> Result<String, ConfigError> {
+        let mut file = toml::Table::new();
+        file.insert("runtime".to_owned(), toml::Value::try_from(&self.runtime)?);
+        file.insert(name.to_owned(), toml::Value::try_from(&self.daemon)?);
+        Ok(toml::to_string_pretty(&file)?)
+    }
+}
+
+/// Only what names one of the two tables: `NOVA_HOME` and its like belong to others.
+fn environment(name: &str) -> Env {
+    let (runtime, own) = ("runtime__".to_owned(), format!("{name}__"));
+    Env::prefixed("NOVA_")
+        .filter(move |key| {
+            let key = key.as_str().to_lowercase();
+            key.starts_with(&runtime) || key.starts_with(&own)
+        })
+        .split("__")
+}
+
+fn refuse_unknown_tables(name: &str, figment: &Figment) -> Result<(), ConfigError> {
+    let whole: figment::value::Dict = figment.extract().map_err(Box::new)?;
+    let unknown = whole.keys().find(|key| *key != "runtime" && *key != name);
+    let Some(key) = unknown else { return Ok(()) };
+    let rule = format!("unknown table; there are `runtime` and `{name}`");
+    Err(ConfigError::Invalid(nova_types::Violation::new(key.clone(), rule).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    struct Own {
+        limit: u32,
+    }
+
+    #[test]
+    fn flags_win_over_defaults() {
+        let flags = ["own.limit=7".to_owned(), "runtime.listen=127.0.0.1:9".to_owned()];
+        let settings = Settings::<Own>::load("own", None, &flags).unwrap();
+        assert_eq!(settings.daemon.limit, 7);
+        assert_eq!(settings.runtime.listen.port(), 9);
+    }
+
+    #[test]
+    fn unknown_keys_and_tables_are_refused() {
+        for flag in ["own.limt=7", "runtime.lisen=x", "other.limit=7", "nonsense"] {
+            assert!(Settings::<Own>::load("own", None, &[flag.to_owned()]).is_err(), "{flag}");
+        }
+    }
+
+    #[test]
+    fn what_is_dumped_can_be_read_again() {
+        let settings = Settings::<Own>::load("own", None, &["own.limit=7".to_owned()]).unwrap();
+        let file = settings.dump("own").unwrap();
+        assert!(file.contains("limit = 7"), "{file}");
+    }
+}

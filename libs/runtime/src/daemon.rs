@@ -1,0 +1,273 @@
+//! From `main` to the last flush.
+
+use std::fmt;
+use std::future::Future;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nova_authz::PolicyPoint;
+use nova_client::{Credentials, Mesh};
+use nova_rpc::server::GuardLayer;
+use nova_types::{Clock, SystemClock, Violations};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tower::Layer as _;
+
+use crate::authentication::MeshAuthenticator;
+use crate::command::{Command, Parsed};
+use crate::config::{Config, Join, RuntimeConfig, Settings};
+use crate::credentials::{self, CredentialSource, IdentityDaemon};
+use crate::handoff::Lifeline;
+use crate::listeners::Listeners;
+use crate::readiness::Needs;
+use crate::running::RunningTasks;
+use crate::runtime::{Shared, StoreUrl};
+use crate::server::{self, Security};
+use crate::telemetry::Telemetry;
+use crate::{Handoff, Runtime, http, signals};
+
+/// A daemon: what differs from one to the other.
+pub trait Daemon: 'static {
+    /// Its name: of its table in the configuration, its certificate, its spans.
+    const NAME: &'static str;
+
+    /// Whether it publishes policy to its own decision point instead of watching the policy daemon.
+    const OWNS_POLICY: bool = false;
+
+    /// Its own settings.
+    type Config: Config;
+
+    /// Checks what types alone do not.
+    fn validate(config: &Self::Config) -> Result<(), Violations>;
+
+    /// Opens its store, starts its tasks, and gives its gRPC services. Must not wait for other daemons.
+    fn start(
+        config: Self::Config,
+        runtime: Runtime,
+    ) -> impl Future<Output = Result<Routes, StartError>> + Send;
+
+    /// Where its certificate comes from, when that is not the identity daemon.
+    fn credentials(
+        config: &Self::Config,
+        runtime: &RuntimeConfig,
+    ) -> Result<Option<Arc<dyn CredentialSource>>, StartError> {
+        let _unused = (config, runtime);
+        Ok(None)
+    }
+}
+
+/// Why a daemon does not start.
+#[derive(Debug)]
+pub struct StartError(Box<dyn std::error::Error + Send + Sync>);
+
+impl StartError {
+    /// An error with this text.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into().into())
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let chain =
+            std::iter::successors(Some(self.0.as_ref() as &dyn std::error::Error), |error| error.source());
+        f.write_str(&chain.map(ToString::to_string).collect::<Vec<_>>().join(": "))
+    }
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for StartError {
+    fn from(error: E) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+/// The `main` of a daemon's own binary.
+pub fn main<D: Daemon>() -> ExitCode {
+    main_with::<D>(std::env::args_os().collect())
+}
+
+/// The same with given arguments, the first of which is the program's name.
+pub fn main_with<D: Daemon>(args: Vec<std::ffi::OsString>) -> ExitCode {
+    match start::<D>(args) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{}: {error}", D::NAME);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start<D: Daemon>(args: Vec<std::ffi::OsString>) -> Result<ExitCode, StartError> {
+    let settings = match Command::parse::<D::Config>(D::NAME, args)? {
+        Parsed::Run(settings) => settings,
+        Parsed::Printed => return Ok(ExitCode::SUCCESS),
+    };
+    D::validate(&settings.daemon)?;
+    settings.runtime.policy.validate()?;
+    nova_client::install_crypto_provider();
+    let listeners = Listeners::open(settings.runtime.listen, settings.runtime.http_listen)?;
+    std::fs::create_dir_all(&settings.runtime.data_dir)?;
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if settings.runtime.worker_threads > 0 {
+        builder.worker_threads(settings.runtime.worker_threads);
+    }
+    let tokio = builder.enable_all().build()?;
+    let code = tokio.block_on(run::<D>(settings, listeners));
+    tokio.shutdown_timeout(Duration::from_secs(1));
+    code
+}
+
+async fn run<D: Daemon>(settings: Settings<D::Config>, listeners: Listeners) -> Result<ExitCode, StartError> {
+    let (handoff, lifeline) = receive(&settings.runtime.join).await?;
+    let mut telemetry_config = settings.runtime.telemetry.clone();
+    if let Some(otlp) = &handoff.otlp {
+        telemetry_config.otlp_endpoint.clone_from(otlp);
+    }
+    let telemetry = Telemetry::start(D::NAME, &std::process::id().to_string(), &telemetry_config)?;
+    let runtime = runtime::<D>(&settings.runtime, &handoff)?;
+    let served = serve::<D>(settings, &runtime, listeners, &handoff, &telemetry, lifeline).await;
+    let flushed = tokio::task::spawn_blocking(move || telemetry.shutdown());
+    flushed.await?;
+    served
+}
+
+async fn receive(join: &Join) -> Result<(Handoff, Option<Lifeline>), StartError> {
+    Ok(match join {
+        Join::Stdin => {
+            let (handoff, lifeline) = Handoff::from_stdin().await?;
+            (handoff, Some(lifeline))
+        }
+        Join::File(path) => (Handoff::from_file(path)?, None),
+    })
+}
+
+fn runtime<D: Daemon>(config: &RuntimeConfig, handoff: &Handoff) -> Result<Runtime, StartError> {
+    let credentials = Credentials::joining(&handoff.bundle_pem, handoff.join_token.clone())?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    Ok(Runtime(Arc::new(Shared {
+        name: D::NAME,
+        clock: clock.clone(),
+        data_dir: config.data_dir.clone(),
+        store: StoreUrl::parse(&config.store)?,
+        trust_domain: handoff.trust_domain.clone(),
+        mesh: Mesh::new(handoff.endpoints.clone(), credentials)?,
+        policy: PolicyPoint::with_config(D::NAME, Some(&config.data_dir), clock, config.policy.clone())?,
+        bundle_pem: handoff.bundle_pem.clone(),
+        jwks: handoff.jwks.clone(),
+        otlp: handoff.otlp.clone(),
+        needs: Needs::new(),
+        shutdown: CancellationToken::new(),
+        failed: CancellationToken::new(),
+        stopped: CancellationToken::new(),
+        running: RunningTasks::new(),
+    })))
+}
+
+async fn serve<D: Daemon>(
+    settings: Settings<D::Config>,
+    runtime: &Runtime,
+    listeners: Listeners,
+    handoff: &Handoff,
+    telemetry: &Telemetry,
+    lifeline: Option<Lifeline>,
+) -> Result<ExitCode, StartError> {
+    let page = TcpListener::from_std(listeners.http)?;
+    let grpc = TcpListener::from_std(listeners.grpc)?;
+    tracing::info!(grpc = %grpc.local_addr()?, http = %page.local_addr()?, "listening");
+    let drain_patience = Duration::from_secs(settings.runtime.drain_seconds);
+    let gone = CancellationToken::new();
+    if let Some(lifeline) = lifeline {
+        runtime.spawn_background("lifeline", lifeline.watch(gone.clone()));
+    }
+    runtime.spawn_background("http", http::serve(page, runtime.clone(), telemetry.registry.clone()));
+    join_mesh::<D>(&settings, runtime)?;
+    let routes = D::start(settings.daemon, runtime.clone()).await?;
+    let authenticator = MeshAuthenticator::new(&handoff.jwks, handoff.trust_domain.clone(), runtime.clock())?;
+    let guard = GuardLayer::new(D::NAME, Arc::new(authenticator), Arc::new(runtime.policy().clone()));
+    let services = guard.layer(standard_services(routes, runtime)?.prepare());
+    let security = Security::Tls(runtime.clients().credentials().clone());
+    let server = server::serve(grpc, security, services, runtime.clone());
+    until_told(runtime, gone, drain_patience, server).await
+}
+
+/// Gets a certificate and a policy, in the background: the daemon starts without either.
+fn join_mesh<D: Daemon>(settings: &Settings<D::Config>, runtime: &Runtime) -> Result<(), StartError> {
+    let own = D::credentials(&settings.daemon, &settings.runtime)?;
+    let source = own.unwrap_or_else(|| Arc::new(IdentityDaemon::new(runtime.clients().clone())));
+    let certificate = runtime.readiness("certificate");
+    let credentials = runtime.clients().credentials().clone();
+    runtime.spawn_background(
+        "certificate",
+        credentials::keep_fresh(source, credentials, certificate, runtime.clock()),
+    );
+    let policy = runtime.readiness("policy");
+    let mut loaded = runtime.policy().loaded();
+    runtime.spawn_background("policy-readiness", async move {
+        policy.not_ready("no snapshot from the policy daemon yet");
+        if loaded.wait_for(|loaded| *loaded).await.is_ok() {
+            policy.ready();
+        }
+    });
+    if !D::OWNS_POLICY {
+        let (mesh, drain) = (runtime.clients().clone(), runtime.shutdown());
+        runtime.spawn("policy-watch", runtime.policy().clone().run_watch(mesh.clone(), drain.clone()));
+        runtime.spawn("policy-report", runtime.policy().clone().run_report(mesh, drain));
+    }
+    Ok(())
+}
+
+/// Health for everybody, reflection for whoever has an identity.
+fn standard_services(routes: Routes, runtime: &Runtime) -> Result<Routes, StartError> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let (needs, mut changes) = (runtime.needs().clone(), runtime.needs().changes());
+    let drain = runtime.shutdown();
+    runtime.spawn_background("health", async move {
+        loop {
+            let serving = needs.missing().is_empty() && !drain.is_cancelled();
+            let status = if serving {
+                tonic_health::ServingStatus::Serving
+            } else {
+                tonic_health::ServingStatus::NotServing
+            };
+            reporter.set_service_status("", status).await;
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = drain.cancelled(), if serving => {}
+            }
+        }
+    });
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(nova_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    Ok(routes
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?))
+}
+
+/// Serves until a signal, the end of the parent, or a failed task; then drains.
+async fn until_told(
+    runtime: &Runtime,
+    gone: CancellationToken,
+    patience: Duration,
+    server: impl Future<Output = ()>,
+) -> Result<ExitCode, StartError> {
+    tokio::pin!(server);
+    let patience = tokio::select! {
+        () = &mut server => patience,
+        signal = signals::termination() => { tracing::info!(signal = signal?, "draining"); patience }
+        () = gone.cancelled() => Duration::from_millis(500),
+        () = runtime.0.failed.cancelled() => Duration::ZERO,
+    };
+    runtime.0.shutdown.cancel();
+    if tokio::time::timeout(patience, &mut server).await.is_err() {
+        tracing::warn!("calls were cut off at the end of the drain");
+    }
+    runtime.finish(patience.min(Duration::from_secs(3))).await;
+    let failed = runtime.0.failed.is_cancelled();
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}

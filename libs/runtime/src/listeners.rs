@@ -1,0 +1,36 @@
+//! The two sockets of a daemon: gRPC and HTTP.
+//!
+//! A supervisor (ours, or systemd) may open them and hand them down as `LISTEN_FDS`: then a
+//! daemon that starts again keeps its port, and callers see a pause instead of a refusal.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use listenfd::ListenFd;
+
+/// Sockets that listen already.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    pub(crate) grpc: TcpListener,
+    pub(crate) http: TcpListener,
+}
+
+impl Listeners {
+    /// Takes the handed sockets, and opens those that were not handed. Call it before any thread starts.
+    pub(crate) fn open(grpc: SocketAddr, http: SocketAddr) -> io::Result<Self> {
+        let mut handed = ListenFd::from_env();
+        Ok(Self { grpc: take_or_bind(&mut handed, 0, grpc)?, http: take_or_bind(&mut handed, 1, http)? })
+    }
+}
+
+fn take_or_bind(handed: &mut ListenFd, index: usize, address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = match handed.take_tcp_listener(index)? {
+        Some(listener) => listener,
+        None => TcpListener::bind(address)
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?,
+    };
+    // Children of this process must not hold our ports.
+    rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::CLOEXEC)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}

@@ -1,0 +1,150 @@
+//! Logs, traces and metrics of a process.
+//!
+//! Spans go to an OTLP collector in batches; the spans of the exporter itself, and of the
+//! libraries below it, are kept out. Metrics are read at `/metrics`, and pushed on request.
+
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::WithExportConfig as _;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, FilterFn, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, Registry, fmt};
+
+use crate::config::{LogFormat, TelemetryConfig};
+use crate::log_format::JsonLines;
+
+/// Telemetry that cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter of the log.
+    #[error("the log filter is wrong")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// The exporter.
+    #[error("the OTLP exporter cannot be built")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// The metrics.
+    #[error("the metrics cannot be set up")]
+    Metrics(#[from] opentelemetry_sdk::error::OTelSdkError),
+}
+
+/// The telemetry of this process, until it is shut down.
+#[derive(Debug)]
+pub struct Telemetry {
+    tracer: SdkTracerProvider,
+    meter: SdkMeterProvider,
+    pub(crate) registry: prometheus::Registry,
+}
+
+impl Telemetry {
+    /// Starts telemetry for the process `service`. Call it inside the Tokio runtime, once.
+    pub fn start(
+        service: &'static str,
+        instance: &str,
+        config: &TelemetryConfig,
+    ) -> Result<Self, TelemetryError> {
+        let resource = Resource::builder_empty()
+            .with_attribute(KeyValue::new("service.namespace", "nova"))
+            .with_attribute(KeyValue::new("service.name", service))
+            .with_attribute(KeyValue::new("service.instance.id", instance.to_owned()))
+            .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+            .build();
+        opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+        let registry = prometheus::Registry::new();
+        let tracer = tracer_provider(resource.clone(), config)?;
+        let meter = meter_provider(resource, config, &registry)?;
+        opentelemetry::global::set_meter_provider(meter.clone());
+        subscribe(service, config, &tracer)?;
+        Ok(Self { tracer, meter, registry })
+    }
+
+    /// Sends what is left. Blocks for at most two seconds: call it off the runtime's threads.
+    pub fn shutdown(&self) {
+        let patience = Duration::from_secs(2);
+        if let Err(error) = self.tracer.shutdown_with_timeout(patience) {
+            tracing::debug!(%error, "spans were not flushed");
+        }
+        if let Err(error) = self.meter.shutdown() {
+            tracing::debug!(%error, "metrics were not flushed");
+        }
+    }
+}
+
+fn tracer_provider(
+    resource: Resource,
+    config: &TelemetryConfig,
+) -> Result<SdkTracerProvider, TelemetryError> {
+    let ratio = Sampler::TraceIdRatioBased(config.trace_ratio);
+    let builder = SdkTracerProvider::builder()
+        .with_resource(resource)
+        .with_sampler(Sampler::ParentBased(Box::new(ratio)));
+    if config.otlp_endpoint.is_empty() {
+        return Ok(builder.build());
+    }
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(&config.otlp_endpoint)
+        .with_timeout(Duration::from_secs(2))
+        .build()?;
+    let batches = BatchConfigBuilder::default()
+        .with_max_queue_size(config.span_buffer)
+        .with_max_export_batch_size(2_048)
+        .with_scheduled_delay(Duration::from_millis(200))
+        .build();
+    let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
+    Ok(builder.with_span_processor(processor).build())
+}
+
+fn meter_provider(
+    resource: Resource,
+    config: &TelemetryConfig,
+    registry: &prometheus::Registry,
+) -> Result<SdkMeterProvider, TelemetryError> {
+    let page = opentelemetry_prometheus::exporter().with_registry(registry.clone()).build()?;
+    let mut builder = SdkMeterProvider::builder().with_resource(resource).with_reader(page);
+    if config.otlp_metrics && !config.otlp_endpoint.is_empty() {
+        let exporter = opentelemetry_otlp::MetricExporter::builder()
+            .with_tonic()
+            .with_endpoint(&config.otlp_endpoint)
+            .build()?;
+        builder = builder.with_reader(PeriodicReader::builder(exporter).build());
+    }
+    Ok(builder.build())
+}
+
+fn subscribe(
+    service: &'static str,
+    config: &TelemetryConfig,
+    tracer: &SdkTracerProvider,
+) -> Result<(), TelemetryError> {
+    let filter =
+        EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse(&config.log_filter)?;
+    let filter = filter.and(filter_fn(|metadata| metadata.is_event()));
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    let log: Box<dyn Layer<Registry> + Send + Sync> = match config.log_format {
+        LogFormat::Json => Box::new(lines.event_format(JsonLines { service }).with_filter(filter)),
+        LogFormat::Human => Box::new(lines.compact().with_target(false).with_filter(filter)),
+    };
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(tracer.tracer("nova"))
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_filter(own_spans());
+    if tracing_subscriber::registry().with(log).with(spans).try_init().is_err() {
+        tracing::debug!("another subscriber is installed already");
+    }
+    Ok(())
+}
+
+/// Spans of Nova itself: those of the exporter and of the libraries below it would trace the tracing.
+fn own_spans() -> FilterFn {
+    filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("nova"))
+}
