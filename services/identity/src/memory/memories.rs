@@ -1,0 +1,172 @@
+//! Put, get and search.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nova_storage::{Commit, CommitError, Entry, Kv, Range, Revision};
+use nova_types::{Clock, MemoryId, Namespace, RequestId, SpiffeId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::record::key;
+use super::{Draft, Follower, Hit, Memory, Search};
+use crate::error::Error;
+use crate::records::{self, ATTEMPTS};
+
+const REQUESTS: &str = "memory/request/";
+const SWEEP_PAGE: usize = 500;
+
+/// What a `request_id` was used for.
+#[derive(Debug, Serialize, Deserialize)]
+struct Request {
+    memory: MemoryId,
+    fingerprint: String,
+    expires: Timestamp,
+}
+
+/// A memory after it was put.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Stored {
+    pub(crate) memory: Memory,
+    /// The request_id was known: the memory is the earlier one.
+    pub(crate) duplicate: bool,
+}
+
+/// The memories of the mesh.
+#[derive(Clone, Debug)]
+pub(crate) struct Memories {
+    kv: Arc<dyn Kv>,
+    clock: Arc<dyn Clock>,
+    follower: Arc<Follower>,
+    request_window: Duration,
+}
+
+impl Memories {
+    pub(crate) fn new(
+        kv: Arc<dyn Kv>,
+        clock: Arc<dyn Clock>,
+        follower: Arc<Follower>,
+        request_window: Duration,
+    ) -> Self {
+        Self { kv, clock, follower, request_window }
+    }
+
+    /// Stores a draft, once per request_id.
+    pub(crate) async fn put(&self, author: &SpiffeId, draft: Draft) -> Result<Stored, Error> {
+        let Some(request_id) = draft.request_id.clone() else {
+            return self.put_anew(author, draft).await;
+        };
+        let request_key = request_key(&draft.namespace, &request_id);
+        for _ in 0..ATTEMPTS {
+            let known = self.kv.get(&request_key).await?;
+            if let Some(earlier) = self.earlier(known.as_ref(), &request_id, &draft).await? {
+                return Ok(Stored { memory: earlier, duplicate: true });
+            }
+            let version = known.map(|entry| entry.version);
+            if let Some(memory) = self.put_request(author, &draft, &request_key, version).await? {
+                return Ok(Stored { memory, duplicate: false });
+            }
+        }
+        Err(Error::Contended(request_key))
+    }
+
+    pub(crate) async fn get(&self, namespace: &Namespace, memory: MemoryId) -> Result<Memory, Error> {
+        let unknown = || Error::MemoryUnknown { namespace: namespace.clone(), memory };
+        let entry = self.kv.get(&key(namespace, &memory)).await?;
+        records::decode(&entry.ok_or_else(unknown)?)
+    }
+
+    /// Searches, with everything that was acknowledged before in the index.
+    pub(crate) async fn search(&self, search: Search) -> Result<Vec<Hit>, Error> {
+        self.follower.catch_up().await?;
+        self.follower.search(search).await
+    }
+
+    /// Forgets request_ids whose window has passed. Returns how many.
+    pub(crate) async fn sweep(&self) -> Result<usize, Error> {
+        let now = self.clock.now();
+        let mut swept = 0;
+        let mut range = Range::prefix(REQUESTS).limit(SWEEP_PAGE);
+        loop {
+            let page = self.kv.range(range.clone()).await?;
+            for entry in &page {
+                if records::decode::<Request>(entry)?.expires < now && self.forget(entry).await? {
+                    swept += 1;
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == SWEEP_PAGE => range = range.after(&last.key),
+                _ => return Ok(swept),
+            }
+        }
+    }
+
+    async fn put_anew(&self, author: &SpiffeId, draft: Draft) -> Result<Stored, Error> {
+        let memory = self.memory(author, draft);
+        let key = key(&memory.content.namespace, &memory.id);
+        let commit = Commit::new().absent(&key).put(&key, records::encode(&memory));
+        match self.committed(commit).await? {
+            Some(_) => Ok(Stored { memory, duplicate: false }),
+            None => Err(Error::Contended(key)),
+        }
+    }
+
+    /// The memory that the request made before, while its window lasts.
+    async fn earlier(
+        &self,
+        known: Option<&Entry>,
+        request_id: &RequestId,
+        draft: &Draft,
+    ) -> Result<Option<Memory>, Error> {
+        let Some(known) = known else { return Ok(None) };
+        let request: Request = records::decode(known)?;
+        if request.expires < self.clock.now() {
+            return Ok(None);
+        }
+        if request.fingerprint != draft.fingerprint() {
+            return Err(Error::RequestReused(request_id.clone()));
+        }
+        self.get(&draft.namespace, request.memory).await.map(Some)
+    }
+
+    /// Stores the memory and the note of its request together; none when somebody was faster.
+    async fn put_request(
+        &self,
+        author: &SpiffeId,
+        draft: &Draft,
+        request_key: &str,
+        version: Option<Revision>,
+    ) -> Result<Option<Memory>, Error> {
+        let memory = self.memory(author, draft.clone());
+        let fingerprint = draft.fingerprint();
+        let request =
+            Request { memory: memory.id, fingerprint, expires: memory.created + self.request_window };
+        let commit = Commit::new()
+            .check(request_key, version)
+            .put(request_key, records::encode(&request))
+            .put(key(&draft.namespace, &memory.id), records::encode(&memory));
+        Ok(self.committed(commit).await?.map(|_| memory))
+    }
+
+    fn memory(&self, author: &SpiffeId, content: Draft) -> Memory {
+        let created = self.clock.now();
+        Memory { id: MemoryId::new(created), author: author.clone(), created, content }
+    }
+
+    async fn forget(&self, entry: &Entry) -> Result<bool, Error> {
+        let commit = Commit::new().check(&entry.key, Some(entry.version)).delete(&entry.key);
+        Ok(self.committed(commit).await?.is_some())
+    }
+
+    /// None when a check failed.
+    async fn committed(&self, commit: Commit) -> Result<Option<Revision>, Error> {
+        match self.kv.commit(commit).await {
+            Ok(revision) => Ok(Some(revision)),
+            Err(CommitError::Conflict { .. }) => Ok(None),
+            Err(CommitError::Store(error)) => Err(error.into()),
+        }
+    }
+}
+
+fn request_key(namespace: &Namespace, request_id: &RequestId) -> String {
+    format!("{REQUESTS}{namespace}/{request_id}")
+}
