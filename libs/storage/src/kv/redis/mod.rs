@@ -135,7 +135,8 @@ impl Kv for RedisKv {
     async fn changes(&self, prefix: &str, after: Revision, limit: usize) -> Result<Vec<Change>, Error> {
         limits::page(prefix, limit)?;
         let mut cursor = after;
-        let mut from = format!("{after}-{}", u64::MAX);
+        // The very last id cannot be excluded; it is of the future anyhow.
+        let mut from = format!("{}-{}", after.min(u64::MAX - 1), u64::MAX);
         let mut changes: Vec<Change> = Vec::new();
         loop {
             let page = reply::changes(self.changes_from(&from).await?)?;

@@ -1,0 +1,74 @@
+//! The connection to Redis: which servers it takes, functions that come back.
+
+use nova_storage::Error;
+use nova_storage::redis::{Library, RedisStore};
+use nova_testkit::redis::RedisServer;
+
+const SOURCE: &str = "
+    redis.register_function('@LIB@_echo', function(keys, args) return { keys[1], args[1] } end)
+    redis.register_function('@LIB@_fail', function() return redis.error_reply('NOVA no') end)
+";
+
+#[tokio::test]
+async fn a_server_that_evicts_is_refused() {
+    let server = RedisServer::start_with(&["--maxmemory-policy", "allkeys-lru"]);
+    let refusal = RedisStore::connect(&server.url()).await.unwrap_err();
+    assert!(matches!(&refusal, Error::RedisEvicts { policy, .. } if policy == "allkeys-lru"), "{refusal}");
+    assert!(!refusal.is_retryable());
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_named_without_its_password() {
+    let mut server = RedisServer::start();
+    server.kill();
+    let url = format!("redis://user:secret@127.0.0.1:{}", server.port());
+    let refusal = RedisStore::connect(&url).await.unwrap_err();
+    assert!(refusal.is_retryable());
+    assert!(refusal.to_string().contains(&format!("127.0.0.1:{}", server.port())), "{refusal}");
+    assert!(!format!("{refusal:?}").contains("secret"));
+}
+
+#[tokio::test]
+async fn functions_take_and_return_bytes() {
+    let server = RedisServer::start();
+    let functions =
+        RedisStore::connect(&server.url()).await.unwrap().load(Library::new("echo", SOURCE)).await.unwrap();
+    let binary = [0_u8, 255, 13, 10];
+    let answer: (String, Vec<u8>) = functions.call("echo", &["{k}:1"], &[&binary[..]]).await.unwrap();
+    assert_eq!(answer, ("{k}:1".to_owned(), binary.to_vec()));
+    let none: [&str; 0] = [];
+    let failure = functions.call::<(), _, _>("fail", &none, &none).await.unwrap_err();
+    assert!(!failure.is_retryable());
+}
+
+#[tokio::test]
+async fn a_library_that_the_server_lost_is_loaded_again() {
+    let server = RedisServer::start();
+    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let functions = store.load(Library::new("echo", SOURCE)).await.unwrap();
+    let flush = redis::cmd("FUNCTION").arg("FLUSH").to_owned();
+    store.query::<()>(&flush).await.unwrap();
+    let answer: (String, String) = functions.call("echo", &["k"], &["v"]).await.unwrap();
+    assert_eq!(answer, ("k".to_owned(), "v".to_owned()));
+}
+
+#[tokio::test]
+async fn two_versions_of_a_library_live_side_by_side() {
+    let server = RedisServer::start();
+    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let newer = SOURCE.replace("args[1] }", "'newer' }");
+    let old = store.load(Library::new("echo", SOURCE)).await.unwrap();
+    let new = store.load(Library::new("echo", &newer)).await.unwrap();
+    store.load(Library::new("echo", SOURCE)).await.unwrap();
+    let answer: (String, String) = old.call("echo", &["k"], &["v"]).await.unwrap();
+    assert_eq!(answer.1, "v");
+    let answer: (String, String) = new.call("echo", &["k"], &["v"]).await.unwrap();
+    assert_eq!(answer.1, "newer");
+}
+
+#[tokio::test]
+async fn a_source_that_does_not_compile_is_refused() {
+    let server = RedisServer::start();
+    let store = RedisStore::connect(&server.url()).await.unwrap();
+    assert!(matches!(store.load(Library::new("broken", "this is not lua")).await, Err(Error::Redis(_))));
+}

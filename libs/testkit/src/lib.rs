@@ -1,0 +1,3 @@
+//! nova-testkit
+
+pub mod redis;
