@@ -81,7 +81,7 @@ pub enum Error {
     /// Redis answered with an error, or the connection to it failed.
     #[error("redis failed: {0}")]
     Redis(Arc<RedisError>),
-    /// Nothing usable answers at the address of Redis.
+    /// Nothing usable answers at the address of Redis, or it does not let this program in.
     #[error("cannot reach redis at {address}")]
     RedisUnreachable {
         /// Host and port, without credentials.
@@ -122,9 +122,9 @@ impl Error {
     /// After an error of the connection the outcome of a write is unknown: repeat only what is idempotent.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Overloaded { .. } | Self::Closed | Self::RedisUnreachable { .. } => true,
+            Self::Overloaded { .. } | Self::Closed => true,
             Self::Sqlite(error) => sqlite_is_retryable(error),
-            Self::Redis(error) => redis_is_retryable(error),
+            Self::Redis(source) | Self::RedisUnreachable { source, .. } => redis_is_retryable(source),
             _ => false,
         }
     }
@@ -146,8 +146,12 @@ fn sqlite_is_retryable(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// A server out of memory (OOM) or busy with a long script (BUSY) recovers; so does a lost connection.
+/// A server out of memory (OOM) or busy with a long script (BUSY) recovers; so does a lost connection. A
+/// wrong password does not, though the client would connect anew for it.
 fn redis_is_retryable(error: &RedisError) -> bool {
+    if error.kind() == ErrorKind::AuthenticationFailed {
+        return false;
+    }
     error.kind() == ErrorKind::Io
         || matches!(error.code(), Some("OOM" | "BUSY" | "NOREPLICAS" | "READONLY" | "LOADING"))
         || !matches!(error.retry_method(), RetryMethod::NoRetry)

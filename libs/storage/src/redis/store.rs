@@ -32,7 +32,8 @@ impl RedisStore {
     /// the server. Must be called inside a Tokio runtime.
     ///
     /// # Errors
-    /// [`Error::RedisUnreachable`] (retryable), [`Error::RedisTooOld`], [`Error::RedisEvicts`].
+    /// [`Error::RedisUnreachable`] (retryable, but for a wrong URL or password), [`Error::RedisTooOld`],
+    /// [`Error::RedisEvicts`].
     pub async fn connect(url: &str) -> Result<Self, Error> {
         let unreachable = |address: &str, source: RedisError| Error::RedisUnreachable {
             address: address.to_owned(),

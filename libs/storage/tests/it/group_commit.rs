@@ -125,6 +125,28 @@ async fn a_write_that_ends_the_transaction_fails_its_group_and_the_next_works() 
 }
 
 #[tokio::test]
+async fn a_full_disk_fails_the_write_and_the_next_one_with_room_works() {
+    let (_folder, database) = open(Options::default());
+    let fill = |connection: &Connection| -> Result<u64, Error> {
+        connection.execute_batch(
+            "CREATE TABLE ballast (b BLOB); INSERT INTO ballast VALUES (zeroblob(10000000))",
+        )?;
+        Ok(0)
+    };
+    let limit = |pages: u64| {
+        move |connection: &Connection| -> Result<u64, Error> {
+            Ok(connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| row.get(0))?)
+        }
+    };
+    database.write(limit(20)).await.unwrap();
+    assert!(database.write(fill).await.unwrap_err().is_retryable());
+    assert_eq!(database.write(insert(1)).await.unwrap(), 1);
+    database.write(limit(1_000_000)).await.unwrap();
+    database.write(fill).await.unwrap();
+    assert_eq!(numbers(&database).await, [1]);
+}
+
+#[tokio::test]
 async fn a_full_buffer_refuses_and_says_that_it_can_be_tried_again() {
     let (_folder, database) = open(Options { buffer: 2, ..Options::default() });
     let (release, _holder) = hold_the_writer(&database).await;

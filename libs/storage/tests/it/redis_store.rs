@@ -29,6 +29,17 @@ async fn a_server_that_is_away_is_named_without_its_password() {
 }
 
 #[tokio::test]
+async fn a_wrong_password_or_url_is_not_worth_another_try() {
+    let server = RedisServer::start_with(&["--requirepass", "right"]);
+    let wrong = format!("redis://:wrong@127.0.0.1:{}", server.port());
+    for url in [wrong.as_str(), &server.url(), "postgres://127.0.0.1"] {
+        let refusal = RedisStore::connect(url).await.unwrap_err();
+        assert!(!refusal.is_retryable(), "{url}: {refusal:?}");
+    }
+    RedisStore::connect(&format!("redis://:right@127.0.0.1:{}", server.port())).await.unwrap();
+}
+
+#[tokio::test]
 async fn functions_take_and_return_bytes() {
     let server = RedisServer::start();
     let functions =
