@@ -35,6 +35,10 @@ pub enum Reason {
     Unavailable,
     /// The one-time token was used before.
     TokenUsed,
+    /// The node's configuration does not allow the program.
+    ProgramNotAllowed,
+    /// The operating system would not start the process.
+    ProcessNotStarted,
     /// A defect; the log of the daemon has the detail.
     Internal,
 }
@@ -58,6 +62,8 @@ impl Reason {
         Self::DeadlineExceeded,
         Self::Unavailable,
         Self::TokenUsed,
+        Self::ProgramNotAllowed,
+        Self::ProcessNotStarted,
         Self::Internal,
     ];
 
@@ -80,6 +86,8 @@ impl Reason {
             Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
             Self::Unavailable => "UNAVAILABLE",
             Self::TokenUsed => "TOKEN_USED",
+            Self::ProgramNotAllowed => "PROGRAM_NOT_ALLOWED",
+            Self::ProcessNotStarted => "PROCESS_NOT_STARTED",
             Self::Internal => "INTERNAL",
         }
     }

@@ -1,5 +1,8 @@
 //! What can go wrong, and how a caller sees it.
 
+use std::time::Duration;
+
+use nova_rpc::Reason;
 use nova_types::ProcessId;
 
 /// What can go wrong with a process.
@@ -48,4 +51,29 @@ pub enum Error {
     /// Something of the daemon's own failed.
     #[error("{0}")]
     Internal(String),
+}
+
+impl From<Error> for nova_rpc::Error {
+    fn from(error: Error) -> Self {
+        const RESOURCE: &str = "nova.node.v1.Process";
+        const SOON: Duration = Duration::from_secs(1);
+        let message = error.to_string();
+        match error {
+            Error::NotFound(id) => Self::not_found(RESOURCE, id),
+            Error::SpecDiffers(id) => Self::already_exists(RESOURCE, id, message),
+            Error::Stopping(id) => {
+                Self::precondition(Reason::IllegalTransition, message).with_resource(RESOURCE, id)
+            }
+            Error::ProgramNotAllowed(_) | Error::NoRunner => {
+                Self::precondition(Reason::ProgramNotAllowed, message)
+            }
+            Error::TooManyProcesses(_) | Error::TooManyStreams(_) => {
+                Self::exhausted(Reason::Overloaded, message, SOON)
+            }
+            Error::CannotStart { .. } => Self::precondition(Reason::ProcessNotStarted, message),
+            Error::Credentials { .. } => Self::unavailable("identity", message),
+            Error::Draining => Self::unavailable("node", message),
+            Error::Internal(_) => Self::internal(&error),
+        }
+    }
 }

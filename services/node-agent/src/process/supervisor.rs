@@ -209,10 +209,8 @@ impl Shared {
     /// The line that a process is handed; none when it runs for no agent.
     pub(crate) async fn credentials(&self, agent: Option<&AgentId>) -> Result<Option<String>, Error> {
         let Some(agent) = agent else { return Ok(None) };
-        let credentials = self.credentials.credentials(agent).await;
-        let credentials =
-            credentials.map_err(|cause| Error::Credentials { agent: agent.to_string(), cause })?;
-        Ok(Some(format!("{credentials}\n")))
+        let line = self.credentials.credentials(agent).await;
+        line.map(Some).map_err(|cause| Error::Credentials { agent: agent.to_string(), cause })
     }
 }
 
