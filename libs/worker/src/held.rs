@@ -1,0 +1,153 @@
+//! What this worker holds, and what it owes for it. Pure bookkeeping; owned by the link alone.
+
+use std::collections::BTreeMap;
+
+use nova_proto::queue::v1::{LeaseRef, Settlement, settlement};
+use tokio_util::sync::CancellationToken;
+
+/// Names a lease: the same task may be leased to this worker again, with a larger token.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LeaseKey {
+    pub(crate) task_id: String,
+    pub(crate) token: u64,
+}
+
+impl LeaseKey {
+    fn to_wire(&self) -> LeaseRef {
+        LeaseRef { task_id: self.task_id.clone(), token: self.token }
+    }
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// A handler works on it, or soon will; the token fires when the lease is lost.
+    Running(CancellationToken),
+    /// Another worker may have it; the handler has been told and has not ended yet.
+    Lost,
+    /// The handler has ended, and the queue does not know yet.
+    Owed(settlement::Outcome),
+}
+
+/// All leases of a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Held(BTreeMap<LeaseKey, Stage>);
+
+impl Held {
+    /// Takes a lease; the token fires when it is lost.
+    pub(crate) fn take(&mut self, key: LeaseKey) -> CancellationToken {
+        let lost = CancellationToken::new();
+        self.0.insert(key, Stage::Running(lost.clone()));
+        lost
+    }
+
+    /// Notes how the work ended. True when a settlement is owed now; false when the lease
+    /// is lost: then it is gone from here.
+    pub(crate) fn finish(&mut self, key: &LeaseKey, outcome: settlement::Outcome) -> bool {
+        match self.0.get_mut(key) {
+            Some(Stage::Lost) | None => {
+                self.0.remove(key);
+                false
+            }
+            Some(stage) => {
+                *stage = Stage::Owed(outcome);
+                true
+            }
+        }
+    }
+
+    /// The queue says that a lease is not ours any more. Answers whether it was.
+    pub(crate) fn lose(&mut self, key: &LeaseKey) -> bool {
+        match self.0.get_mut(key) {
+            Some(stage @ Stage::Running(_)) => {
+                if let Stage::Running(lost) = std::mem::replace(stage, Stage::Lost) {
+                    lost.cancel();
+                }
+                true
+            }
+            Some(Stage::Lost | Stage::Owed(_)) | None => false,
+        }
+    }
+
+    /// The queue answered a settlement: nothing is owed any more. Answers whether it was.
+    pub(crate) fn settled(&mut self, key: &LeaseKey) -> bool {
+        let owed = matches!(self.0.get(key), Some(Stage::Owed(_)));
+        if owed {
+            self.0.remove(key);
+        }
+        owed
+    }
+
+    /// The leases to keep alive. What is owed needs none: it is settled as soon as the queue hears of it.
+    pub(crate) fn running(&self) -> Vec<LeaseKey> {
+        let running = self.0.iter().filter(|(_, stage)| matches!(stage, Stage::Running(_)));
+        running.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// What is owed to the queue.
+    pub(crate) fn owed(&self) -> Vec<LeaseKey> {
+        let owed = self.0.iter().filter(|(_, stage)| matches!(stage, Stage::Owed(_)));
+        owed.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// The message that settles a lease; none when nothing is owed for it.
+    pub(crate) fn settlement(&self, key: &LeaseKey) -> Option<Settlement> {
+        match self.0.get(key) {
+            Some(Stage::Owed(outcome)) => {
+                Some(Settlement { lease: Some(key.to_wire()), outcome: Some(outcome.clone()) })
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// The references of leases on the wire.
+pub(crate) fn references(keys: &[LeaseKey]) -> Vec<LeaseRef> {
+    keys.iter().map(LeaseKey::to_wire).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(token: u64) -> LeaseKey {
+        LeaseKey { task_id: "t".to_owned(), token }
+    }
+
+    fn completed() -> settlement::Outcome {
+        settlement::Outcome::Completed(b"1".as_slice().into())
+    }
+
+    #[test]
+    fn result_is_owed_until_it_is_answered() {
+        let mut held = Held::default();
+        held.take(key(1));
+        assert!(held.finish(&key(1), completed()));
+        assert_eq!((held.owed(), held.running()), (vec![key(1)], vec![]));
+        assert!(held.settled(&key(1)));
+        assert_eq!(held.len(), 0);
+    }
+
+    #[test]
+    fn lost_lease_stops_its_handler_and_owes_nothing() {
+        let mut held = Held::default();
+        let lost = held.take(key(1));
+        assert!(held.lose(&key(1)) && lost.is_cancelled());
+        assert_eq!((held.len(), held.running()), (1, vec![]), "its handler still has a place");
+        assert!(!held.finish(&key(1), completed()));
+        assert_eq!(held.len(), 0);
+    }
+
+    #[test]
+    fn later_lease_of_the_same_task_is_another() {
+        let mut held = Held::default();
+        held.take(key(1));
+        held.finish(&key(1), completed());
+        held.take(key(2));
+        assert!(held.settled(&key(1)));
+        assert_eq!(held.running(), [key(2)]);
+    }
+}
