@@ -39,16 +39,20 @@ impl RedisServer {
     /// See [`RedisServer::start`].
     #[track_caller]
     pub fn start_with(settings: &[&str]) -> Self {
-        let folder = TempDir::new().expect("a temporary folder can be made");
         let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
+        let mut log = String::new();
         for _ in 0..PORTS_TRIED {
+            let folder = TempDir::new().expect("a temporary folder can be made");
             let port = free_port();
-            let mut process = spawn(port, &folder, &settings);
-            if answers(port, &mut process) {
-                return Self { port, folder, settings, process };
+            let process = spawn(port, &folder, &settings);
+            // From here on a panic kills the process.
+            let mut server = Self { port, folder, settings: settings.clone(), process };
+            if server.answers() {
+                return server;
             }
+            log = server.log();
         }
-        panic!("redis-server ended at once, {PORTS_TRIED} times; see {}", log_of(&folder));
+        panic!("redis-server ended at once, {PORTS_TRIED} times: {log}");
     }
 
     /// `redis://127.0.0.1:<port>`.
@@ -105,22 +109,6 @@ fn spawn(port: u16, folder: &TempDir, settings: &[String]) -> Child {
     })
 }
 
-/// Waits for the first `PONG`. False when the process has ended.
-#[track_caller]
-fn answers(port: u16, process: &mut Child) -> bool {
-    let give_up = Instant::now() + STARTUP;
-    while Instant::now() < give_up {
-        if process.try_wait().expect("a child of this process can be waited for").is_some() {
-            return false;
-        }
-        if ping(port).is_ok_and(|answer| answer) {
-            return true;
-        }
-        std::thread::sleep(POLL);
-    }
-    panic!("redis-server on port {port} did not answer within {STARTUP:?}");
-}
-
 fn ping(port: u16) -> std::io::Result<bool> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
@@ -134,9 +122,4 @@ fn ping(port: u16) -> std::io::Result<bool> {
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port can be bound");
     listener.local_addr().expect("a bound listener has an address").port()
-}
-
-fn log_of(folder: &TempDir) -> String {
-    let path = folder.path().join("redis.log");
-    std::fs::read_to_string(&path).unwrap_or_else(|error| format!("{}: {error}", path.display()))
 }
