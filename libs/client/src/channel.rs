@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt as _, Full};
@@ -18,25 +19,56 @@ use tracing::Instrument as _;
 
 use crate::connector::Connector;
 use crate::retry::Backoff;
-use crate::{Credentials, Endpoint, methods};
+use crate::{Credential, Credentials, Endpoint, methods};
 
 /// Deadline of a unary call that has none of its own and serves none.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
 
-/// A connection to one daemon, made when it is needed and made again when it breaks.
+/// A connection to one daemon, made when it is needed, and made again when it breaks or when the
+/// credential is replaced: a daemon knows a caller by what the connection showed when it was made.
+/// Calls that run on the connection before are not disturbed.
 ///
 /// A unary call carries a deadline, and is repeated with backoff until it passes while the
 /// daemon cannot be reached or answers UNAVAILABLE. A stream is opened once.
 #[derive(Clone, Debug)]
 pub struct Channel {
-    transport: Transport,
     shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
     daemon: &'static str,
+    endpoint: TransportEndpoint,
     credentials: Credentials,
+    connection: ArcSwap<Connection>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    transport: Transport,
+    /// What is shown on it.
+    shown: Arc<Credential>,
+}
+
+impl Connection {
+    fn new(daemon: &'static str, endpoint: &TransportEndpoint, credentials: &Credentials) -> Self {
+        let shown = credentials.current();
+        let connector = Connector::new(daemon, credentials.clone());
+        Self { transport: endpoint.connect_with_connector_lazy(connector), shown }
+    }
+}
+
+impl Shared {
+    /// The transport that shows the present credential.
+    fn transport(&self) -> Transport {
+        let connection = self.connection.load();
+        if Arc::ptr_eq(&connection.shown, &self.credentials.current()) {
+            return connection.transport.clone();
+        }
+        let connection = Arc::new(Connection::new(self.daemon, &self.endpoint, &self.credentials));
+        self.connection.store(connection.clone());
+        connection.transport.clone()
+    }
 }
 
 type Answer = Result<Response<Body>, Status>;
@@ -56,14 +88,14 @@ impl Channel {
             .keep_alive_while_idle(true)
             .initial_stream_window_size(4 << 20)
             .initial_connection_window_size(8 << 20);
-        let transport = endpoint.connect_with_connector_lazy(Connector::new(daemon, credentials.clone()));
-        Ok(Self { transport, shared: Arc::new(Shared { daemon, credentials }) })
+        let connection = ArcSwap::from_pointee(Connection::new(daemon, &endpoint, &credentials));
+        Ok(Self { shared: Arc::new(Shared { daemon, endpoint, credentials, connection }) })
     }
 
-    async fn send(mut self, request: Request<Body>) -> Answer {
-        std::future::poll_fn(|cx| self.transport.poll_ready(cx)).await.map_err(|error| self.away(&error))?;
-        let response = self.transport.call(request).await.map_err(|error| self.away(&error))?;
-        Ok(response)
+    async fn send(self, request: Request<Body>) -> Answer {
+        let mut transport = self.shared.transport();
+        std::future::poll_fn(|cx| transport.poll_ready(cx)).await.map_err(|error| self.away(&error))?;
+        transport.call(request).await.map_err(|error| self.away(&error))
     }
 
     /// Sends the call again and again until it is answered by other than UNAVAILABLE.
