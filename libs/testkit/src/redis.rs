@@ -82,11 +82,28 @@ impl RedisServer {
     pub fn restart(&mut self) {
         self.kill();
         self.process = spawn(self.port, &self.folder, &self.settings);
-        assert!(
-            answers(self.port, &mut self.process),
-            "redis-server ended at once: {}",
-            log_of(&self.folder)
-        );
+        assert!(self.answers(), "redis-server ended at once: {}", self.log());
+    }
+
+    /// Waits for the first `PONG`. False when the process has ended.
+    #[track_caller]
+    fn answers(&mut self) -> bool {
+        let give_up = Instant::now() + STARTUP;
+        while Instant::now() < give_up {
+            if self.process.try_wait().expect("a child of this process can be waited for").is_some() {
+                return false;
+            }
+            if ping(self.port).is_ok_and(|answer| answer) {
+                return true;
+            }
+            std::thread::sleep(POLL);
+        }
+        panic!("redis-server on port {} did not answer within {STARTUP:?}: {}", self.port, self.log());
+    }
+
+    fn log(&self) -> String {
+        let path = self.folder.path().join("redis.log");
+        std::fs::read_to_string(&path).unwrap_or_else(|error| format!("{}: {error}", path.display()))
     }
 }
 
