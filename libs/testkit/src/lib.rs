@@ -1,3 +1,12 @@
-//! nova-testkit
+//! What tests need and no daemon does: a Redis of their own, an OTLP collector, the real
+//! `nova` command in a home of its own, a repository to examine. Never a runtime dependency.
 
+pub mod collector;
+pub mod eventually;
+pub mod nova;
 pub mod redis;
+pub mod repository;
+
+pub use collector::{Collector, Tree};
+pub use eventually::eventually;
+pub use nova::{Nova, Ran};

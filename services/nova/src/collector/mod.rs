@@ -1,0 +1,75 @@
+//! The mesh's own OTLP collector: it keeps the spans of this machine, so that `nova trace` can
+//! show them with nothing else installed, and forwards them where `--otlp` says.
+
+mod receive;
+mod spans;
+mod store;
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use anyhow::Context as _;
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::MetricsServiceServer;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::TraceServiceServer;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+
+pub(crate) use spans::Span;
+pub(crate) use store::{TraceSummary, Traces};
+
+use receive::{Forward, Receiver};
+
+/// Where the collector listens when the port is free: OTLP's own.
+const PORT: u16 = 4317;
+/// Largest batch of spans, bytes.
+const LARGEST_BATCH: usize = 16 << 20;
+
+/// A collector that runs.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    endpoint: String,
+    receiver: Receiver,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<()>,
+}
+
+impl Collector {
+    /// Opens the store and listens on loopback.
+    #[expect(clippy::disallowed_methods, reason = "the supervisor is no daemon and has no runtime to spawn on")]
+    pub(crate) fn start(traces: &Path, otlp: Option<&str>) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", PORT)).or_else(|_| TcpListener::bind("127.0.0.1:0"))?;
+        listener.set_nonblocking(true)?;
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        let forward = otlp.map(Forward::to).transpose()?;
+        let receiver = Receiver::new(Traces::create(traces).context("cannot open the store of traces")?, forward);
+        let (stop, stopped) = oneshot::channel();
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let services = Server::builder()
+            .add_service(TraceServiceServer::new(receiver.clone()).max_decoding_message_size(LARGEST_BATCH))
+            .add_service(MetricsServiceServer::new(receiver.clone()).max_decoding_message_size(LARGEST_BATCH));
+        let served = services.serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
+            stopped.await.unwrap_or_default();
+        });
+        let server = tokio::spawn(async move {
+            if let Err(error) = served.await {
+                tracing::error!(%error, "the collector ended");
+            }
+        });
+        Ok(Self { endpoint, receiver, stop, server })
+    }
+
+    /// Where it listens.
+    pub(crate) fn endpoint(&self) -> String {
+        self.endpoint.clone()
+    }
+
+    /// Takes no more, and forwards what is left.
+    pub(crate) async fn finish(self) {
+        if self.stop.send(()).is_ok() && self.server.await.is_err() {
+            tracing::debug!("the collector was cut off");
+        }
+        self.receiver.finish().await;
+    }
+}

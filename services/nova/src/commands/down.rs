@@ -1,0 +1,43 @@
+//! `nova down`.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::cli::Context;
+use crate::home::MeshFile;
+
+/// Longest that a mesh may take to stop.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// Stop the mesh that runs here: it finishes its calls, then every process of it ends.
+#[derive(Debug, Args)]
+pub(crate) struct Down {}
+
+impl Down {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let Some(mesh) = context.home.running()? else {
+            eprintln!("no mesh runs in {}", context.home.path().display());
+            return Ok(ExitCode::SUCCESS);
+        };
+        stop(context, &mesh).await?;
+        eprintln!("the mesh is down");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn stop(context: &Context, mesh: &MeshFile) -> anyhow::Result<()> {
+    let pid = i32::try_from(mesh.pid).ok().and_then(Pid::from_raw).context("mesh.json has no process id")?;
+    kill_process(pid, Signal::TERM).context("cannot signal the supervisor")?;
+    let began = Instant::now();
+    while context.home.try_lock()?.is_none() {
+        if began.elapsed() > WITHIN {
+            bail!("the mesh has not stopped within {WITHIN:?}; its supervisor is process {}", mesh.pid);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}

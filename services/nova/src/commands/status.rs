@@ -1,0 +1,118 @@
+//! `nova status`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::output;
+use crate::cli::Context;
+use crate::failure;
+use crate::home::MeshFile;
+use crate::supervisor::{DAEMONS, missing};
+
+/// Show the mesh's daemons: where they are, whether they are ready, what memory they use.
+#[derive(Debug, Args)]
+pub(crate) struct Status {}
+
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    mesh: &'a MeshFile,
+    home: String,
+    daemons: Vec<Daemon>,
+    /// Proportional share of memory of all processes of the mesh but the agents', bytes.
+    memory_bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Daemon {
+    name: &'static str,
+    pid: Option<u32>,
+    ready: bool,
+    /// What it misses; empty when it is ready.
+    missing: String,
+    grpc: String,
+    http: String,
+    memory_bytes: u64,
+}
+
+impl Status {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let Some(mesh) = context.home.running()? else {
+            eprintln!("no mesh runs in {}; `nova up` starts one", context.home.path().display());
+            return Ok(ExitCode::from(failure::UNREACHABLE));
+        };
+        show(context, &mesh).await
+    }
+}
+
+/// Prints how a mesh does; its exit code is 0 only when all of it is ready.
+pub(crate) async fn show(context: &Context, mesh: &MeshFile) -> anyhow::Result<ExitCode> {
+    let mut daemons = Vec::new();
+    for name in DAEMONS {
+        daemons.push(Daemon::of(name, mesh).await);
+    }
+    let memory_bytes = daemons.iter().map(|daemon| daemon.memory_bytes).sum::<u64>() + pss(mesh.pid);
+    let home = context.home.path().display().to_string();
+    let report = Report { mesh, home, daemons, memory_bytes };
+    if context.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print(&report);
+    }
+    let ready = report.daemons.iter().all(|daemon| daemon.ready);
+    Ok(ExitCode::from(if ready { 0 } else { failure::FAILED }))
+}
+
+fn print(report: &Report<'_>) {
+    let rows = report.daemons.iter().map(|daemon| {
+        vec![
+            daemon.name.to_owned(),
+            daemon.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+            if daemon.ready { "ready".to_owned() } else { daemon.missing.clone() },
+            daemon.grpc.clone(),
+            daemon.http.clone(),
+            mebibytes(daemon.memory_bytes),
+        ]
+    });
+    output::table(&["DAEMON", "PID", "STATE", "GRPC", "HTTP", "MEMORY"], rows);
+    println!();
+    println!("home       {}", report.home);
+    println!("store      {}", report.mesh.store);
+    println!("collector  {}", report.mesh.collector);
+    println!("memory     {} in all, the supervisor included", mebibytes(report.memory_bytes));
+}
+
+impl Daemon {
+    async fn of(name: &'static str, mesh: &MeshFile) -> Self {
+        let http = mesh.http.get(name).cloned().unwrap_or_default();
+        let missing = missing(&http).await.unwrap_or_else(|error| error);
+        let pid = mesh.pids.get(name).copied();
+        Self {
+            name,
+            pid,
+            ready: missing.is_empty(),
+            missing,
+            grpc: endpoint(name, mesh),
+            http: format!("http://{http}"),
+            memory_bytes: pid.map_or(0, pss),
+        }
+    }
+}
+
+fn endpoint(name: &str, mesh: &MeshFile) -> String {
+    let endpoints = serde_json::to_value(&mesh.endpoints).unwrap_or_default();
+    endpoints[name].as_str().unwrap_or_default().to_owned()
+}
+
+/// Proportional set size of a process, bytes; 0 when it is gone or this is not Linux.
+fn pss(pid: u32) -> u64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kibibytes = line.and_then(|rest| rest.trim().split(' ').next()?.parse::<u64>().ok());
+    kibibytes.unwrap_or(0) * 1_024
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}

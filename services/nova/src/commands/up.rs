@@ -1,0 +1,33 @@
+//! `nova up`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::status;
+use crate::cli::Context;
+use crate::supervisor::Launch;
+
+/// Bring a mesh up on this machine and leave it running.
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Where state is kept: `sqlite`, or a Redis such as redis://127.0.0.1:6379/0.
+    #[arg(long, default_value = "sqlite", value_name = "URL")]
+    store: String,
+    /// Send traces and metrics on to an OTLP/gRPC collector, such as http://127.0.0.1:4317.
+    #[arg(long, value_name = "URL")]
+    otlp: Option<String>,
+}
+
+impl Up {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        if let Some(mesh) = context.home.running()? {
+            eprintln!("a mesh runs here already, with process {}", mesh.pid);
+            return status::show(context, &mesh).await;
+        }
+        let launch =
+            Launch { home: context.home.clone(), store: self.store, otlp: self.otlp, for_one_run: false };
+        let launched = launch.start().await?;
+        status::show(context, &launched.mesh_file).await
+    }
+}

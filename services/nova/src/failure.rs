@@ -1,0 +1,76 @@
+//! How a command fails: what happened, what to do, and an exit code for scripts.
+
+use std::io;
+use std::process::ExitCode;
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::home::Home;
+
+/// The run, or what was asked, did not succeed.
+pub(crate) const FAILED: u8 = 1;
+/// No mesh, or it cannot be reached.
+pub(crate) const UNREACHABLE: u8 = 3;
+/// Policy denies it, or there is no identity.
+pub(crate) const DENIED: u8 = 4;
+/// There is no such thing.
+pub(crate) const NOT_FOUND: u8 = 5;
+
+/// No mesh runs where one is needed.
+#[derive(Debug)]
+pub(crate) struct NoMesh {
+    home: String,
+}
+
+impl NoMesh {
+    /// None in `home`.
+    pub(crate) fn in_home(home: &Home) -> Self {
+        Self { home: home.path().display().to_string() }
+    }
+}
+
+impl std::fmt::Display for NoMesh {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "no mesh runs in {}; `nova up` starts one", self.home)
+    }
+}
+
+impl std::error::Error for NoMesh {}
+
+/// Prints an error to standard error, and gives its exit code.
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    if let Some(status) = error.chain().find_map(|cause| cause.downcast_ref::<Status>()) {
+        return report_status(status);
+    }
+    if reader_is_gone(error) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("nova: {error:#}");
+    ExitCode::from(if error.is::<NoMesh>() { UNREACHABLE } else { FAILED })
+}
+
+/// Whether output could not be written because nobody reads on, as in `nova queue tasks | head`.
+fn reader_is_gone(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn report_status(status: &Status) -> ExitCode {
+    eprintln!("nova: {}", status.message());
+    let details = status.get_error_details();
+    for violation in details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default() {
+        eprintln!("  {}: {}", violation.field, violation.description);
+    }
+    if let Some(info) = details.error_info() {
+        eprintln!("  reason: {}", info.reason);
+    }
+    if let Some(request) = details.request_info() {
+        eprintln!("  trace: nova trace {}", request.request_id);
+    }
+    ExitCode::from(match status.code() {
+        Code::Unavailable | Code::DeadlineExceeded => UNREACHABLE,
+        Code::PermissionDenied | Code::Unauthenticated => DENIED,
+        Code::NotFound => NOT_FOUND,
+        _ => FAILED,
+    })
+}

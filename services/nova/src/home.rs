@@ -1,0 +1,142 @@
+//! Where a mesh on this machine keeps everything: `NOVA_HOME`.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use nova_client::Endpoints;
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+/// A home folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Home(PathBuf);
+
+/// What stands in `mesh.json` while a mesh runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct MeshFile {
+    /// The supervisor's process.
+    pub(crate) pid: u32,
+    /// When it started, RFC 3339.
+    pub(crate) started: String,
+    /// `sqlite` or a Redis URL.
+    pub(crate) store: String,
+    /// gRPC addresses.
+    pub(crate) endpoints: Endpoints,
+    /// HTTP addresses by daemon: `/metrics`, `/ready`, `/live`.
+    pub(crate) http: std::collections::BTreeMap<String, String>,
+    /// The mesh's own OTLP collector.
+    pub(crate) collector: String,
+    /// Collector that spans are forwarded to.
+    pub(crate) otlp: Option<String>,
+    /// True when the mesh ends with the command that brought it up.
+    pub(crate) for_one_run: bool,
+    /// Process ids by daemon.
+    pub(crate) pids: std::collections::BTreeMap<String, u32>,
+}
+
+/// Held by the supervisor for as long as its mesh runs.
+#[derive(Debug)]
+pub(crate) struct Lock(#[expect(dead_code, reason = "the lock is held while the file is open")] File);
+
+impl Home {
+    /// The home at `path`, or at `NOVA_HOME`, or the platform's data folder; made when missing.
+    pub(crate) fn open(path: Option<PathBuf>) -> anyhow::Result<Self> {
+        let path = path.or_else(default_home).context("set NOVA_HOME: there is no home folder to use")?;
+        private_folder(&path).with_context(|| format!("cannot use {} as NOVA_HOME", path.display()))?;
+        Ok(Self(fs::canonicalize(path)?))
+    }
+
+    /// The folder itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// State of a daemon.
+    pub(crate) fn daemon(&self, name: &str) -> PathBuf {
+        self.0.join("daemons").join(name)
+    }
+
+    /// Log of a daemon.
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
+        self.0.join("logs").join(format!("{name}.log"))
+    }
+
+    /// The certificate authority.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.0.join("authority")
+    }
+
+    /// Recorded traces.
+    pub(crate) fn traces(&self) -> PathBuf {
+        self.0.join("traces.db")
+    }
+
+    /// Reports of runs.
+    pub(crate) fn reports(&self) -> PathBuf {
+        self.0.join("reports")
+    }
+
+    /// The operator's certificate, key and roots, PEM.
+    pub(crate) fn operator(&self, part: &str) -> PathBuf {
+        self.0.join("operator").join(format!("{part}.pem"))
+    }
+
+    /// Takes the home for a mesh. None when a mesh has it.
+    pub(crate) fn try_lock(&self) -> anyhow::Result<Option<Lock>> {
+        let file = File::options().create(true).truncate(false).write(true).open(self.0.join("mesh.lock"))?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Lock(file))),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => bail!("cannot lock {}: {error}", self.0.display()),
+        }
+    }
+
+    /// The mesh that runs here; none when none does.
+    pub(crate) fn running(&self) -> anyhow::Result<Option<MeshFile>> {
+        if self.try_lock()?.is_some() {
+            return Ok(None);
+        }
+        match fs::read_to_string(self.mesh_file()) {
+            Ok(text) => Ok(Some(serde_json::from_str(&text).context("mesh.json is broken")?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Says where the mesh is.
+    pub(crate) fn announce(&self, mesh: &MeshFile) -> anyhow::Result<()> {
+        self.write_private(&self.mesh_file(), &serde_json::to_string_pretty(mesh)?)
+    }
+
+    /// Takes it back.
+    pub(crate) fn withdraw(&self) -> io::Result<()> {
+        fs::remove_file(self.mesh_file())
+    }
+
+    fn mesh_file(&self) -> PathBuf {
+        self.0.join("mesh.json")
+    }
+
+    /// Writes a file as a whole, readable by this user alone.
+    pub(crate) fn write_private(&self, path: &Path, text: &str) -> anyhow::Result<()> {
+        private_folder(path.parent().context("a file is in a folder")?)?;
+        let beside = path.with_extension("new");
+        let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
+        file.write_all(text.as_bytes())?;
+        fs::rename(beside, path)?;
+        Ok(())
+    }
+}
+
+/// Makes a folder that only this user may enter.
+pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn default_home() -> Option<PathBuf> {
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
+    data.or_else(|| Some(std::env::home_dir()?.join(".local/share"))).map(|data| data.join("nova"))
+}

@@ -1,0 +1,135 @@
+//! One daemon as a process.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use command_fds::tokio::CommandFdAsyncExt as _;
+use command_fds::FdMapping;
+use nova_client::Endpoints;
+use nova_identity::authority::Authority;
+use nova_runtime::config::{LogFormat, RuntimeConfig};
+use nova_runtime::Handoff;
+use nova_types::{Clock as _, SpiffeId, SystemClock};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::{Child, ChildStdin, Command};
+
+use super::sockets::Sockets;
+use crate::home::{private_folder, Home};
+
+/// A log is begun anew beyond this size, bytes; the old one is kept beside it.
+const LARGEST_LOG: u64 = 16 << 20;
+/// How long a daemon may take from its start to its first certificate.
+const JOIN_WITHIN: Duration = Duration::from_secs(60);
+
+/// What is the same for every start of a daemon.
+#[derive(Debug)]
+pub(crate) struct Spec<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) home: &'a Home,
+    pub(crate) authority: &'a Authority,
+    pub(crate) sockets: &'a Sockets,
+    pub(crate) endpoints: &'a Endpoints,
+    pub(crate) collector: &'a str,
+    pub(crate) store: &'a str,
+}
+
+/// A started daemon. When its lifeline is dropped, it ends.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) process: Child,
+    #[expect(dead_code, reason = "the lifeline is held, not used")]
+    lifeline: ChildStdin,
+}
+
+impl Spec<'_> {
+    /// Starts the daemon: sockets on descriptors 3 and 4, the handoff on standard input.
+    pub(crate) async fn start(&self) -> anyhow::Result<Started> {
+        let config = self.write_config()?;
+        let mut command = Command::new(executable()?);
+        command.args(["serve", self.name, "--config"]).arg(config);
+        command.env_clear().envs(environment()).env("LISTEN_FDS", "2");
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(self.log()?).kill_on_drop(true);
+        command.fd_mappings(vec![
+            FdMapping { parent_fd: OwnedFd::from(self.sockets.grpc.try_clone()?), child_fd: 3 },
+            FdMapping { parent_fd: OwnedFd::from(self.sockets.http.try_clone()?), child_fd: 4 },
+        ])?;
+        let mut process = command.spawn().with_context(|| format!("cannot start {}", self.name))?;
+        let mut lifeline = process.stdin.take().context("standard input is a pipe")?;
+        lifeline.write_all(self.handoff()?.to_line().as_bytes()).await?;
+        Ok(Started { process, lifeline })
+    }
+
+    fn handoff(&self) -> anyhow::Result<Handoff> {
+        let domain = self.authority.trust_domain();
+        let subject = SpiffeId::service(domain, self.name);
+        let token = self.authority.join_token(&subject, SystemClock.now(), JOIN_WITHIN)?;
+        Ok(Handoff {
+            subject: subject.path().to_owned(),
+            join_token: token.token,
+            trust_domain: domain.clone(),
+            bundle_pem: self.authority.bundle_pem(),
+            jwks: self.authority.jwks(),
+            endpoints: self.endpoints.clone(),
+            otlp: Some(self.collector.to_owned()),
+        })
+    }
+
+    fn write_config(&self) -> anyhow::Result<std::path::PathBuf> {
+        let data_dir = self.home.daemon(self.name);
+        private_folder(&data_dir)?;
+        let mut runtime = RuntimeConfig {
+            data_dir: data_dir.clone(),
+            store: self.store.to_owned(),
+            endpoints: self.endpoints.clone(),
+            worker_threads: 2,
+            ..RuntimeConfig::default()
+        };
+        runtime.telemetry.log_format = LogFormat::Json;
+        let mut file = toml::Table::new();
+        file.insert("runtime".to_owned(), toml::Value::try_from(runtime)?);
+        if let Some(own) = self.own_table()? {
+            file.insert(self.name.to_owned(), toml::Value::Table(own));
+        }
+        let path = data_dir.join("config.toml");
+        self.home.write_private(&path, &toml::to_string_pretty(&file)?)?;
+        Ok(path)
+    }
+
+    /// What only one of the daemons is told.
+    fn own_table(&self) -> anyhow::Result<Option<toml::Table>> {
+        let text = |path: &Path| path.to_str().map(str::to_owned).context("paths are UTF-8");
+        let entry = match self.name {
+            "node" => ("runner_command", vec![text(&executable()?)?, "agent".to_owned()].into()),
+            "identity" => ("authority_dir", text(&self.home.authority())?.into()),
+            _ => return Ok(None),
+        };
+        Ok(Some(toml::Table::from_iter([(entry.0.to_owned(), entry.1)])))
+    }
+
+    fn log(&self) -> anyhow::Result<File> {
+        let path = self.home.log(self.name);
+        private_folder(path.parent().context("a log is in a folder")?)?;
+        if path.metadata().is_ok_and(|log| log.len() > LARGEST_LOG) {
+            std::fs::rename(&path, path.with_extension("log.1"))?;
+        }
+        Ok(File::options().create(true).append(true).open(path)?)
+    }
+}
+
+/// This very executable, also when its file was replaced since it started.
+pub(crate) fn executable() -> anyhow::Result<std::path::PathBuf> {
+    std::env::current_exe().context("this executable has no path")
+}
+
+/// What a daemon may see of our environment: what programs need, and settings of its own.
+fn environment() -> impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)> {
+    const NEEDED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
+    std::env::vars_os().filter(|(key, _)| {
+        let key = key.to_string_lossy();
+        NEEDED.contains(&key.as_ref()) || (key.starts_with("NOVA_") && key.contains("__"))
+    })
+}

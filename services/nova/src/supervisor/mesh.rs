@@ -1,0 +1,214 @@
+//! The mesh while it runs: start, announce, start again what dies, stop in order.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitStatus;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use futures::future::join_all;
+use nova_identity::authority::Authority;
+use nova_types::{Clock as _, SystemClock, TrustDomain};
+use rustix::process::{Pid, Signal};
+use tokio::io::AsyncReadExt as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::child::{Spec, Started};
+use super::sockets::AllSockets;
+use super::{DAEMONS, Told, operator, ready, tell};
+use crate::collector::Collector;
+use crate::home::{Home, MeshFile};
+
+/// Longest that a mesh may take to be ready.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Longest that a daemon may take to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(15);
+/// Waits between the starts of a daemon that keeps dying.
+const RESTART: std::ops::Range<Duration> = Duration::from_millis(20)..Duration::from_secs(5);
+/// A daemon that ran for so long is started again at once.
+const HEALTHY: Duration = Duration::from_secs(10);
+/// The daemons stop in these groups: work first, then what it depends on.
+const STOP_ORDER: [&[&str]; 3] = [&["lifecycle", "node"], &["queue", "identity"], &["policy"]];
+
+/// What `nova up` was asked for.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) store: String,
+    pub(crate) otlp: Option<String>,
+    pub(crate) lifeline: bool,
+}
+
+/// What the mesh is made of.
+#[derive(Debug)]
+struct Mesh {
+    home: Home,
+    authority: Authority,
+    sockets: AllSockets,
+    file: Mutex<MeshFile>,
+    /// Names of the daemons that must not run any more.
+    stopped: watch::Sender<Vec<&'static str>>,
+}
+
+/// Runs a mesh until it is told to stop.
+pub(crate) async fn run(home: Home, options: Options) -> anyhow::Result<()> {
+    let lifeline = options.lifeline;
+    let collector = Collector::start(&home.traces(), options.otlp.as_deref())?;
+    let mesh = Mesh::new(home, options, collector.endpoint())?;
+    operator::issue(&mesh.home, &mesh.authority)?;
+    let daemons = join_all(DAEMONS.map(|name| mesh.keep_running(name)));
+    let outcome = tokio::select! {
+        never = daemons => never.into_iter().collect(),
+        () = operator::keep_fresh(&mesh.home, &mesh.authority) => Ok(()),
+        outcome = mesh.serve(lifeline) => outcome,
+    };
+    collector.finish().await;
+    outcome
+}
+
+impl Mesh {
+    fn new(home: Home, options: Options, collector: String) -> anyhow::Result<Self> {
+        let now = SystemClock.now();
+        let authority = Authority::open_or_create(&home.authority(), &TrustDomain::default(), now)?;
+        let sockets = AllSockets::open().context("cannot open sockets on loopback")?;
+        let file = MeshFile {
+            pid: std::process::id(),
+            started: now.to_string(),
+            store: options.store,
+            endpoints: sockets.endpoints()?,
+            http: sockets.http()?,
+            collector,
+            otlp: options.otlp,
+            for_one_run: options.lifeline,
+            pids: BTreeMap::new(),
+        };
+        let stopped = watch::Sender::new(Vec::new());
+        Ok(Self { home, authority, sockets, file: Mutex::new(file), stopped })
+    }
+
+    /// Announces the mesh when it is ready, and stops it when it is told to. The daemons run beside this.
+    async fn serve(&self, lifeline: bool) -> anyhow::Result<()> {
+        let told = until_told(lifeline);
+        tokio::pin!(told);
+        let outcome = tokio::select! {
+            ready = self.ready() => ready,
+            () = &mut told => bail!("was told to stop while it started"),
+        };
+        if outcome.is_ok() {
+            tell(&Told::Ready(Box::new(self.file())));
+            told.await;
+        }
+        self.stop().await;
+        self.home.withdraw().context("mesh.json was removed by somebody else")?;
+        outcome
+    }
+
+    async fn ready(&self) -> anyhow::Result<()> {
+        let pages = self.file().http;
+        let all = join_all(DAEMONS.map(|name| ready::wait(&pages[name])));
+        if tokio::time::timeout(READY_WITHIN, all).await.is_ok() {
+            return Ok(());
+        }
+        for name in DAEMONS {
+            let missing = ready::missing(&pages[name]).await.unwrap_or_else(|error| error);
+            if !missing.is_empty() {
+                bail!("{name} is not ready: {missing}; its log is {}", self.home.log(name).display());
+            }
+        }
+        bail!("the mesh was not ready within {READY_WITHIN:?}")
+    }
+
+    /// Starts a daemon, and again whenever it dies, until it is stopped; then waits for ever.
+    fn keep_running(&self, name: &'static str) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + '_>> {
+        Box::pin(async move {
+            let mut wait = RESTART.start;
+            loop {
+                let began = Instant::now();
+                let mut daemon = self.start(name).await?;
+                if let Some(status) = self.until_end(name, &mut daemon).await? {
+                    tracing::warn!(daemon = name, %status, "died; it is started again");
+                } else {
+                    std::future::pending::<()>().await;
+                }
+                wait = if began.elapsed() > HEALTHY { RESTART.start } else { (wait * 2).min(RESTART.end) };
+                tokio::time::sleep(wait).await;
+            }
+        })
+    }
+
+    async fn start(&self, name: &'static str) -> anyhow::Result<Started> {
+        let file = self.file();
+        let spec = Spec {
+            name,
+            home: &self.home,
+            authority: &self.authority,
+            sockets: self.sockets.of(name),
+            endpoints: &file.endpoints,
+            collector: &file.collector,
+            store: &file.store,
+        };
+        let daemon = spec.start().await?;
+        self.record(name, daemon.process.id())?;
+        Ok(daemon)
+    }
+
+    /// How it died; none when it was stopped on purpose.
+    async fn until_end(&self, name: &'static str, daemon: &mut Started) -> anyhow::Result<Option<ExitStatus>> {
+        let mut stopped = self.stopped.subscribe();
+        let told = stopped.wait_for(|names| names.contains(&name));
+        tokio::select! {
+            status = daemon.process.wait() => { self.record(name, None)?; return Ok(Some(status?)) }
+            told = told => { told?; }
+        }
+        if let Some(pid) = daemon.process.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) {
+            rustix::process::kill_process(pid, Signal::TERM)?;
+        }
+        if tokio::time::timeout(STOP_WITHIN, daemon.process.wait()).await.is_err() {
+            daemon.process.kill().await?;
+        }
+        self.record(name, None)?;
+        Ok(None)
+    }
+
+    async fn stop(&self) {
+        for group in STOP_ORDER {
+            self.stopped.send_modify(|names| names.extend(group.iter().copied()));
+            while self.file().pids.keys().any(|name| group.contains(&name.as_str())) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    fn record(&self, name: &str, pid: Option<u32>) -> anyhow::Result<()> {
+        let mut file = self.file.lock().expect("nobody panics while holding it");
+        match pid {
+            Some(pid) => file.pids.insert(name.to_owned(), pid),
+            None => file.pids.remove(name),
+        };
+        self.home.announce(&file)
+    }
+
+    fn file(&self) -> MeshFile {
+        self.file.lock().expect("nobody panics while holding it").clone()
+    }
+}
+
+/// Waits for SIGTERM, or for the end of the command that the mesh was made for.
+async fn until_told(lifeline: bool) {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+        () = end_of_input(), if lifeline => {}
+    }
+}
+
+async fn end_of_input() {
+    let mut stdin = tokio::io::stdin();
+    let mut rest = [0; 64];
+    while matches!(stdin.read(&mut rest).await, Ok(count) if count > 0) {}
+}

@@ -1,0 +1,99 @@
+//! The parent of a mesh on one machine.
+//!
+//! `nova supervise` is started by `nova up` and `nova orchestrate` ([`launch`]), and outlives the
+//! first. It locks the home, opens every daemon's sockets ([`sockets`]), starts the daemons as
+//! processes of their own ([`child`]), waits until they are ready ([`ready`]), and then starts
+//! again whichever dies: the sockets stay open in between, so that callers see a pause and not a
+//! refusal. A mesh for one run has a lifeline to its command: when that ends, so does the mesh.
+
+mod child;
+mod launch;
+mod mesh;
+mod operator;
+mod ready;
+mod sockets;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::Parser;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use launch::{Launch, Launched};
+pub(crate) use ready::missing;
+
+use crate::home::{Home, Lock, MeshFile};
+
+/// The daemons, in the order in which they start.
+pub(crate) const DAEMONS: [&str; 5] = ["identity", "policy", "queue", "node", "lifecycle"];
+
+/// The parent of a mesh; started by `nova up`.
+#[derive(Debug, Parser)]
+struct Supervise {
+    #[arg(long)]
+    home: PathBuf,
+    #[arg(long, default_value = "sqlite")]
+    store: String,
+    #[arg(long)]
+    otlp: Option<String>,
+    /// End when standard input ends.
+    #[arg(long)]
+    lifeline: bool,
+}
+
+/// What the supervisor tells the command that started it: one line of JSON on standard output.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Told {
+    Ready(Box<MeshFile>),
+    Failed(String),
+}
+
+/// `nova supervise …`.
+pub(crate) fn main(args: &[OsString]) -> ExitCode {
+    let command = Supervise::parse_from(args);
+    match supervise(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(&Told::Failed(format!("{error:#}")));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn supervise(command: Supervise) -> anyhow::Result<()> {
+    // A session of its own: the terminal's Ctrl-C is for the command, not for the mesh.
+    rustix::process::setsid().context("a supervisor is started by `nova up`")?;
+    nova_client::install_crypto_provider();
+    let home = Home::open(Some(command.home))?;
+    let _lock = take(&home)?;
+    let options = mesh::Options { store: command.store, otlp: command.otlp, lifeline: command.lifeline };
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let outcome = tokio.block_on(mesh::run(home, options));
+    tokio.shutdown_timeout(Duration::from_millis(200));
+    outcome
+}
+
+/// Takes the home. A command that only looks whether a mesh runs holds the lock for a moment.
+fn take(home: &Home) -> anyhow::Result<Lock> {
+    for _ in 0..20 {
+        if let Some(lock) = home.try_lock()? {
+            return Ok(lock);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    bail!("a mesh runs in {} already; `nova status` shows it", home.path().display())
+}
+
+/// Tells the command, which may be gone.
+fn tell(told: &Told) {
+    let line = serde_json::to_string(told).expect("a mesh file is text and numbers");
+    let mut stdout = std::io::stdout();
+    if writeln!(stdout, "{line}").and_then(|()| stdout.flush()).is_err() {
+        tracing::debug!("nobody listens any more");
+    }
+}
