@@ -86,3 +86,24 @@ impl UsedTokens {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nova_storage::SqliteKv;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_note_outlives_its_token_and_is_then_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let used = UsedTokens::new(Arc::new(SqliteKv::open(&dir.path().join("kv.db")).unwrap()));
+        let expires = Timestamp::from_micros(1_000_000);
+        used.claim("t1", "a", expires).await.unwrap();
+        used.claim("t2", "a", expires + LEEWAY).await.unwrap();
+
+        assert_eq!(used.sweep(expires + Duration::from_secs(1)).await.unwrap(), 0);
+        assert!(used.claim("t1", "b", expires).await.is_err());
+        assert_eq!(used.sweep(expires + LEEWAY + Duration::from_secs(1)).await.unwrap(), 1);
+        assert!(used.claim("t2", "b", expires).await.is_err());
+    }
+}

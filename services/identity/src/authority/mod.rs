@@ -131,7 +131,7 @@ impl Authority {
         self.bearer_token(subject, &[JOINING.to_owned()], now, ttl)
     }
 
-    /// Makes a bearer token for `subject` with `roles`. Its times are whole seconds, rounded down.
+    /// Makes a bearer token for `subject` with `roles`. Its end is a whole second, rounded up.
     pub fn bearer_token(
         &self,
         subject: &SpiffeId,

@@ -16,6 +16,9 @@ pub const AUDIENCE: &str = "nova";
 /// The role of a join token: it is good for attestation and for nothing else.
 pub const JOINING: &str = "joining";
 
+/// Tokens count whole seconds: the end is rounded up, so that a token is good for all of its time.
+const ALMOST_A_SECOND: Duration = Duration::from_micros(999_999);
+
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
@@ -79,7 +82,7 @@ impl TokenSigner {
         ttl: Duration,
     ) -> Result<BearerToken, AuthorityError> {
         let issued = now.micros() / 1_000_000;
-        let expires = (now + ttl).micros() / 1_000_000;
+        let expires = (now + ttl + ALMOST_A_SECOND).micros() / 1_000_000;
         let claims = Claims {
             sub: subject.to_string(),
             aud: AUDIENCE.to_owned(),

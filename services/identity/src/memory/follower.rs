@@ -6,21 +6,22 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::try_join_all;
 use nova_storage::{Change, Commit, CommitError, Entry, Kv, Range, Revision};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use uuid::Uuid;
 
-use super::{Hit, Memory, Search, record};
+use super::{Hit, Hits, Memory, Search, record};
 use crate::error::Error;
-use crate::records;
+use crate::records::{self, ATTEMPTS};
 use crate::store::SearchIndex;
 
 /// The store's own name, made once: an index of another store is recognised by it.
 const STORE: &str = "memory/store";
-/// Records that are read and indexed together.
-const PAGE: usize = 256;
+/// Records that are read and indexed together; each is at most 1 MiB.
+const PAGE: usize = 64;
 /// Records that are read at the same time.
 const READS: usize = 16;
 /// The position is written down at least this often, also when no memory changed.
@@ -33,6 +34,10 @@ pub(crate) struct Follower {
     index: SearchIndex,
     /// None until it is known from the file; one catches up at a time.
     position: Mutex<Option<Noted>>,
+    /// The same for those who need not wait: what was read last.
+    reached: AtomicU64,
+    /// The store's name, once it is known.
+    store: OnceCell<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,11 +50,16 @@ struct Noted {
 
 impl Follower {
     pub(crate) fn new(kv: Arc<dyn Kv>, index: SearchIndex) -> Self {
-        Self { kv, index, position: Mutex::new(None) }
+        Self { kv, index, position: Mutex::new(None), reached: AtomicU64::new(0), store: OnceCell::new() }
     }
 
     /// Brings everything that is committed now into the index. Returns the revision that it has reached.
     pub(crate) async fn catch_up(&self) -> Result<Revision, Error> {
+        let present = self.kv.revision().await?;
+        // Equal, not less: the revision of a store that was emptied begins anew.
+        if present != 0 && present == self.reached.load(Ordering::Acquire) {
+            return Ok(present);
+        }
         let mut position = self.position.lock().await;
         loop {
             let at = match *position {
@@ -61,6 +71,7 @@ impl Follower {
                     let complete = page.changes.len() < PAGE;
                     *position = Some(self.follow(at, page.changes, page.next).await?);
                     if complete {
+                        self.reached.store(page.next, Ordering::Release);
                         return Ok(page.next);
                     }
                 }
@@ -74,13 +85,13 @@ impl Follower {
     }
 
     /// A page of hits in the index as it is.
-    pub(crate) async fn search(&self, search: Search) -> Result<Vec<Hit>, Error> {
+    pub(crate) async fn search(&self, search: Search) -> Result<Hits, Error> {
         let found = self.index.search(search).await?;
         let hit = |(record, score): (Vec<u8>, f64)| {
             let damaged = |source| Error::Damaged { key: "of the index".to_owned(), source };
             Ok(Hit { memory: serde_json::from_slice(&record).map_err(damaged)?, score })
         };
-        found.into_iter().map(hit).collect()
+        Ok(Hits { hits: found.records.into_iter().map(hit).collect::<Result<_, Error>>()?, more: found.more })
     }
 
     /// Returns when something was committed behind `revision`.
@@ -146,16 +157,24 @@ impl Follower {
     }
 
     async fn store(&self) -> Result<String, Error> {
-        if let Some(entry) = self.kv.get(STORE).await? {
-            return records::decode(&entry);
+        self.store.get_or_try_init(|| self.named()).await.cloned()
+    }
+
+    /// Reads the store's name, or gives it one; of two who do, one is first.
+    async fn named(&self) -> Result<String, Error> {
+        for _ in 0..ATTEMPTS {
+            if let Some(entry) = self.kv.get(STORE).await? {
+                return records::decode(&entry);
+            }
+            let name = Uuid::new_v4().to_string();
+            let commit = Commit::new().absent(STORE).put(STORE, records::encode(&name));
+            match self.kv.commit(commit).await {
+                Ok(_) => return Ok(name),
+                Err(CommitError::Conflict { .. }) => {}
+                Err(CommitError::Store(error)) => return Err(error.into()),
+            }
         }
-        let name = Uuid::new_v4().to_string();
-        let commit = Commit::new().absent(STORE).put(STORE, records::encode(&name));
-        match self.kv.commit(commit).await {
-            Ok(_) => Ok(name),
-            Err(CommitError::Conflict { key }) => Err(Error::Contended(key)),
-            Err(CommitError::Store(error)) => Err(error.into()),
-        }
+        Err(Error::Contended(STORE.to_owned()))
     }
 }
 

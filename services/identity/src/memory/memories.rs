@@ -8,7 +8,7 @@ use nova_types::{Clock, MemoryId, Namespace, RequestId, SpiffeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::record::key;
-use super::{Draft, Follower, Hit, Memory, Search};
+use super::{Draft, Follower, Hits, Memory, Search};
 use crate::error::Error;
 use crate::records::{self, ATTEMPTS};
 
@@ -50,9 +50,14 @@ impl Memories {
         Self { kv, clock, follower, request_window }
     }
 
-    /// Stores a draft, once per request_id.
-    pub(crate) async fn put(&self, author: &SpiffeId, draft: Draft) -> Result<Stored, Error> {
-        let Some(request_id) = draft.request_id.clone() else {
+    /// Stores a draft; once, when it has a request_id.
+    pub(crate) async fn put(
+        &self,
+        author: &SpiffeId,
+        draft: Draft,
+        request_id: Option<RequestId>,
+    ) -> Result<Stored, Error> {
+        let Some(request_id) = request_id else {
             return self.put_anew(author, draft).await;
         };
         let request_key = request_key(&draft.namespace, &request_id);
@@ -76,7 +81,7 @@ impl Memories {
     }
 
     /// Searches, with everything that was acknowledged before in the index.
-    pub(crate) async fn search(&self, search: Search) -> Result<Vec<Hit>, Error> {
+    pub(crate) async fn search(&self, search: Search) -> Result<Hits, Error> {
         self.follower.catch_up().await?;
         self.follower.search(search).await
     }
@@ -169,4 +174,46 @@ impl Memories {
 
 fn request_key(namespace: &Namespace, request_id: &RequestId) -> String {
     format!("{REQUESTS}{namespace}/{request_id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use nova_storage::SqliteKv;
+    use nova_types::HeldClock;
+
+    use super::*;
+    use crate::memory::MemoryKind;
+    use crate::store::SearchIndex;
+
+    async fn put(memories: &Memories, request_id: &str) -> Stored {
+        let author = SpiffeId::parse("author", "spiffe://nova.local/agent/orion").unwrap();
+        let draft = Draft {
+            namespace: Namespace::default(),
+            kind: MemoryKind::Semantic,
+            text: "text".to_owned(),
+            data_json: String::new(),
+            labels: std::collections::BTreeMap::new(),
+            importance: 0.0,
+        };
+        let request_id = RequestId::parse("request_id", request_id).unwrap();
+        memories.put(&author, draft, request_id).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_the_notes_of_requests_whose_window_has_passed_are_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let kv = Arc::new(SqliteKv::open(&dir.path().join("kv.db")).unwrap());
+        let index = SearchIndex::open(&dir.path().join("index.db")).unwrap();
+        let follower = Arc::new(Follower::new(kv.clone(), index));
+        let clock = Arc::new(HeldClock::at(Timestamp::from_micros(1_000_000)));
+        let memories = Memories::new(kv, clock.clone(), follower, Duration::from_secs(60));
+
+        let old = put(&memories, "old").await.memory;
+        clock.advance(Duration::from_secs(61));
+        put(&memories, "new").await;
+        assert_eq!(memories.sweep().await.unwrap(), 1);
+        assert_eq!(memories.get(&Namespace::default(), old.id).await.unwrap(), old);
+        assert!(put(&memories, "new").await.duplicate);
+        assert!(!put(&memories, "old").await.duplicate);
+    }
 }

@@ -10,5 +10,5 @@ mod record;
 
 pub(crate) use follower::Follower;
 pub(crate) use memories::Memories;
-pub(crate) use query::{Hit, Position, Search, words};
+pub(crate) use query::{Hit, Hits, Position, Search, words};
 pub(crate) use record::{Draft, Memory, MemoryKind};

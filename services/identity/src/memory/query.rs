@@ -39,6 +39,15 @@ pub(crate) struct Hit {
     pub(crate) score: f64,
 }
 
+/// A page of hits.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Hits {
+    /// Best first, or newest first. Large memories make a page shorter than its limit.
+    pub(crate) hits: Vec<Hit>,
+    /// Whether there are more.
+    pub(crate) more: bool,
+}
+
 /// The distinct words of a text, in order: letters, digits, and the accents that belong to them.
 pub(crate) fn words(text: &str) -> Vec<&str> {
     let mut seen = HashSet::new();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nova_types::{MemoryId, Namespace, RequestId, SpiffeId, Timestamp};
+use nova_types::{MemoryId, Namespace, SpiffeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::records;
@@ -31,8 +31,6 @@ pub(crate) struct Draft {
     pub(crate) data_json: String,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) importance: f64,
-    #[serde(skip)]
-    pub(crate) request_id: Option<RequestId>,
 }
 
 impl Draft {

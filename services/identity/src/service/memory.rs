@@ -28,8 +28,8 @@ impl MemoryService for MemoryApi {
         let caller = nova_rpc::caller(&request);
         let author =
             caller.spiffe_id.as_ref().ok_or_else(|| nova_rpc::Error::unauthenticated("who writes this?"))?;
-        let draft = draft_of(request.into_inner())?;
-        let stored = self.memories.put(author, draft).await?;
+        let (draft, request_id) = draft_of(request.into_inner())?;
+        let stored = self.memories.put(author, draft, request_id).await?;
         let memory = Some(of_memory(stored.memory));
         Ok(Response::new(pb::PutMemoryResponse { memory, duplicate: stored.duplicate }))
     }
@@ -48,10 +48,10 @@ impl MemoryService for MemoryApi {
         request: Request<pb::SearchMemoriesRequest>,
     ) -> Result<Response<pb::SearchMemoriesResponse>, Status> {
         let search = search_of(request.into_inner())?;
-        let hits = self.memories.search(search.clone()).await?;
-        let next_page_token = page_token(&search, &hits);
+        let found = self.memories.search(search.clone()).await?;
+        let next_page_token = page_token(&search, &found);
         Ok(Response::new(pb::SearchMemoriesResponse {
-            hits: hits.into_iter().map(of_hit).collect(),
+            hits: found.hits.into_iter().map(of_hit).collect(),
             next_page_token,
         }))
     }

@@ -5,7 +5,7 @@ use nova_types::{MemoryId, Namespace, RequestId, Violation, Violations, wire};
 use serde::de::IgnoredAny;
 
 use crate::error::Error;
-use crate::memory::{Draft, Hit, Memory, MemoryKind, Position, Search};
+use crate::memory::{Draft, Hit, Hits, Memory, MemoryKind, Position, Search};
 use crate::records;
 
 const TEXT_MAX: usize = 64 * 1024;
@@ -14,8 +14,8 @@ const QUERY_MAX: usize = 1024;
 /// Hits behind these are not worth a page.
 const HITS_MAX: u32 = 100_000;
 
-/// What a writer says, checked.
-pub(super) fn draft_of(message: pb::PutMemoryRequest) -> Result<Draft, Error> {
+/// What a writer says, checked, and its idempotency key.
+pub(super) fn draft_of(message: pb::PutMemoryRequest) -> Result<(Draft, Option<RequestId>), Error> {
     let mut violations = Violations::new();
     let namespace = violations.take(Namespace::parse("namespace", &message.namespace));
     let request_id = violations.take(RequestId::parse("request_id", &message.request_id));
@@ -29,15 +29,15 @@ pub(super) fn draft_of(message: pb::PutMemoryRequest) -> Result<Draft, Error> {
     else {
         return Err(violations.into());
     };
-    Ok(Draft {
+    let draft = Draft {
         namespace,
         kind,
         text: message.text,
         data_json: message.data_json,
         labels: message.labels.into_iter().collect(),
         importance: message.importance,
-        request_id,
-    })
+    };
+    Ok((draft, request_id))
 }
 
 /// Which memory is meant.
@@ -65,13 +65,13 @@ pub(super) fn search_of(message: pb::SearchMemoriesRequest) -> Result<Search, Er
 }
 
 /// The token of the next page; empty when this is the last one.
-pub(super) fn page_token(search: &Search, hits: &[Hit]) -> String {
-    let Some(last) = hits.last().filter(|_| hits.len() == search.limit) else { return String::new() };
+pub(super) fn page_token(search: &Search, found: &Hits) -> String {
+    let Some(last) = found.hits.last().filter(|_| found.more) else { return String::new() };
     let position = if search.query.is_empty() {
         last.memory.id.to_string()
     } else {
         let before = if let Some(Position::Hits(hits)) = search.after { hits } else { 0 };
-        before.saturating_add(u32::try_from(hits.len()).unwrap_or(u32::MAX)).to_string()
+        before.saturating_add(u32::try_from(found.hits.len()).unwrap_or(u32::MAX)).to_string()
     };
     wire::page_token(format!("{}/{position}", what_is_searched(search)).as_bytes())
 }

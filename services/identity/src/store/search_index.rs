@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nova_storage::sqlite::{Database, Options};
 use nova_storage::{Error, Revision};
 use nova_types::{MemoryId, Namespace};
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, ToSql, named_params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Rows, ToSql, named_params};
 
 use crate::memory::{Memory, Position, Search, words};
 
@@ -27,8 +27,17 @@ const MIGRATIONS: &[&str] = &["
     ) WITHOUT ROWID;
 "];
 
-/// A record as it is stored, and its score.
-type Found = (Vec<u8>, f64);
+/// A page ends before its records exceed this many bytes together: clients of gRPC take 4 MiB by default.
+const PAGE_BYTES: usize = 3 << 20;
+
+/// A page of a search.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Records as they are stored, and their scores.
+    pub(crate) records: Vec<(Vec<u8>, f64)>,
+    /// Whether there are more.
+    pub(crate) more: bool,
+}
 
 /// The index.
 #[derive(Clone, Debug)]
@@ -63,7 +72,7 @@ impl SearchIndex {
 
     /// Empties the index; it has no position then.
     pub(crate) async fn clear(&self) -> Result<(), Error> {
-        self.database.write(|connection| clear(connection)).await
+        self.database.write(clear).await
     }
 
     /// Adds or replaces memories (each with its record), removes those that are gone, and notes the position.
@@ -82,10 +91,10 @@ impl SearchIndex {
     }
 
     /// A page of a search: records and scores, best first; without a query the newest first.
-    pub(crate) async fn search(&self, search: Search) -> Result<Vec<Found>, Error> {
+    pub(crate) async fn search(&self, search: Search) -> Result<Found, Error> {
         self.database
             .read(move |connection| match number_of(connection, &search.namespace)? {
-                None => Ok(Vec::new()),
+                None => Ok(Found::default()),
                 Some(namespace) if search.query.is_empty() => newest(connection, namespace, &search),
                 Some(namespace) => best(connection, namespace, &search),
             })
@@ -191,7 +200,7 @@ fn opened(connection: &Connection, namespace: &Namespace) -> Result<i64, Error> 
     Ok(number)
 }
 
-fn newest(connection: &Connection, namespace: i64, search: &Search) -> Result<Vec<Found>, Error> {
+fn newest(connection: &Connection, namespace: i64, search: &Search) -> Result<Found, Error> {
     let before = match &search.after {
         Some(Position::Memory(id)) => id.as_bytes().to_vec(),
         _ => vec![0xff; 16],
@@ -203,13 +212,13 @@ fn newest(connection: &Connection, namespace: i64, search: &Search) -> Result<Ve
     let mut statement = connection.prepare_cached(&sql)?;
     let limit = count(search.limit);
     let named = named_params! { ":namespace": namespace, ":before": before, ":limit": limit };
-    found(&mut statement, named, &search.labels)
+    found(&mut statement, named, search)
 }
 
-fn best(connection: &Connection, namespace: i64, search: &Search) -> Result<Vec<Found>, Error> {
+fn best(connection: &Connection, namespace: i64, search: &Search) -> Result<Found, Error> {
     let words: Vec<String> = words(&search.query).into_iter().map(|word| format!("\"{word}\"")).collect();
     if words.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Found::default());
     }
     let skip = match search.after {
         Some(Position::Hits(hits)) => i64::from(hits),
@@ -224,7 +233,7 @@ fn best(connection: &Connection, namespace: i64, search: &Search) -> Result<Vec<
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let (words, limit) = (words.join(" OR "), count(search.limit));
-    found(&mut statement, named_params! { ":words": words, ":limit": limit, ":skip": skip }, &search.labels)
+    found(&mut statement, named_params! { ":words": words, ":limit": limit, ":skip": skip }, search)
 }
 
 /// One condition per label, with the parameters `:k0`, `:v0`, `:k1` and so on.
@@ -240,19 +249,35 @@ fn with_labels(labels: usize) -> String {
 fn found(
     statement: &mut rusqlite::CachedStatement<'_>,
     named: &[(&str, &dyn ToSql)],
-    labels: &BTreeMap<String, String>,
-) -> Result<Vec<Found>, Error> {
-    let names: Vec<(String, String)> =
-        (0..labels.len()).map(|i| (format!(":k{i}"), format!(":v{i}"))).collect();
+    search: &Search,
+) -> Result<Found, Error> {
+    let names: Vec<_> =
+        (0..search.labels.len()).map(|index| (format!(":k{index}"), format!(":v{index}"))).collect();
     let mut parameters = named.to_vec();
-    for ((key_name, value_name), (key, value)) in names.iter().zip(labels) {
+    for ((key_name, value_name), (key, value)) in names.iter().zip(&search.labels) {
         parameters.push((key_name, key));
         parameters.push((value_name, value));
     }
-    let pair = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    Ok(statement.query_map(parameters.as_slice(), pair)?.collect::<Result<_, _>>()?)
+    page(statement.query(parameters.as_slice())?, search.limit)
 }
 
+/// Takes rows as long as they fit into the page.
+fn page(mut rows: Rows<'_>, limit: usize) -> Result<Found, Error> {
+    let mut found = Found::default();
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        let record: Vec<u8> = row.get(0)?;
+        bytes += record.len();
+        if found.records.len() == limit || (bytes > PAGE_BYTES && !found.records.is_empty()) {
+            found.more = true;
+            break;
+        }
+        found.records.push((record, row.get(1)?));
+    }
+    Ok(found)
+}
+
+/// One row more than the page holds, to know whether there are more.
 fn count(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
+    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
 }

@@ -114,6 +114,25 @@ async fn hits_come_page_by_page_each_once() {
 }
 
 #[tokio::test]
+async fn large_memories_make_smaller_pages_and_none_is_left_out() {
+    let place = Place::sqlite();
+    let daemon = place.start().await;
+    for number in 0..20 {
+        let data_json = format!("\"{}\"", "x".repeat(250 * 1024));
+        put(&daemon, PutMemoryRequest { data_json, ..draft(&format!("large {number}")) }).await;
+    }
+    for query in ["", "large"] {
+        let mut request = SearchMemoriesRequest { page_size: 1_000, ..words(query) };
+        let first = search(&daemon, request.clone()).await;
+        request.page_token.clone_from(&first.next_page_token);
+        let second = search(&daemon, request).await;
+        assert!(first.hits.len() < 20);
+        assert_eq!(first.hits.len() + second.hits.len(), 20);
+        assert!(second.next_page_token.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn only_memories_with_all_labels_are_found() {
     for place in Place::both() {
         let daemon = place.start().await;
