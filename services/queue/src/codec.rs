@@ -1,0 +1,353 @@
+//! The packed form of tasks and changes that both stores keep: LEB128 numbers, length-prefixed text.
+//!
+//! The first byte of a record is its version, so that a later version can read what an earlier one wrote.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    core::entry::{Ending, Hold, Row},
+    record::{Spec, Status},
+    task::{Failure, Micros, Retry, State},
+};
+
+/// Version of the packed form of a [`Spec`].
+const SPEC_VERSION: u8 = 1;
+
+/// Bytes that are not what was packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a packed record is damaged")]
+pub struct Damaged;
+
+impl From<Damaged> for crate::Error {
+    fn from(damaged: Damaged) -> Self {
+        Self::Store(damaged.to_string())
+    }
+}
+
+/// Packs values one after another.
+#[derive(Debug, Default)]
+pub struct Packer(pub Vec<u8>);
+
+impl Packer {
+    /// One byte.
+    pub fn byte(&mut self, value: u8) {
+        self.0.push(value);
+    }
+
+    /// A number, in 1 to 10 bytes.
+    pub fn number(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(0x80 | u8::try_from(value & 0x7f).unwrap_or(0));
+            value >>= 7;
+        }
+        self.0.push(u8::try_from(value).unwrap_or(0));
+    }
+
+    /// A time; times before the epoch become the epoch.
+    pub fn time(&mut self, value: Micros) {
+        self.number(u64::try_from(value).unwrap_or(0));
+    }
+
+    /// A span in microseconds.
+    pub fn span(&mut self, value: Duration) {
+        self.number(u64::try_from(value.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// Text.
+    pub fn text(&mut self, value: &str) {
+        self.bytes(value.as_bytes());
+    }
+
+    /// Bytes, after their length.
+    pub fn bytes(&mut self, value: &[u8]) {
+        self.number(value.len() as u64);
+        self.0.extend_from_slice(value);
+    }
+}
+
+/// Reads what a [`Packer`] packed.
+#[derive(Debug)]
+pub struct Unpacker<'a>(pub &'a [u8]);
+
+impl<'a> Unpacker<'a> {
+    /// True when all was read.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// One byte.
+    pub fn byte(&mut self) -> Result<u8, Damaged> {
+        let (first, rest) = self.0.split_first().ok_or(Damaged)?;
+        self.0 = rest;
+        Ok(*first)
+    }
+
+    /// A number.
+    pub fn number(&mut self) -> Result<u64, Damaged> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(Damaged)
+    }
+
+    /// A time.
+    pub fn time(&mut self) -> Result<Micros, Damaged> {
+        i64::try_from(self.number()?).map_err(|_| Damaged)
+    }
+
+    /// A span.
+    pub fn span(&mut self) -> Result<Duration, Damaged> {
+        Ok(Duration::from_micros(self.number()?))
+    }
+
+    /// A number of at most 32 bits.
+    pub fn small(&mut self) -> Result<u32, Damaged> {
+        u32::try_from(self.number()?).map_err(|_| Damaged)
+    }
+
+    /// Text.
+    pub fn text(&mut self) -> Result<&'a str, Damaged> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| Damaged)
+    }
+
+    /// Bytes.
+    pub fn bytes(&mut self) -> Result<&'a [u8], Damaged> {
+        let length = usize::try_from(self.number()?).map_err(|_| Damaged)?;
+        let (bytes, rest) = self.0.split_at_checked(length).ok_or(Damaged)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+}
+
+/// Packs what a producer said.
+pub fn pack_spec(spec: &Spec) -> Vec<u8> {
+    let mut out = Packer(Vec::with_capacity(192));
+    out.byte(SPEC_VERSION);
+    for text in [&*spec.namespace, &*spec.queue, &*spec.kind, &*spec.request_id, &*spec.traceparent] {
+        out.text(text);
+    }
+    out.0.extend_from_slice(&spec.body_hash.to_le_bytes());
+    out.byte(spec.priority);
+    out.number(u64::from(spec.retry.max_attempts));
+    out.span(spec.retry.initial);
+    out.0.extend_from_slice(&spec.retry.factor.to_le_bytes());
+    out.span(spec.retry.max);
+    out.span(spec.attempt_timeout.unwrap_or_default());
+    for (key, value) in &spec.metadata {
+        out.text(key);
+        out.text(value);
+    }
+    out.0
+}
+
+/// Reads a packed [`Spec`].
+///
+/// # Errors
+/// The bytes are not one.
+pub fn unpack_spec(bytes: &[u8]) -> Result<Spec, Damaged> {
+    let mut from = Unpacker(bytes);
+    if from.byte()? != SPEC_VERSION {
+        return Err(Damaged);
+    }
+    let mut text = || from.text().map(Box::<str>::from);
+    let (namespace, queue, kind) = (text()?, text()?, text()?);
+    let (request_id, traceparent) = (text()?, text()?);
+    let body_hash = u64::from_le_bytes(fixed(&mut from)?);
+    let priority = from.byte()?;
+    let (max_attempts, initial) = (from.small()?, from.span()?);
+    let factor = f64::from_le_bytes(fixed(&mut from)?);
+    let retry = Retry { max_attempts, initial, factor, max: from.span()? };
+    let attempt_timeout = Some(from.span()?).filter(|timeout| !timeout.is_zero());
+    let mut metadata = Vec::new();
+    while !from.is_empty() {
+        metadata.push((from.text()?.into(), from.text()?.into()));
+    }
+    let (namespace, queue, kind) = (namespace.into(), queue.into(), kind.into());
+    Ok(Spec {
+        namespace,
+        queue,
+        kind,
+        metadata,
+        request_id,
+        body_hash,
+        priority,
+        retry,
+        attempt_timeout,
+        traceparent,
+    })
+}
+
+fn fixed(from: &mut Unpacker<'_>) -> Result<[u8; 8], Damaged> {
+    let (bytes, rest) = from.0.split_first_chunk().ok_or(Damaged)?;
+    from.0 = rest;
+    Ok(*bytes)
+}
+
+/// The changing part of a task, as a journal keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Row of the task.
+    pub row: Row,
+    /// True when watchers see it.
+    pub event: bool,
+    /// State after the change.
+    pub status: Status,
+    /// Who holds it.
+    pub hold: Option<Hold>,
+    /// How the lease before ended.
+    pub settled: Option<(u64, Ending)>,
+}
+
+const HELD: u8 = 0x08;
+const SETTLED: u8 = 0x10;
+const FAILED: u8 = 0x20;
+const EVENT: u8 = 0x40;
+
+/// Packs a change behind those before it.
+pub fn pack_change(
+    out: &mut Packer,
+    row: Row,
+    event: bool,
+    status: &Status,
+    hold: Option<&Hold>,
+    settled: Option<(u64, Ending)>,
+) {
+    let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+    let error = status.last_error.as_deref();
+    let flags = flag(hold.is_some(), HELD)
+        | flag(settled.is_some(), SETTLED)
+        | flag(error.is_some(), FAILED)
+        | flag(event, EVENT);
+    out.byte(status.state.code() | flags);
+    out.number(row);
+    out.number(u64::from(status.attempts));
+    out.time(status.created);
+    out.time(status.updated - status.created);
+    out.time(status.ready_at);
+    if let Some(hold) = hold {
+        out.number(hold.token);
+        out.span(hold.duration);
+        out.time(hold.deadline.unwrap_or(0));
+        out.time(status.expires);
+        out.text(&status.worker);
+    }
+    if let Some((token, ending)) = settled {
+        out.number(token);
+        out.byte(ending_code(ending));
+    }
+    if let Some(error) = error {
+        out.text(&error.reason);
+        out.text(&error.message);
+    }
+}
+
+/// Reads the next change.
+///
+/// # Errors
+/// The bytes are not one.
+pub fn unpack_change(from: &mut Unpacker<'_>) -> Result<Stored, Damaged> {
+    let flags = from.byte()?;
+    let state = State::from_code(flags & 0x07).ok_or(Damaged)?;
+    let (row, attempts) = (from.number()?, from.small()?);
+    let created = from.time()?;
+    let updated = created + from.time()?;
+    let ready_at = from.time()?;
+    let mut status = Status {
+        state,
+        attempts,
+        created,
+        updated,
+        ready_at,
+        worker: Arc::from(""),
+        expires: 0,
+        last_error: None,
+    };
+    let mut hold = None;
+    if flags & HELD != 0 {
+        let (token, duration) = (from.number()?, from.span()?);
+        let deadline = Some(from.time()?).filter(|deadline| *deadline != 0);
+        hold = Some(Hold { token, duration, deadline });
+        status.expires = from.time()?;
+        status.worker = from.text()?.into();
+    }
+    let mut settled = None;
+    if flags & SETTLED != 0 {
+        settled = Some((from.number()?, ending_of(from.byte()?)?));
+    }
+    if flags & FAILED != 0 {
+        let (reason, message) = (from.text()?.into(), from.text()?.into());
+        status.last_error = Some(Arc::new(Failure { reason, message }));
+    }
+    Ok(Stored { row, event: flags & EVENT != 0, status, hold, settled })
+}
+
+fn ending_code(ending: Ending) -> u8 {
+    match ending {
+        Ending::Failed => 1,
+        Ending::Released => 2,
+        Ending::Expired => 3,
+    }
+}
+
+fn ending_of(code: u8) -> Result<Ending, Damaged> {
+    match code {
+        1 => Ok(Ending::Failed),
+        2 => Ok(Ending::Released),
+        3 => Ok(Ending::Expired),
+        _ => Err(Damaged),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn status(state: State) -> Status {
+        Status {
+            state,
+            attempts: 2,
+            created: 1_700_000_000_000_000,
+            updated: 1_700_000_000_000_300,
+            ready_at: 1_700_000_001_000_000,
+            worker: Arc::from(""),
+            expires: 0,
+            last_error: None,
+        }
+    }
+
+    #[test]
+    fn a_held_change_comes_back_as_it_was() {
+        let mut status = status(State::Leased);
+        status.worker = "w-1".into();
+        status.expires = 1_700_000_030_000_000;
+        status.last_error = Some(Arc::new(Failure::expired()));
+        let hold = Hold { token: u64::MAX, duration: Duration::from_secs(30), deadline: Some(7) };
+        let settled = Some((9, Ending::Released));
+        let mut out = Packer::default();
+        pack_change(&mut out, 5, true, &status, Some(&hold), settled);
+        let read = unpack_change(&mut Unpacker(&out.0)).unwrap();
+        assert_eq!(read, Stored { row: 5, event: true, status, hold: Some(hold), settled });
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_come_back(value: u64) {
+            let mut out = Packer::default();
+            out.number(value);
+            prop_assert_eq!(Unpacker(&out.0).number(), Ok(value));
+        }
+
+        #[test]
+        fn damaged_bytes_are_refused_without_panic(bytes: Vec<u8>) {
+            drop(unpack_spec(&bytes));
+            drop(unpack_change(&mut Unpacker(&bytes)));
+        }
+    }
+}

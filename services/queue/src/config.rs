@@ -1,0 +1,122 @@
+//! What can be set, with its defaults.
+
+use std::{path::Path, time::Duration};
+
+use nova_types::{Violation, Violations};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    core::Limits,
+    store::{redis, sqlite},
+};
+
+/// Configuration of the queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Most live tasks over all queues; an enqueue beyond answers RESOURCE_EXHAUSTED.
+    pub max_tasks: usize,
+    /// Most queues over all namespaces.
+    pub max_queues: usize,
+    /// Bytes of payloads kept in memory between enqueue and lease; beyond, they are read from the store.
+    pub payload_cache_bytes: usize,
+    /// Extra wait of a task for each step of priority below 9, milliseconds: it bounds how long newer tasks
+    /// of a higher priority may pass an older one.
+    pub ageing_step_ms: u64,
+    /// Ended tasks that are kept with their results. A request_id is known for as long as its task is kept.
+    pub keep_finished: usize,
+    /// How long ended tasks are kept, seconds.
+    pub keep_finished_seconds: u64,
+    /// Events that a watch may resume from.
+    pub keep_events: usize,
+    /// Calls that may wait for a commit, for enqueues and for settlements each.
+    pub max_waiting_calls: usize,
+    /// Bytes that those calls may hold.
+    pub max_waiting_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_tasks: 2_000_000,
+            max_queues: 10_000,
+            payload_cache_bytes: 64 << 20,
+            ageing_step_ms: 5_000,
+            keep_finished: 200_000,
+            keep_finished_seconds: 86_400,
+            keep_events: 200_000,
+            max_waiting_calls: 8_192,
+            max_waiting_bytes: 64 << 20,
+        }
+    }
+}
+
+impl Config {
+    /// Checks every bound.
+    ///
+    /// # Errors
+    /// The fields that break theirs.
+    pub fn validate(&self) -> Result<(), Violations> {
+        let mut violations = Violations::new();
+        let positive = [
+            ("max_tasks", self.max_tasks),
+            ("max_queues", self.max_queues),
+            ("keep_events", self.keep_events),
+            ("max_waiting_calls", self.max_waiting_calls),
+            ("max_waiting_bytes", self.max_waiting_bytes),
+        ];
+        for (field, value) in positive {
+            if value == 0 {
+                violations.push(Violation::new(field, "must be at least 1"));
+            }
+        }
+        violations.finish()
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            tasks: self.max_tasks,
+            queues: self.max_queues,
+            payload_cache: self.payload_cache_bytes,
+            ageing_step: Duration::from_millis(self.ageing_step_ms),
+            finished: self.keep_finished,
+            finished_for: Duration::from_secs(self.keep_finished_seconds),
+            events: self.keep_events,
+        }
+    }
+
+    /// How the SQLite store is opened.
+    pub fn sqlite(&self, folder: &Path) -> sqlite::Settings {
+        sqlite::Settings {
+            path: folder.join("queue.db"),
+            limits: self.limits(),
+            calls: self.max_waiting_calls,
+            bytes: self.max_waiting_bytes,
+        }
+    }
+
+    /// How the Redis store is opened.
+    pub fn redis(&self) -> redis::Settings {
+        redis::Settings {
+            limits: self.limits(),
+            calls: self.max_waiting_calls,
+            bytes: self.max_waiting_bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_hold() {
+        assert_eq!(Config::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_queue_that_may_hold_nothing_is_refused() {
+        let config = Config { max_tasks: 0, ..Config::default() };
+        assert!(config.validate().is_err());
+    }
+}

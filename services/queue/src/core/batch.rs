@@ -1,0 +1,124 @@
+//! What a commit must write: the changes of memory since the last one.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::{
+    core::entry::{Ending, Entry, Hold, Row},
+    record::{Spec, Status},
+    task::{Failure, Micros, State},
+};
+
+/// A new task's row.
+#[derive(Debug)]
+pub struct Insert {
+    /// Number of the row.
+    pub row: Row,
+    /// Id of the task.
+    pub id: Uuid,
+    /// What its producer said.
+    pub spec: Arc<Spec>,
+    /// What its handler is given.
+    pub payload: Arc<[u8]>,
+    /// When it was stored.
+    pub created: Micros,
+    /// Not leased before.
+    pub ready_at: Micros,
+}
+
+/// The state of a task after a change; the last one of a task is its state.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Row of the task.
+    pub row: Row,
+    /// True when watchers see it; false when it only carries a state over from a journal row that goes.
+    pub event: bool,
+    /// Id of the task.
+    pub id: Uuid,
+    /// What its producer said.
+    pub spec: Arc<Spec>,
+    /// State after the change.
+    pub status: Status,
+    /// Who holds it.
+    pub hold: Option<Hold>,
+    /// How the lease before ended.
+    pub settled: Option<(u64, Ending)>,
+    /// What it completed with.
+    pub result: Option<Arc<[u8]>>,
+}
+
+impl Change {
+    /// The state of `entry` as it is now.
+    pub fn of(row: Row, entry: &Entry, event: bool) -> Self {
+        Self {
+            row,
+            event,
+            id: entry.id,
+            spec: Arc::clone(&entry.spec),
+            status: entry.status.clone(),
+            hold: entry.hold.clone(),
+            settled: entry.settled,
+            result: None,
+        }
+    }
+}
+
+/// A task that ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Row of the task.
+    pub row: Row,
+    /// Id of the task.
+    pub id: Uuid,
+    /// How it ended.
+    pub state: State,
+    /// Token of the lease that ended it.
+    pub token: u64,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// Number of its last journal entry.
+    pub journal: u64,
+    /// When it ended.
+    pub at: Micros,
+    /// What it completed with.
+    pub result: Option<Arc<[u8]>>,
+    /// What its last failed attempt said.
+    pub error: Option<Arc<Failure>>,
+}
+
+/// Everything that one transaction writes.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// New tasks.
+    pub inserts: Vec<Insert>,
+    /// Changes of state, in order; entry number of the first is [`first`](Self::first).
+    pub changes: Vec<Change>,
+    /// Tasks that ended.
+    pub finished: Vec<Finished>,
+    /// Journal number of the first change.
+    pub first: u64,
+    /// Rows of ended tasks whose retention is over, ascending.
+    pub forgotten: Vec<Row>,
+    /// Journal rows up to this first number go.
+    pub dropped: Option<u64>,
+    /// Watches may resume only after this entry.
+    pub floor: u64,
+    /// Greatest token ever given.
+    pub last_token: u64,
+}
+
+impl Batch {
+    /// True when there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.inserts.is_empty()
+            && self.changes.is_empty()
+            && self.forgotten.is_empty()
+            && self.dropped.is_none()
+    }
+
+    /// The ending of a task that ended in this very batch.
+    pub fn ended(&self, row: Row) -> Option<&Finished> {
+        self.finished.iter().find(|finished| finished.row == row)
+    }
+}

@@ -1,0 +1,84 @@
+//! Idempotency keys: which task a request made, for as long as that task is kept.
+
+use std::collections::HashMap;
+
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::record::{NewTask, Spec};
+
+/// Fingerprint of namespace, queue and key.
+pub(super) type Key = u128;
+
+/// What is known of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known {
+    /// The task that it made.
+    pub(super) id: Uuid,
+    /// Fingerprint of the body that came with it.
+    pub(super) body_hash: u64,
+}
+
+/// The keys of every kept task.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    known: HashMap<Key, Known>,
+}
+
+impl Keys {
+    /// What a key made.
+    pub(super) fn get(&self, key: Key) -> Option<Known> {
+        self.known.get(&key).copied()
+    }
+
+    /// Remembers a key.
+    pub(super) fn insert(&mut self, key: Key, known: Known) {
+        self.known.insert(key, known);
+    }
+
+    /// Forgets a key with its task.
+    pub(super) fn remove(&mut self, key: Key) {
+        self.known.remove(&key);
+    }
+}
+
+/// Fingerprint of a task's key; nothing when it has none.
+pub(super) fn key_of(spec: &Spec) -> Option<Key> {
+    if spec.request_id.is_empty() {
+        return None;
+    }
+    let mut hash = Sha256::new();
+    for part in [&*spec.namespace, &*spec.queue, &*spec.request_id] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    let digest = hash.finalize();
+    Some(Key::from_le_bytes(digest[..16].try_into().expect("a digest has 32 bytes")))
+}
+
+/// Fingerprint of what a producer asked for, so that another body under the same key is noticed.
+/// The trace context is left out: a repeated call has one of its own.
+pub fn body_hash(task: &NewTask) -> u64 {
+    let spec = &task.spec;
+    let mut hash = Sha256::new();
+    let mut add = |part: &[u8]| {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    };
+    add(spec.kind.as_bytes());
+    add(&task.payload);
+    for (key, value) in &spec.metadata {
+        add(key.as_bytes());
+        add(value.as_bytes());
+    }
+    let timeout = spec.attempt_timeout.map_or(0, |timeout| timeout.as_micros());
+    for number in
+        [task.delay.as_micros(), spec.retry.initial.as_micros(), spec.retry.max.as_micros(), timeout]
+    {
+        add(&number.to_le_bytes());
+    }
+    add(&spec.retry.factor.to_le_bytes());
+    add(&[spec.priority]);
+    add(&spec.retry.max_attempts.to_le_bytes());
+    u64::from_le_bytes(hash.finalize()[..8].try_into().expect("a digest has 32 bytes"))
+}

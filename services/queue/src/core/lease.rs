@@ -1,0 +1,114 @@
+//! Giving leases and extending them.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    core::{
+        Core,
+        entry::{Hold, Row, row_of},
+    },
+    record::{Lease, LeaseRef, LeaseRequest, Task},
+    task::{Event, Micros, State, after},
+};
+
+/// Payload bytes after which a lease call takes no further task, so that a reply fits a message of 4 MiB.
+const REPLY_BYTES: usize = 2 << 20;
+
+impl Core {
+    /// Takes ready tasks, at most `request.max` of them and about 2 MiB of payload. Payloads that memory does
+    /// not hold are absent: the caller reads them from the store.
+    pub fn lease(&mut self, request: &LeaseRequest, now: Micros) -> Vec<Lease> {
+        let mut leases = Vec::new();
+        let mut bytes = 0;
+        for name in &request.queues {
+            let Some(queue) = self.queues.find(&request.namespace, name) else { continue };
+            while leases.len() < request.max && bytes < REPLY_BYTES {
+                let Some(row) = self.queues.at(queue).pop(self.limits.ageing_step) else { break };
+                if let Some((lease, size)) = self.lease_row(row, request, now) {
+                    bytes += size;
+                    leases.push(lease);
+                }
+            }
+        }
+        leases
+    }
+
+    fn lease_row(&mut self, row: Row, request: &LeaseRequest, now: Micros) -> Option<(Lease, usize)> {
+        let ready = self.entries.get(&row).is_some_and(|entry| entry.status.state == State::Ready);
+        if !ready {
+            return None;
+        }
+        let token = self.next_token(now);
+        let mut payload = None;
+        self.apply(row, Event::Lease, now, |entry| {
+            let deadline = entry.spec.attempt_timeout.map(|timeout| after(now, timeout));
+            entry.status.attempts += 1;
+            entry.status.worker = Arc::clone(&request.worker);
+            entry.status.expires = capped(after(now, request.duration), deadline);
+            entry.hold = Some(Hold { token, duration: request.duration, deadline });
+            payload = entry.payload.take();
+        })?;
+        self.cached = self.cached.saturating_sub(payload.as_ref().map_or(0, |payload| payload.len()));
+        let entry = self.entries.get(&row)?;
+        let task = Task { payload, ..entry.view() };
+        let size = entry.payload_len as usize;
+        let duration = crate::task::span(entry.status.expires - now);
+        Some((Lease { task, token, duration }, size))
+    }
+
+    /// Grows with every lease that is ever given, and across restarts even when the clock goes back.
+    fn next_token(&mut self, now: Micros) -> u64 {
+        self.last_token = (self.last_token + 1).max(u64::try_from(now).unwrap_or(0));
+        self.last_token
+    }
+
+    /// Extends leases to `duration` from now; each answers its new end, or nothing when it is lost.
+    ///
+    /// Memory only: a restart gives every lease a grace of its recorded duration anyway, so only a longer
+    /// duration than the recorded one is written.
+    pub fn heartbeat(
+        &mut self,
+        namespace: &str,
+        leases: &[LeaseRef],
+        duration: Duration,
+        now: Micros,
+    ) -> Vec<Option<Micros>> {
+        leases.iter().map(|lease| self.extend(namespace, *lease, duration, now)).collect()
+    }
+
+    fn extend(
+        &mut self,
+        namespace: &str,
+        lease: LeaseRef,
+        duration: Duration,
+        now: Micros,
+    ) -> Option<Micros> {
+        self.held(namespace, lease)?;
+        let row = row_of(lease.id);
+        let mut entry = self.entries.remove(&row)?;
+        let mut longer = false;
+        if let Some(hold) = &mut entry.hold {
+            let end = capped(after(now, duration), hold.deadline);
+            entry.status.expires = entry.status.expires.max(end);
+            longer = duration > hold.duration;
+            hold.duration = hold.duration.max(duration);
+        }
+        if longer {
+            self.note(row, &mut entry, false);
+        }
+        let expires = entry.status.expires;
+        self.entries.insert(row, entry);
+        Some(expires)
+    }
+
+    /// The row of a lease, when its token is the one that holds the task.
+    pub(super) fn held(&self, namespace: &str, lease: LeaseRef) -> Option<Row> {
+        let entry = self.live(namespace, lease.id)?;
+        let token = entry.hold.as_ref()?.token;
+        (token == lease.token).then(|| row_of(lease.id))
+    }
+}
+
+fn capped(end: Micros, deadline: Option<Micros>) -> Micros {
+    deadline.map_or(end, |deadline| end.min(deadline))
+}

@@ -1,0 +1,333 @@
+//! The queue in memory: pure, synchronous, without a clock, a disk or a lock.
+//!
+//! Each verb changes memory at once and notes in a [`Batch`] what a commit must write. An engine calls verbs,
+//! takes the batch, commits it, and only then answers. When a commit fails the core is thrown away and built
+//! again from the store.
+//!
+//! Invariants: a task is in one state; `entries` is the truth about it, and heaps may hold places that are no
+//! longer true (they are checked when they come up). Work for each verb grows with what it touches, never with
+//! the backlog.
+
+pub mod batch;
+pub mod entry;
+mod keys;
+mod lease;
+mod queues;
+pub mod restore;
+mod retention;
+mod settle;
+
+#[cfg(test)]
+mod model;
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    hash::{BuildHasherDefault, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use uuid::Uuid;
+
+use self::{
+    batch::{Batch, Change, Insert},
+    entry::{Entry, Row, id_of, row_of},
+    keys::{Keys, Known, key_of},
+    queues::Queues,
+    retention::Retention,
+};
+pub use self::{keys::body_hash, settle::ends_as};
+use crate::{
+    error::Error,
+    record::{NewTask, QueueStats, Receipt, Task},
+    task::{self, Event, Micros, State, after},
+};
+
+/// Most heap places that one [`Core::tick`] looks at, so that a commit stays short.
+const TICK: usize = 2_048;
+
+/// Bounds of what memory and the store hold.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Most live tasks.
+    pub tasks: usize,
+    /// Most queues over all namespaces.
+    pub queues: usize,
+    /// Most bytes of payloads kept in memory between enqueue and lease.
+    pub payload_cache: usize,
+    /// Extra wait of a task for each step of priority below the highest.
+    pub ageing_step: Duration,
+    /// Most ended tasks kept.
+    pub finished: usize,
+    /// How long ended tasks are kept.
+    pub finished_for: Duration,
+    /// Events of the log that a watch may resume from.
+    pub events: usize,
+}
+
+/// Spreads row numbers, which need no defence against collisions.
+#[derive(Debug, Default)]
+pub struct RowHasher(u64);
+
+impl Hasher for RowHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
+    }
+}
+
+type RowMap<V> = HashMap<Row, V, BuildHasherDefault<RowHasher>>;
+
+/// The queue in memory.
+#[derive(Debug)]
+pub struct Core {
+    limits: Limits,
+    entries: RowMap<Entry>,
+    queues: Queues,
+    waiting: BinaryHeap<Reverse<(Micros, Row)>>,
+    expiring: BinaryHeap<Reverse<(Micros, Row, u64)>>,
+    keys: Keys,
+    retention: Retention,
+    batch: Batch,
+    touched: Vec<u32>,
+    cached: usize,
+    last_token: u64,
+    next_row: Row,
+    next_entry: u64,
+    noise: u64,
+}
+
+impl Core {
+    /// An empty queue; `noise` seeds jitter and ids.
+    pub fn new(limits: Limits, noise: u64) -> Self {
+        Self {
+            limits,
+            entries: RowMap::default(),
+            queues: Queues::default(),
+            waiting: BinaryHeap::new(),
+            expiring: BinaryHeap::new(),
+            keys: Keys::default(),
+            retention: Retention::default(),
+            batch: Batch::default(),
+            touched: Vec::new(),
+            cached: 0,
+            last_token: 0,
+            next_row: 1,
+            next_entry: 1,
+            noise,
+        }
+    }
+
+    /// Stores tasks, all or none.
+    ///
+    /// # Errors
+    /// A known key with another body, or a limit reached: then nothing was stored.
+    pub fn enqueue(&mut self, tasks: Vec<NewTask>, now: Micros) -> Result<Vec<Receipt>, Error> {
+        let held = self.entries.len();
+        if held + tasks.len() > self.limits.tasks {
+            return Err(Error::TooManyTasks { held, limit: self.limits.tasks });
+        }
+        let queues = self.check(&tasks)?;
+        Ok(tasks.into_iter().zip(queues).map(|(task, queue)| self.enqueue_one(task, queue, now)).collect())
+    }
+
+    /// Everything that may refuse a task, before the first is stored.
+    fn check(&mut self, tasks: &[NewTask]) -> Result<Vec<u32>, Error> {
+        let mut within: HashMap<u128, u64> = HashMap::new();
+        let mut queues = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            let spec = &task.spec;
+            if let Some(key) = key_of(spec) {
+                let known = self.keys.get(key);
+                let body = known.map(|known| known.body_hash).or_else(|| within.get(&key).copied());
+                if body.is_some_and(|body| body != spec.body_hash) {
+                    let id = known.map_or(Uuid::nil(), |known| known.id);
+                    return Err(Error::IdempotencyMismatch { request_id: spec.request_id.to_string(), id });
+                }
+                within.insert(key, spec.body_hash);
+            }
+            queues.push(self.intern(&spec.namespace, &spec.queue)?);
+        }
+        Ok(queues)
+    }
+
+    fn enqueue_one(&mut self, task: NewTask, queue: u32, now: Micros) -> Receipt {
+        let key = key_of(&task.spec);
+        if let Some(known) = key.and_then(|key| self.keys.get(key)) {
+            return Receipt { id: known.id, duplicate: true };
+        }
+        let row = self.next_row;
+        self.next_row += 1;
+        let id = id_of(row, now, self.noise());
+        if let Some(key) = key {
+            self.keys.insert(key, Known { id, body_hash: task.spec.body_hash });
+        }
+        self.store(row, id, task, queue, now);
+        Receipt { id, duplicate: false }
+    }
+
+    fn store(&mut self, row: Row, id: Uuid, mut task: NewTask, queue: u32, now: Micros) {
+        (task.spec.namespace, task.spec.queue) = self.queues.names(queue);
+        let spec = Arc::new(task.spec);
+        let ready_at = after(now, task.delay);
+        let mut entry = Entry::new(id, queue, Arc::clone(&spec), now, ready_at);
+        entry.payload_len = u32::try_from(task.payload.len()).unwrap_or(u32::MAX);
+        if self.cached + task.payload.len() <= self.limits.payload_cache {
+            self.cached += task.payload.len();
+            entry.payload = Some(Arc::clone(&task.payload));
+        }
+        self.batch.inserts.push(Insert { row, id, spec, payload: task.payload, created: now, ready_at });
+        self.batch.changes.push(Change::of(row, &entry, true));
+        self.next_entry += 1;
+        self.place(row, &entry);
+        self.entries.insert(row, entry);
+    }
+
+    /// Puts a waiting, ready or leased task where it will be found.
+    fn place(&mut self, row: Row, entry: &Entry) {
+        let status = &entry.status;
+        let queue = self.queues.at(entry.queue);
+        queue.enter(status.state);
+        match status.state {
+            State::Ready => {
+                queue.push(entry.spec.priority, status.ready_at, row);
+                if self.touched.last() != Some(&entry.queue) {
+                    self.touched.push(entry.queue);
+                }
+            }
+            State::Waiting => self.waiting.push(Reverse((status.ready_at, row))),
+            State::Leased => {
+                let token = entry.hold.as_ref().map_or(0, |hold| hold.token);
+                self.expiring.push(Reverse((status.expires, row, token)));
+            }
+            State::Completed | State::Dead | State::Cancelled => {}
+        }
+    }
+
+    /// Makes due tasks ready and takes expired leases back, a bounded number at a time.
+    pub fn tick(&mut self, now: Micros) {
+        for _ in 0..TICK {
+            let due = self.waiting.peek().is_some_and(|Reverse((at, _))| *at <= now);
+            let expired = self.expiring.peek().is_some_and(|Reverse((at, ..))| *at <= now);
+            if due && let Some(Reverse((at, row))) = self.waiting.pop() {
+                self.promote(row, at, now);
+            }
+            if expired && let Some(Reverse((_, row, token))) = self.expiring.pop() {
+                self.reclaim(row, token, now);
+            }
+            if !due && !expired {
+                return;
+            }
+        }
+    }
+
+    fn promote(&mut self, row: Row, at: Micros, now: Micros) {
+        let current = self.entries.get(&row).is_some_and(|entry| entry.status.ready_at == at);
+        if current {
+            self.apply(row, Event::Due, now, |_| {});
+        }
+    }
+
+    /// Moves a live task by `event` and notes the change; `edit` sets what else changes with it.
+    /// Nothing happens when the event cannot happen in the task's state.
+    fn apply(&mut self, row: Row, event: Event, now: Micros, edit: impl FnOnce(&mut Entry)) -> Option<State> {
+        let mut entry = self.entries.remove(&row)?;
+        let Some(state) = task::next(entry.status.state, event) else {
+            self.entries.insert(row, entry);
+            return None;
+        };
+        self.queues.at(entry.queue).leave(entry.status.state);
+        entry.status.state = state;
+        entry.status.updated = now;
+        edit(&mut entry);
+        self.place(row, &entry);
+        self.note(row, &mut entry, true);
+        self.entries.insert(row, entry);
+        Some(state)
+    }
+
+    /// Notes the state of a task as the next journal entry.
+    fn note(&mut self, row: Row, entry: &mut Entry, event: bool) {
+        if entry.journal == 0 {
+            self.retention.journaled += 1;
+        }
+        entry.journal = self.next_entry;
+        self.next_entry += 1;
+        self.batch.changes.push(Change::of(row, entry, event));
+    }
+
+    /// When [`tick`](Self::tick) has something to do next.
+    pub fn next_tick(&self) -> Option<Micros> {
+        let due = self.waiting.peek().map(|Reverse((at, _))| *at);
+        let expired = self.expiring.peek().map(|Reverse((at, ..))| *at);
+        due.into_iter().chain(expired).min()
+    }
+
+    /// Index of a queue, made when it is new.
+    ///
+    /// # Errors
+    /// There are as many queues as may be.
+    pub fn intern(&mut self, namespace: &Arc<str>, queue: &Arc<str>) -> Result<u32, Error> {
+        let limit = self.limits.queues;
+        self.queues.intern(namespace, queue, limit).ok_or(Error::TooManyQueues(limit))
+    }
+
+    /// True when a queue has nothing ready.
+    pub fn is_empty(&self, queue: u32) -> bool {
+        self.queues.is_empty(queue)
+    }
+
+    /// True when a commit has something to write.
+    pub fn has_changes(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
+    /// The queues that got ready tasks since this was asked last.
+    pub fn take_touched(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// A live task, without payload unless memory has it.
+    pub fn task(&self, namespace: &str, id: Uuid) -> Option<Task> {
+        let entry = self.live(namespace, id)?;
+        Some(Task { payload: entry.payload.clone(), ..entry.view() })
+    }
+
+    /// Counts of a namespace's queues.
+    pub fn stats(&self, namespace: &str) -> Vec<QueueStats> {
+        self.queues.stats(namespace)
+    }
+
+    /// Live tasks by row, out of those asked for.
+    pub fn statuses(&self, rows: &[Row]) -> Vec<Option<Task>> {
+        rows.iter().map(|row| self.entries.get(row).map(Entry::view)).collect()
+    }
+
+    fn live(&self, namespace: &str, id: Uuid) -> Option<&Entry> {
+        self.entries.get(&row_of(id)).filter(|entry| entry.id == id && &*entry.spec.namespace == namespace)
+    }
+
+    /// The next number of a splitmix64 sequence.
+    fn noise(&mut self) -> u64 {
+        self.noise = self.noise.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.noise;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number in 0..1.
+    fn jitter(&mut self) -> f64 {
+        f64::from(u32::try_from(self.noise() >> 32).unwrap_or(0)) / f64::from(u32::MAX)
+    }
+}

@@ -1,0 +1,188 @@
+//! The queues: who is ready, in which order, and how many are where.
+//!
+//! A queue keeps one heap for each priority, ordered by ready time. The next task is the one with the least
+//! `ready_at + penalty[priority]`: ageing without ever rewriting an order.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{
+    core::entry::Row,
+    record::QueueStats,
+    task::{Micros, State},
+};
+
+/// Priorities go from 0 (lowest) to 9.
+const PRIORITIES: usize = 10;
+
+/// One queue of one namespace.
+#[derive(Debug)]
+pub(super) struct Queue {
+    namespace: Arc<str>,
+    name: Arc<str>,
+    ready: [BinaryHeap<Reverse<(Micros, Row)>>; PRIORITIES],
+    counts: [u64; 7],
+    used: bool,
+}
+
+impl Queue {
+    fn new(namespace: Arc<str>, name: Arc<str>) -> Self {
+        Self { namespace, name, ready: Default::default(), counts: [0; 7], used: false }
+    }
+
+    /// Makes a task available.
+    pub(super) fn push(&mut self, priority: u8, ready_at: Micros, row: Row) {
+        self.ready[usize::from(priority).min(PRIORITIES - 1)].push(Reverse((ready_at, row)));
+    }
+
+    /// Takes the next task.
+    pub(super) fn pop(&mut self, step: Duration) -> Option<Row> {
+        let best = self.best(step)?;
+        self.ready[best].pop().map(|Reverse((_, row))| row)
+    }
+
+    /// True when nothing is ready.
+    pub(super) fn is_empty(&self) -> bool {
+        self.counts[usize::from(State::Ready.code())] == 0
+    }
+
+    fn best(&self, step: Duration) -> Option<usize> {
+        let step = i64::try_from(step.as_micros()).unwrap_or(i64::MAX);
+        let key = |priority: usize, ready_at: Micros, row: Row| {
+            let penalty = step.saturating_mul(i64::try_from(PRIORITIES - 1 - priority).unwrap_or(0));
+            (ready_at.saturating_add(penalty), row)
+        };
+        (0..PRIORITIES)
+            .filter_map(|priority| {
+                let Reverse((ready_at, row)) = self.ready[priority].peek()?;
+                Some((key(priority, *ready_at, *row), priority))
+            })
+            .min()
+            .map(|(_, priority)| priority)
+    }
+
+    /// A task entered `state`.
+    pub(super) fn enter(&mut self, state: State) {
+        self.used = true;
+        self.counts[usize::from(state.code())] += 1;
+    }
+
+    /// A task left `state`.
+    pub(super) fn leave(&mut self, state: State) {
+        let count = &mut self.counts[usize::from(state.code())];
+        *count = count.saturating_sub(1);
+    }
+
+    fn count(&self, state: State) -> u64 {
+        self.counts[usize::from(state.code())]
+    }
+
+    fn stats(&self) -> QueueStats {
+        let oldest = self.ready.iter().filter_map(|heap| heap.peek()).map(|Reverse((at, _))| *at).min();
+        QueueStats {
+            queue: Arc::clone(&self.name),
+            waiting: self.count(State::Waiting),
+            ready: self.count(State::Ready),
+            leased: self.count(State::Leased),
+            completed: self.count(State::Completed),
+            dead: self.count(State::Dead),
+            oldest_ready: oldest,
+        }
+    }
+}
+
+/// Every queue, found by name once and by index from then on.
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    all: Vec<Queue>,
+    index: HashMap<Arc<str>, HashMap<Arc<str>, u32>>,
+}
+
+impl Queues {
+    /// Index of a queue, if anybody has named it.
+    pub(super) fn find(&self, namespace: &str, name: &str) -> Option<u32> {
+        self.index.get(namespace)?.get(name).copied()
+    }
+
+    /// Index of a queue; makes it when it is new, unless there are `limit` already.
+    pub(super) fn intern(&mut self, namespace: &Arc<str>, name: &Arc<str>, limit: usize) -> Option<u32> {
+        if let Some(found) = self.find(namespace, name) {
+            return Some(found);
+        }
+        if self.all.len() >= limit {
+            return None;
+        }
+        let index = u32::try_from(self.all.len()).ok()?;
+        self.all.push(Queue::new(Arc::clone(namespace), Arc::clone(name)));
+        self.index.entry(Arc::clone(namespace)).or_default().insert(Arc::clone(name), index);
+        Some(index)
+    }
+
+    /// The queue of an index that [`intern`](Self::intern) gave.
+    pub(super) fn at(&mut self, index: u32) -> &mut Queue {
+        &mut self.all[index as usize]
+    }
+
+    /// True when nothing is ready in the queue.
+    pub(super) fn is_empty(&self, index: u32) -> bool {
+        self.all[index as usize].is_empty()
+    }
+
+    /// The queue's own copies of its names, so that many tasks share one allocation.
+    pub(super) fn names(&self, index: u32) -> (Arc<str>, Arc<str>) {
+        let queue = &self.all[index as usize];
+        (Arc::clone(&queue.namespace), Arc::clone(&queue.name))
+    }
+
+    /// Counts of every queue of a namespace that holds or held a task, by name.
+    pub(super) fn stats(&self, namespace: &str) -> Vec<QueueStats> {
+        let Some(names) = self.index.get(namespace) else { return Vec::new() };
+        let mut rows: Vec<QueueStats> = names
+            .values()
+            .map(|index| &self.all[*index as usize])
+            .filter(|queue| queue.used)
+            .map(Queue::stats)
+            .collect();
+        rows.sort_by(|left, right| left.queue.cmp(&right.queue));
+        rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEP: Duration = Duration::from_secs(1);
+
+    fn queue(tasks: &[(u8, Micros, Row)]) -> Queue {
+        let mut queue = Queue::new("default".into(), "q".into());
+        for (priority, ready_at, row) in tasks {
+            queue.push(*priority, *ready_at, *row);
+        }
+        queue
+    }
+
+    fn drain(mut queue: Queue) -> Vec<Row> {
+        std::iter::from_fn(|| queue.pop(STEP)).collect()
+    }
+
+    #[test]
+    fn equal_tasks_leave_in_the_order_they_came() {
+        assert_eq!(drain(queue(&[(5, 10, 1), (5, 10, 2), (5, 10, 3)])), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_higher_priority_leaves_first() {
+        assert_eq!(drain(queue(&[(0, 0, 1), (9, 10, 2)])), [2, 1]);
+    }
+
+    #[test]
+    fn a_low_priority_ages_past_newer_high_ones() {
+        let aged = 9_000_001;
+        assert_eq!(drain(queue(&[(0, 0, 1), (9, aged, 2)])), [1, 2]);
+    }
+}

@@ -1,0 +1,120 @@
+//! Building memory again from what a store kept.
+//!
+//! Order of calls: every kept task, every journal row from the oldest, then [`Core::restored`].
+
+use std::{sync::Arc, time::Duration};
+
+use uuid::Uuid;
+
+use crate::{
+    codec::Stored,
+    core::{
+        Core,
+        entry::{Entry, Row},
+        keys::{Known, key_of},
+    },
+    error::Error,
+    record::Spec,
+    task::{Micros, State, after},
+};
+
+/// A kept task as its row says.
+#[derive(Debug)]
+pub struct KeptTask {
+    /// Number of the row.
+    pub row: Row,
+    /// Id of the task.
+    pub id: Uuid,
+    /// What its producer said.
+    pub spec: Spec,
+    /// Bytes of the payload.
+    pub payload_len: u32,
+    /// When it was stored.
+    pub created: Micros,
+    /// Not leased before.
+    pub ready_at: Micros,
+}
+
+/// How a kept task ended.
+#[derive(Debug, Clone, Copy)]
+pub struct KeptEnding {
+    /// How.
+    pub state: State,
+    /// Number of its last journal entry.
+    pub journal: u64,
+    /// When.
+    pub at: Micros,
+}
+
+/// What counts on across restarts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counters {
+    /// Greatest token ever given.
+    pub last_token: u64,
+    /// Greatest row ever used.
+    pub last_row: Row,
+    /// Number of the last journal entry.
+    pub last_entry: u64,
+    /// Watches may resume only after this entry.
+    pub floor: u64,
+}
+
+impl Core {
+    /// A kept task; with `ending` it ended.
+    ///
+    /// # Errors
+    /// There are more queues than may be.
+    pub fn restore_task(&mut self, task: KeptTask, ending: Option<KeptEnding>) -> Result<(), Error> {
+        let mut spec = task.spec;
+        let queue = self.intern(&spec.namespace, &spec.queue)?;
+        (spec.namespace, spec.queue) = self.queues.names(queue);
+        if let Some(key) = key_of(&spec) {
+            self.keys.insert(key, Known { id: task.id, body_hash: spec.body_hash });
+        }
+        let mut entry = Entry::new(task.id, queue, Arc::new(spec), task.created, task.ready_at);
+        entry.payload_len = task.payload_len;
+        let Some(ending) = ending else {
+            self.entries.insert(task.row, entry);
+            return Ok(());
+        };
+        entry.status.state = ending.state;
+        self.queues.at(queue).enter(ending.state);
+        self.retention.ended(task.row, &entry, ending.journal, ending.at);
+        Ok(())
+    }
+
+    /// A journal row, oldest first.
+    pub fn restore_journal(&mut self, first: u64, changes: Vec<Stored>) {
+        let rows = changes.iter().map(|change| change.row).collect();
+        for (number, change) in (first..).zip(changes) {
+            if let Some(entry) = self.entries.get_mut(&change.row) {
+                self.retention.journaled += usize::from(entry.journal == 0);
+                entry.status = change.status;
+                entry.hold = change.hold;
+                entry.settled = change.settled;
+                entry.journal = number;
+            }
+        }
+        self.retention.wrote(first, rows);
+    }
+
+    /// Ends the building: every live lease gets a grace of one duration from `now`, so that an outage burns
+    /// no attempt, and every task is put where it will be found.
+    pub fn restored(&mut self, counters: Counters, now: Micros) {
+        self.last_token = counters.last_token;
+        self.next_row = counters.last_row + 1;
+        self.next_entry = counters.last_entry + 1;
+        self.retention.floor = counters.floor;
+        self.retention.sort_ended();
+        let entries = std::mem::take(&mut self.entries);
+        self.entries.reserve(entries.len());
+        for (row, mut entry) in entries {
+            let grace = entry.hold.as_ref().map_or(Duration::ZERO, |hold| hold.duration);
+            if entry.status.state == State::Leased {
+                entry.status.expires = entry.status.expires.max(after(now, grace));
+            }
+            self.place(row, &entry);
+            self.entries.insert(row, entry);
+        }
+    }
+}

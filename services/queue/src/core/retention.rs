@@ -1,0 +1,164 @@
+//! What is kept of the past, and when it goes: the journal and ended tasks.
+//!
+//! The journal holds the changes of live tasks and is the event log of watches. Its oldest rows go once enough
+//! newer entries exist; the state of a task that still lives only there is carried over into the newest row,
+//! as a cleaner of a log does. A row is dropped only while the journal is at least twice what lives in it, so
+//! carrying costs each entry a constant.
+
+use std::{collections::VecDeque, time::Duration};
+
+use crate::{
+    core::{
+        Core,
+        batch::Batch,
+        entry::{Entry, Row},
+        keys::{Key, key_of},
+    },
+    task::{Micros, State, after},
+};
+
+/// Ended tasks and journal entries go in steps of this many.
+const STEP: usize = 1_024;
+
+/// Most of either that one commit lets go.
+const MOST: usize = 4_096;
+
+/// A journal row in the store.
+#[derive(Debug)]
+struct JournalRow {
+    first: u64,
+    rows: Box<[Row]>,
+}
+
+/// An ended task that is kept.
+#[derive(Debug)]
+struct Kept {
+    row: Row,
+    queue: u32,
+    state: State,
+    key: Option<Key>,
+    journal: u64,
+    at: Micros,
+}
+
+/// What is kept, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Retention {
+    journal: VecDeque<JournalRow>,
+    entries: usize,
+    ended: VecDeque<Kept>,
+    /// Live tasks whose state is in the journal.
+    pub(super) journaled: usize,
+    /// Watches may resume only after this entry.
+    pub(super) floor: u64,
+}
+
+impl Retention {
+    /// A task ended with journal entry `journal`.
+    pub(super) fn ended(&mut self, row: Row, entry: &Entry, journal: u64, at: Micros) {
+        let (queue, state, key) = (entry.queue, entry.status.state, key_of(&entry.spec));
+        self.ended.push_back(Kept { row, queue, state, key, journal, at });
+    }
+
+    /// Puts ended tasks in the order in which they ended.
+    pub(super) fn sort_ended(&mut self) {
+        self.ended.make_contiguous().sort_unstable_by_key(|kept| kept.journal);
+    }
+
+    /// A journal row is in the store.
+    pub(super) fn wrote(&mut self, first: u64, rows: Box<[Row]>) {
+        self.entries += rows.len();
+        self.journal.push_back(JournalRow { first, rows });
+    }
+
+    fn surplus(&self, keep: usize) -> usize {
+        self.entries.saturating_sub(keep.max(2 * self.journaled))
+    }
+
+    fn overdue(&self, keep: usize, keep_for: Duration, now: Micros) -> bool {
+        let oldest = self.ended.front().is_some_and(|kept| after(kept.at, keep_for) <= now);
+        oldest || self.ended.len() >= keep.saturating_add(STEP)
+    }
+}
+
+impl Core {
+    /// What the next commit must write; memory counts it as written from now on.
+    pub fn take_batch(&mut self, now: Micros) -> Batch {
+        self.forget_ended(now);
+        self.drop_journal();
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.first = self.next_entry - batch.changes.len() as u64;
+        batch.floor = self.retention.floor;
+        batch.last_token = self.last_token;
+        if !batch.changes.is_empty() {
+            let rows = batch.changes.iter().map(|change| change.row).collect();
+            self.retention.wrote(batch.first, rows);
+        }
+        batch
+    }
+
+    /// Lets the oldest ended tasks go, with their keys, once their retention is over.
+    fn forget_ended(&mut self, now: Micros) {
+        let (keep, keep_for) = (self.limits.finished, self.limits.finished_for);
+        if !self.retention.overdue(keep, keep_for, now) {
+            return;
+        }
+        while self.batch.forgotten.len() < MOST {
+            let over = self.retention.ended.len() > keep;
+            let goes = |kept: &Kept| over || after(kept.at, keep_for) <= now;
+            if !self.retention.ended.front().is_some_and(goes) {
+                break;
+            }
+            let Some(kept) = self.retention.ended.pop_front() else { break };
+            if let Some(key) = kept.key {
+                self.keys.remove(key);
+            }
+            self.queues.at(kept.queue).leave(kept.state);
+            self.retention.floor = self.retention.floor.max(kept.journal);
+            self.batch.forgotten.push(kept.row);
+        }
+        self.batch.forgotten.sort_unstable();
+    }
+
+    /// Drops the oldest journal rows and carries over what lives in them.
+    fn drop_journal(&mut self) {
+        if self.retention.surplus(self.limits.events) < STEP {
+            return;
+        }
+        let mut done = 0;
+        while done < MOST && self.retention.surplus(self.limits.events) > 0 {
+            let Some(row) = self.retention.journal.pop_front() else { return };
+            done += row.rows.len();
+            self.retention.entries -= row.rows.len();
+            let last = row.first + row.rows.len() as u64 - 1;
+            self.retention.floor = self.retention.floor.max(last);
+            self.batch.dropped = Some(row.first);
+            self.carry(&row.rows, row.first..=last);
+        }
+    }
+
+    fn carry(&mut self, rows: &[Row], numbers: std::ops::RangeInclusive<u64>) {
+        for row in rows {
+            let lives = self.entries.get(row).is_some_and(|entry| numbers.contains(&entry.journal));
+            if lives && let Some(mut entry) = self.entries.remove(row) {
+                self.note(*row, &mut entry, false);
+                self.entries.insert(*row, entry);
+            }
+        }
+    }
+
+    /// Watches may resume only after this journal entry.
+    pub fn floor(&self) -> u64 {
+        self.retention.floor
+    }
+
+    /// Number that the next journal entry gets.
+    pub fn head(&self) -> u64 {
+        self.next_entry - 1
+    }
+
+    /// How many tasks live.
+    pub fn live_len(&self) -> usize {
+        self.entries.len()
+    }
+}

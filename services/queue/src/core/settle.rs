@@ -1,0 +1,173 @@
+//! Ending leases: settlements by workers, and leases that expire.
+
+use std::sync::Arc;
+
+use crate::{
+    core::{
+        Core,
+        batch::{Change, Finished},
+        entry::{Ending, Entry, Row},
+    },
+    record::{LeaseRef, Outcome, Settled, Settlement},
+    task::{Event, Failure, Micros, State, Verdict, verdict},
+};
+
+impl Core {
+    /// Ends one lease. A settlement that was made before, with the same token, gets the first answer while the
+    /// task lives; of an ended task only the store knows, so [`Settled::Lost`] must be checked there.
+    pub fn settle(&mut self, namespace: &str, settlement: Settlement, now: Micros) -> Settled {
+        let lease = settlement.lease;
+        let Some(row) = self.held(namespace, lease) else {
+            return self.repeated(namespace, lease, &settlement.outcome);
+        };
+        match settlement.outcome {
+            Outcome::Completed(result) => self.finish(row, Event::Complete, Some(result), None, now),
+            Outcome::Released => self.release(row, now),
+            Outcome::Failed { error, permanent, retry_after } => {
+                let jitter = self.jitter();
+                let next = self.entries.get(&row).map(|entry| {
+                    let retry = &entry.spec.retry;
+                    verdict(retry, entry.status.attempts, permanent, retry_after, now, jitter)
+                });
+                self.end_attempt(row, next, error, Ending::Failed, now)
+            }
+        }
+    }
+
+    fn repeated(&self, namespace: &str, lease: LeaseRef, outcome: &Outcome) -> Settled {
+        if let Some(ended) = self.batch.ended(crate::core::row_of(lease.id)) {
+            let same = ended.id == lease.id && ended.token == lease.token && ends_as(outcome, ended.state);
+            return if same {
+                Settled::Done { state: ended.state, ready_at: ended.at }
+            } else {
+                Settled::Lost
+            };
+        }
+        let Some(entry) = self.live(namespace, lease.id) else { return Settled::Lost };
+        let same = match (entry.settled, outcome) {
+            (Some((token, Ending::Failed)), Outcome::Failed { .. })
+            | (Some((token, Ending::Released)), Outcome::Released) => token == lease.token,
+            _ => false,
+        };
+        if !same {
+            return Settled::Lost;
+        }
+        Settled::Done { state: entry.status.state, ready_at: entry.status.ready_at }
+    }
+
+    /// Takes back an expired lease, unless a heartbeat extended it.
+    pub(super) fn reclaim(&mut self, row: Row, token: u64, now: Micros) {
+        let Some(entry) = self.entries.get(&row) else { return };
+        let Some(hold) = entry.hold.as_ref().filter(|hold| hold.token == token) else { return };
+        let expires = entry.status.expires;
+        if expires > now {
+            self.expiring.push(std::cmp::Reverse((expires, row, token)));
+            return;
+        }
+        let timed_out = hold.deadline.is_some_and(|deadline| deadline <= now);
+        let (retry, attempts) = (entry.spec.retry, entry.status.attempts);
+        let jitter = self.jitter();
+        let next = verdict(&retry, attempts, false, None, now, jitter);
+        let error = if timed_out { Failure::timed_out() } else { Failure::expired() };
+        self.end_attempt(row, Some(next), error, Ending::Expired, now);
+    }
+
+    fn end_attempt(
+        &mut self,
+        row: Row,
+        next: Option<Verdict>,
+        error: Failure,
+        ending: Ending,
+        now: Micros,
+    ) -> Settled {
+        match next {
+            Some(Verdict::RetryAt(at)) => {
+                let state = self.apply(row, Event::Retry, now, |entry| {
+                    drop_hold(entry, ending);
+                    entry.status.ready_at = at;
+                    entry.status.last_error = Some(Arc::new(error));
+                });
+                state.map_or(Settled::Lost, |state| Settled::Done { state, ready_at: at })
+            }
+            Some(Verdict::Dead) => self.finish(row, Event::Exhaust, None, Some(error), now),
+            None => Settled::Lost,
+        }
+    }
+
+    fn release(&mut self, row: Row, now: Micros) -> Settled {
+        let state = self.apply(row, Event::Release, now, |entry| {
+            drop_hold(entry, Ending::Released);
+            entry.status.attempts = entry.status.attempts.saturating_sub(1);
+        });
+        let ready_at = self.entries.get(&row).map_or(now, |entry| entry.status.ready_at);
+        state.map_or(Settled::Lost, |state| Settled::Done { state, ready_at })
+    }
+
+    /// Ends a task for good: it leaves memory, and its ending goes to the store.
+    fn finish(
+        &mut self,
+        row: Row,
+        event: Event,
+        result: Option<Arc<[u8]>>,
+        error: Option<Failure>,
+        now: Micros,
+    ) -> Settled {
+        let Some(mut entry) = self.entries.remove(&row) else { return Settled::Lost };
+        let Some(state) = crate::task::next(entry.status.state, event) else {
+            self.entries.insert(row, entry);
+            return Settled::Lost;
+        };
+        let token = entry.hold.as_ref().map_or(0, |hold| hold.token);
+        self.queues.at(entry.queue).leave(entry.status.state);
+        self.queues.at(entry.queue).enter(state);
+        if let Some(error) = error {
+            entry.status.last_error = Some(Arc::new(error));
+        }
+        entry.status.state = state;
+        entry.status.updated = now;
+        drop_hold(&mut entry, Ending::Failed);
+        self.retention.journaled -= usize::from(entry.journal != 0);
+        self.batch.finished.push(ending(row, &entry, token, self.next_entry, result.clone(), now));
+        let change = Change { result, ..Change::of(row, &entry, true) };
+        self.retention.ended(row, &entry, self.next_entry, now);
+        self.next_entry += 1;
+        self.batch.changes.push(change);
+        Settled::Done { state, ready_at: now }
+    }
+}
+
+fn ending(
+    row: Row,
+    entry: &Entry,
+    token: u64,
+    journal: u64,
+    result: Option<Arc<[u8]>>,
+    at: Micros,
+) -> Finished {
+    Finished {
+        row,
+        id: entry.id,
+        state: entry.status.state,
+        token,
+        attempts: entry.status.attempts,
+        journal,
+        at,
+        result,
+        error: entry.status.last_error.clone(),
+    }
+}
+
+fn drop_hold(entry: &mut Entry, ending: Ending) {
+    entry.settled = entry.hold.take().map(|hold| (hold.token, ending));
+    entry.status.worker = Arc::from("");
+    entry.status.expires = 0;
+}
+
+/// True when an outcome can have led to `state`.
+pub fn ends_as(outcome: &Outcome, state: State) -> bool {
+    match outcome {
+        Outcome::Completed(_) => state == State::Completed,
+        Outcome::Failed { .. } => state == State::Dead,
+        Outcome::Released => false,
+    }
+}

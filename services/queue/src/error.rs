@@ -1,0 +1,95 @@
+//! What can go wrong in the queue, and what a caller is told.
+
+use std::time::Duration;
+
+use nova_rpc::Reason;
+use uuid::Uuid;
+
+/// Failures of the queue's verbs.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// A known idempotency key came with another body.
+    #[error("request_id {request_id:?} made task {id} from another body")]
+    IdempotencyMismatch {
+        /// The key.
+        request_id: String,
+        /// The task that it made.
+        id: Uuid,
+    },
+    /// No such task.
+    #[error("task {0} does not exist")]
+    NoTask(Uuid),
+    /// The lease ended, or never was.
+    #[error("lease {token} of task {id} is no longer held")]
+    LeaseLost {
+        /// The task.
+        id: Uuid,
+        /// The token.
+        token: u64,
+    },
+    /// As many tasks as may live do.
+    #[error("{held} tasks are held and at most {limit} may be")]
+    TooManyTasks {
+        /// How many there are.
+        held: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// As many queues as may be named are.
+    #[error("at most {0} queues may exist")]
+    TooManyQueues(usize),
+    /// As many calls wait as may.
+    #[error("the queue takes no more {0} now")]
+    Busy(&'static str),
+    /// The event log has passed the cursor.
+    #[error("the event log no longer reaches back to this cursor")]
+    CursorExpired,
+    /// The store failed; nothing was changed.
+    #[error("the store of the queue failed: {0}")]
+    Store(String),
+    /// The daemon stops.
+    #[error("the queue is shutting down")]
+    Closed,
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+impl From<redis::RedisError> for Error {
+    fn from(error: redis::RedisError) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+/// How long a caller should rest before it tries a busy queue again.
+const REST: Duration = Duration::from_millis(50);
+
+impl From<Error> for nova_rpc::Error {
+    fn from(error: Error) -> Self {
+        let text = error.to_string();
+        match error {
+            Error::IdempotencyMismatch { .. } => Self::aborted(Reason::IdempotencyMismatch, text),
+            Error::NoTask(id) => Self::not_found("nova.queue.v1.Task", id.to_string()),
+            Error::LeaseLost { .. } => Self::precondition(Reason::LeaseLost, text),
+            Error::TooManyTasks { .. } | Error::TooManyQueues(_) => {
+                Self::exhausted(Reason::Overloaded, text, REST * 20)
+            }
+            Error::Busy(_) => Self::exhausted(Reason::Overloaded, text, REST),
+            Error::CursorExpired => Self::out_of_range(Reason::CursorExpired, text),
+            Error::Store(_) => Self::unavailable("store", text),
+            Error::Closed => Self::unavailable("queue", text),
+        }
+    }
+}
+
+impl From<Error> for tonic::Status {
+    fn from(error: Error) -> Self {
+        if let Error::Store(detail) = &error {
+            tracing::error!(detail, "the store of the queue failed");
+        }
+        nova_rpc::Error::from(error).into()
+    }
+}

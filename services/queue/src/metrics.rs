@@ -1,0 +1,59 @@
+//! What the queue counts. Names follow OpenTelemetry's messaging conventions
+//! (<https://opentelemetry.io/docs/specs/semconv/messaging/messaging-metrics/>); what they lack is `nova.queue.*`.
+
+use std::sync::LazyLock;
+
+use opentelemetry::{
+    KeyValue, global,
+    metrics::{Counter, Histogram},
+};
+
+struct Instruments {
+    sent: Counter<u64>,
+    consumed: Counter<u64>,
+    settled: Counter<u64>,
+    changes: Histogram<u64>,
+}
+
+static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
+    let meter = global::meter("nova-queue");
+    let counter = |name: &'static str, what: &'static str| {
+        meter.u64_counter(name).with_unit("{message}").with_description(what).build()
+    };
+    Instruments {
+        sent: counter("messaging.client.sent.messages", "Tasks that were enqueued"),
+        consumed: counter("messaging.client.consumed.messages", "Leases that were given"),
+        settled: counter("nova.queue.settled.messages", "Settlements, by outcome"),
+        changes: meter
+            .u64_histogram("nova.queue.commit.changes")
+            .with_unit("{change}")
+            .with_description("Changes of tasks that one commit wrote")
+            .build(),
+    }
+});
+
+fn attributes(key: &'static str, value: &'static str) -> [KeyValue; 2] {
+    [KeyValue::new("messaging.system", "nova"), KeyValue::new(key, value)]
+}
+
+/// Tasks were stored.
+pub(crate) fn enqueued(count: usize) {
+    INSTRUMENTS.sent.add(count as u64, &attributes("messaging.operation.name", "enqueue"));
+}
+
+/// Leases were given.
+pub(crate) fn leased(count: usize) {
+    INSTRUMENTS.consumed.add(count as u64, &attributes("messaging.operation.name", "lease"));
+}
+
+/// Settlements of one kind took effect, or came too late.
+pub(crate) fn settled(outcome: &'static str, count: usize) {
+    if count > 0 {
+        INSTRUMENTS.settled.add(count as u64, &attributes("nova.queue.outcome", outcome));
+    }
+}
+
+/// A commit wrote this many changes.
+pub(crate) fn committed(changes: usize) {
+    INSTRUMENTS.changes.record(changes as u64, &[]);
+}

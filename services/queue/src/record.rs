@@ -1,0 +1,245 @@
+//! The shapes that the queue speaks of: tasks, leases, settlements, events.
+//!
+//! Plain values, the same over both stores. Times are microseconds since the epoch.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::task::{Failure, Micros, Retry, State};
+
+/// What a producer said of a task; it never changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    /// Namespace that the task lives in.
+    pub namespace: Arc<str>,
+    /// Queue that it waits in.
+    pub queue: Arc<str>,
+    /// Kind of work.
+    pub kind: Arc<str>,
+    /// Labels, sorted by key.
+    pub metadata: Vec<(Box<str>, Box<str>)>,
+    /// Idempotency key; empty for none.
+    pub request_id: Box<str>,
+    /// Fingerprint of the request's body; zero without a key.
+    pub body_hash: u64,
+    /// 0 (lowest) to 9.
+    pub priority: u8,
+    /// How attempts are repeated.
+    pub retry: Retry,
+    /// Longest time of one attempt.
+    pub attempt_timeout: Option<Duration>,
+    /// W3C trace context of the producer; empty for none.
+    pub traceparent: Box<str>,
+}
+
+impl Spec {
+    /// The value of a label.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.metadata.iter().find(|(name, _)| &**name == key).map(|(_, value)| &**value)
+    }
+}
+
+/// A task to be stored.
+#[derive(Debug, Clone)]
+pub struct NewTask {
+    /// What it is.
+    pub spec: Spec,
+    /// What its handler is given.
+    pub payload: Arc<[u8]>,
+    /// Not before this long from now.
+    pub delay: Duration,
+}
+
+/// The receipt of an enqueued task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// Id of the task.
+    pub id: Uuid,
+    /// True when the idempotency key was known.
+    pub duplicate: bool,
+}
+
+/// A task as it is at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    /// Time-ordered id.
+    pub id: Uuid,
+    /// What its producer said.
+    pub spec: Arc<Spec>,
+    /// Where it is and what became of it.
+    pub status: Status,
+    /// What its handler is given; absent where the verb leaves it out.
+    pub payload: Option<Arc<[u8]>>,
+    /// What it was completed with.
+    pub result: Option<Arc<[u8]>>,
+}
+
+/// The changing part of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Where it is.
+    pub state: State,
+    /// Attempts begun, expired ones included, released ones not.
+    pub attempts: u32,
+    /// When it was stored.
+    pub created: Micros,
+    /// When it last changed.
+    pub updated: Micros,
+    /// Not leased before.
+    pub ready_at: Micros,
+    /// Who holds it; empty unless leased.
+    pub worker: Arc<str>,
+    /// When the lease ends; 0 unless leased.
+    pub expires: Micros,
+    /// What the last failed attempt said.
+    pub last_error: Option<Arc<Failure>>,
+}
+
+/// Asks for work.
+#[derive(Debug, Clone)]
+pub struct LeaseRequest {
+    /// Namespace of the queues.
+    pub namespace: Arc<str>,
+    /// In order of preference.
+    pub queues: Vec<Arc<str>>,
+    /// Worker instance, for people.
+    pub worker: Arc<str>,
+    /// At most this many.
+    pub max: usize,
+    /// How long each lease lasts.
+    pub duration: Duration,
+    /// How long to wait for the first.
+    pub wait: Duration,
+}
+
+/// The right to work on a task until it expires.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    /// The task, payload included.
+    pub task: Task,
+    /// Fencing token.
+    pub token: u64,
+    /// How long it lasts from the moment it was given.
+    pub duration: Duration,
+}
+
+/// Names a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseRef {
+    /// Id of the task.
+    pub id: Uuid,
+    /// Its token.
+    pub token: u64,
+}
+
+/// How a lease ends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// With a result.
+    Completed(Arc<[u8]>),
+    /// The attempt failed.
+    Failed {
+        /// What went wrong.
+        error: Failure,
+        /// Do not try again.
+        permanent: bool,
+        /// Try again after this long instead of the backoff.
+        retry_after: Option<Duration>,
+    },
+    /// It was never started.
+    Released,
+}
+
+/// Ends one lease.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// The lease.
+    pub lease: LeaseRef,
+    /// How.
+    pub outcome: Outcome,
+}
+
+/// What became of a settlement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It took effect (now, or when it was first sent).
+    Done {
+        /// The state after it.
+        state: State,
+        /// When the next attempt may begin.
+        ready_at: Micros,
+    },
+    /// The lease was no longer the caller's; nothing changed.
+    Lost,
+}
+
+/// A change of a task's state.
+#[derive(Debug, Clone)]
+pub struct TaskEvent {
+    /// Where to resume after it.
+    pub cursor: Cursor,
+    /// When it happened.
+    pub at: Micros,
+    /// The task after it, without payload.
+    pub task: Task,
+}
+
+/// A place in the event log: two numbers that grow, compared in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct Cursor(pub u64, pub u64);
+
+/// Which tasks a page holds.
+#[derive(Debug, Clone)]
+pub struct TaskFilter {
+    /// Namespace.
+    pub namespace: Arc<str>,
+    /// Only this queue.
+    pub queue: Option<Arc<str>>,
+    /// Only these states; empty means all.
+    pub states: Vec<State>,
+    /// Only tasks before this id, newest first.
+    pub before: Option<Uuid>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// A page of tasks, newest first, without payloads and results.
+#[derive(Debug, Clone, Default)]
+pub struct TaskPage {
+    /// The tasks.
+    pub tasks: Vec<Task>,
+    /// Continue before this id; absent at the end.
+    pub next: Option<Uuid>,
+}
+
+/// Counts of a queue's tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct QueueStats {
+    /// Name.
+    pub queue: Arc<str>,
+    /// Tasks that wait for a time.
+    pub waiting: u64,
+    /// Tasks that may be leased.
+    pub ready: u64,
+    /// Tasks that are held.
+    pub leased: u64,
+    /// Kept tasks that completed.
+    pub completed: u64,
+    /// Kept tasks that died.
+    pub dead: u64,
+    /// When the oldest ready task became ready.
+    pub oldest_ready: Option<Micros>,
+}
+
+/// What an acknowledged change survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// The store's memory only.
+    Memory,
+    /// Redis's append-only file, synced each second.
+    Aof,
+    /// Synced to disk before the reply.
+    Synced,
+}

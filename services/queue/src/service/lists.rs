@@ -1,0 +1,116 @@
+//! GetTask, ListTasks, ListQueues.
+
+use std::sync::Arc;
+
+use nova_proto::queue::v1 as pb;
+use nova_types::{QueueName, Violation, Violations, wire as check};
+use prost::Message as _;
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::{
+    Error,
+    record::{QueueStats, TaskFilter},
+    service::{QueueService, parse, unary::refused, wire},
+    task::{Micros, State, span},
+};
+
+/// Bytes after which a page ends early, so that it fits a message of 4 MiB.
+const PAGE_BYTES: usize = 3 << 20;
+
+/// Reads one task.
+pub(super) async fn get_task(
+    service: &QueueService,
+    request: pb::GetTaskRequest,
+) -> Result<pb::GetTaskResponse, Status> {
+    let namespace = parse::namespace(&request.namespace).map_err(refused)?;
+    let id = parse::task_id("task_id", &request.task_id).map_err(refused)?;
+    let task = service.store.task(&namespace, id).await?.ok_or(Error::NoTask(id))?;
+    Ok(pb::GetTaskResponse { task: Some(wire::task(task)) })
+}
+
+/// Reads a page of tasks.
+pub(super) async fn list_tasks(
+    service: &QueueService,
+    request: pb::ListTasksRequest,
+) -> Result<pb::ListTasksResponse, Status> {
+    let filter = filter(&request).map_err(refused)?;
+    let page = service.store.tasks(filter).await?;
+    let mut next = page.next;
+    let mut tasks = Vec::with_capacity(page.tasks.len());
+    let mut bytes = 0;
+    for task in page.tasks {
+        let id = task.id;
+        let wire = wire::task(task);
+        bytes += wire.encoded_len();
+        tasks.push(wire);
+        if bytes > PAGE_BYTES {
+            next = Some(id);
+            break;
+        }
+    }
+    let next_page_token = next.map(|id| check::page_token(id.as_bytes())).unwrap_or_default();
+    Ok(pb::ListTasksResponse { tasks, next_page_token })
+}
+
+fn filter(request: &pb::ListTasksRequest) -> Result<TaskFilter, Violations> {
+    let mut violations = Violations::new();
+    let namespace = violations.take(parse::namespace(&request.namespace));
+    let queue = violations.take(queue(&request.queue));
+    let limit = violations.take(check::page_size("page_size", request.page_size, 50, 1_000));
+    let before = violations.take(page_token(&request.page_token));
+    let mut states = Vec::new();
+    for (index, code) in request.states.iter().enumerate() {
+        states.extend(violations.take(state(index, *code)));
+    }
+    violations.finish()?;
+    Ok(TaskFilter {
+        namespace: namespace.unwrap_or_default(),
+        queue: queue.flatten(),
+        states,
+        before: before.flatten(),
+        limit: limit.unwrap_or(50),
+    })
+}
+
+/// The name of a queue; empty means all.
+pub(super) fn queue(name: &str) -> Result<Option<Arc<str>>, Violation> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    QueueName::parse("queue", name).map(|queue| Some(Arc::from(queue.as_ref())))
+}
+
+fn state(index: usize, code: i32) -> Result<State, Violation> {
+    let state = u8::try_from(code).ok().and_then(State::from_code);
+    state.ok_or_else(|| Violation::new(format!("states[{index}]"), format!("{code} must be a state")))
+}
+
+fn page_token(token: &str) -> Result<Option<Uuid>, Violation> {
+    let Some(key) = check::parse_page_token("page_token", token)? else { return Ok(None) };
+    let id = Uuid::from_slice(&key);
+    id.map(Some).map_err(|_| Violation::new("page_token", "must be a token from the page before"))
+}
+
+/// Reads the queues of a namespace.
+pub(super) async fn list_queues(
+    service: &QueueService,
+    request: pb::ListQueuesRequest,
+) -> Result<pb::ListQueuesResponse, Status> {
+    let namespace = parse::namespace(&request.namespace).map_err(refused)?;
+    let now = service.runtime.clock().now().micros();
+    let queues = service.store.queues(&namespace).await?;
+    Ok(pb::ListQueuesResponse { queues: queues.into_iter().map(|queue| stats(queue, now)).collect() })
+}
+
+fn stats(stats: QueueStats, now: Micros) -> pb::QueueStats {
+    pb::QueueStats {
+        queue: stats.queue.to_string(),
+        waiting: stats.waiting,
+        ready: stats.ready,
+        leased: stats.leased,
+        completed: stats.completed,
+        dead: stats.dead,
+        oldest_ready_age: stats.oldest_ready.map(|at| check::to_duration(span(now - at))),
+    }
+}

@@ -1,0 +1,87 @@
+//! The contract `nova.queue.v1`, RPC by RPC: parse, call the store, map.
+
+mod lists;
+mod parse;
+mod unary;
+mod watch;
+mod wire;
+mod work;
+
+use std::sync::Arc;
+
+use nova_proto::queue::v1 as pb;
+use nova_runtime::Runtime;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::store::Store;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// Answers of a stream on their way out.
+type Outgoing<T> = ReceiverStream<Result<T, Status>>;
+
+/// Serves the contract over any store.
+#[derive(Debug, Clone)]
+pub(crate) struct QueueService {
+    store: Arc<dyn Store>,
+    runtime: Runtime,
+}
+
+impl QueueService {
+    /// A service over `store`.
+    pub(crate) fn new(store: Arc<dyn Store>, runtime: Runtime) -> Self {
+        Self { store, runtime }
+    }
+}
+
+#[tonic::async_trait]
+impl pb::queue_service_server::QueueService for QueueService {
+    async fn enqueue(&self, request: Request<pb::EnqueueRequest>) -> Answer<pb::EnqueueResponse> {
+        unary::enqueue(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn lease(&self, request: Request<pb::LeaseRequest>) -> Answer<pb::LeaseResponse> {
+        unary::lease(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn heartbeat(&self, request: Request<pb::HeartbeatRequest>) -> Answer<pb::HeartbeatResponse> {
+        unary::heartbeat(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn complete(&self, request: Request<pb::CompleteRequest>) -> Answer<pb::CompleteResponse> {
+        unary::complete(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn fail(&self, request: Request<pb::FailRequest>) -> Answer<pb::FailResponse> {
+        unary::fail(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn release(&self, request: Request<pb::ReleaseRequest>) -> Answer<pb::ReleaseResponse> {
+        unary::release(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_task(&self, request: Request<pb::GetTaskRequest>) -> Answer<pb::GetTaskResponse> {
+        lists::get_task(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_tasks(&self, request: Request<pb::ListTasksRequest>) -> Answer<pb::ListTasksResponse> {
+        lists::list_tasks(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_queues(&self, request: Request<pb::ListQueuesRequest>) -> Answer<pb::ListQueuesResponse> {
+        lists::list_queues(self, request.into_inner()).await.map(Response::new)
+    }
+
+    type WatchTasksStream = Outgoing<pb::WatchTasksResponse>;
+
+    async fn watch_tasks(&self, request: Request<pb::WatchTasksRequest>) -> Answer<Self::WatchTasksStream> {
+        watch::watch_tasks(self, request.into_inner()).await.map(Response::new)
+    }
+
+    type WorkStream = Outgoing<pb::WorkResponse>;
+
+    async fn work(&self, request: Request<Streaming<pb::WorkRequest>>) -> Answer<Self::WorkStream> {
+        Ok(Response::new(work::work(self, request.into_inner())))
+    }
+}

@@ -1,0 +1,218 @@
+//! From the wire to the domain: every rule that the contract states, checked with the path of its field.
+
+use std::{sync::Arc, time::Duration};
+
+use nova_proto::queue::v1 as pb;
+use nova_types::{Namespace, QueueName, RequestId, TaskId, TaskKind, Violation, Violations, wire};
+use uuid::Uuid;
+
+use crate::{
+    core::body_hash,
+    record::{LeaseRef, NewTask, Outcome, Settlement, Spec},
+    task::{Failure, Retry},
+};
+
+type Checked<T> = Result<T, Violation>;
+
+const DAY: Duration = Duration::from_secs(86_400);
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+const PAYLOAD_BYTES: usize = 1 << 20;
+const REQUEST_BYTES: usize = 4 << 20;
+const MESSAGE_BYTES: usize = 4 << 10;
+
+/// The namespace of a request.
+pub(super) fn namespace(value: &str) -> Checked<Arc<str>> {
+    Namespace::parse("namespace", value).map(|name| Arc::from(name.as_ref()))
+}
+
+/// 1 to 64 names of queues.
+pub(super) fn queues(field: &str, names: &[String]) -> Checked<Vec<Arc<str>>> {
+    count(field, names.len(), 64)?;
+    let queue = |(index, name): (usize, &String)| {
+        let queue = QueueName::parse(&format!("{field}[{index}]"), name)?;
+        Ok(Arc::from(queue.as_ref()))
+    };
+    names.iter().enumerate().map(queue).collect()
+}
+
+/// The name of a worker instance.
+pub(super) fn worker(field: &str, name: &str) -> Checked<Arc<str>> {
+    wire::text(field, name, 1..=128)?;
+    Ok(Arc::from(name))
+}
+
+/// How long a lease lasts.
+pub(super) fn lease_duration(field: &str, value: Option<&prost_types::Duration>) -> Checked<Duration> {
+    wire::duration(field, value, Duration::from_secs(1)..=Duration::from_secs(3_600), Duration::from_secs(30))
+}
+
+/// Between 1 and `most` things.
+pub(super) fn count(field: &str, count: usize, most: usize) -> Checked<()> {
+    if (1..=most).contains(&count) {
+        return Ok(());
+    }
+    Err(Violation::new(field, format!("{count} entries must be 1 to {most}")))
+}
+
+/// The tasks of an enqueue request, with the trace context of their producer.
+pub(super) fn tasks(request: pb::EnqueueRequest, traceparent: &str) -> Result<Vec<NewTask>, Violations> {
+    let mut violations = Violations::new();
+    let namespace = violations.take(namespace(&request.namespace));
+    violations.take(count("tasks", request.tasks.len(), 1_000));
+    let bytes: usize = request.tasks.iter().map(|task| task.payload.len()).sum();
+    if bytes > REQUEST_BYTES {
+        let rule = format!("{bytes} bytes of payload must be at most {REQUEST_BYTES}");
+        violations.push(Violation::new("tasks", rule));
+    }
+    let namespace = namespace.unwrap_or_else(|| Arc::from(""));
+    let mut tasks = Vec::with_capacity(request.tasks.len());
+    for (index, wire) in request.tasks.into_iter().enumerate() {
+        match task(wire, &namespace, traceparent) {
+            Ok(task) => tasks.push(task),
+            Err(nested) => violations.extend_within(&format!("tasks[{index}]"), nested),
+        }
+    }
+    violations.finish()?;
+    Ok(tasks)
+}
+
+fn task(wire: pb::NewTask, namespace: &Arc<str>, traceparent: &str) -> Result<NewTask, Violations> {
+    let mut violations = Violations::new();
+    let queue = violations.take(QueueName::parse("queue", &wire.queue));
+    let kind = violations.take(TaskKind::parse("kind", &wire.kind));
+    violations.take(wire::bytes("payload", &wire.payload, PAYLOAD_BYTES));
+    violations.take(wire::labels("metadata", &wire.metadata));
+    violations.take(RequestId::parse("request_id", &wire.request_id));
+    let rule = format!("{} must be at most 9", wire.priority);
+    violations.require(wire.priority <= 9, "priority", &rule);
+    let delay = wire::duration("delay", wire.delay.as_ref(), Duration::ZERO..=YEAR, Duration::ZERO);
+    let delay = violations.take(delay).unwrap_or_default();
+    let timeout = Duration::from_millis(1)..=YEAR;
+    let timeout = wire::duration("attempt_timeout", wire.attempt_timeout.as_ref(), timeout, Duration::ZERO);
+    let timeout = violations.take(timeout).unwrap_or_default();
+    let retry = retry(wire.retry.as_ref(), &mut violations);
+    violations.finish()?;
+    let spec = Spec {
+        namespace: Arc::clone(namespace),
+        queue: Arc::from(queue.as_ref().map_or("", AsRef::as_ref)),
+        kind: Arc::from(kind.as_ref().map_or("", AsRef::as_ref)),
+        metadata: labels(wire.metadata),
+        request_id: wire.request_id.into(),
+        body_hash: 0,
+        priority: u8::try_from(wire.priority).unwrap_or(9),
+        retry,
+        attempt_timeout: (!timeout.is_zero()).then_some(timeout),
+        traceparent: traceparent.into(),
+    };
+    // Copied: kept as it came, the payload would hold its whole frame.
+    let mut task = NewTask { spec, payload: Arc::from(&wire.payload[..]), delay };
+    if !task.spec.request_id.is_empty() {
+        task.spec.body_hash = body_hash(&task);
+    }
+    Ok(task)
+}
+
+fn labels(metadata: std::collections::HashMap<String, String>) -> Vec<(Box<str>, Box<str>)> {
+    let mut labels: Vec<(Box<str>, Box<str>)> =
+        metadata.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+    labels.sort_unstable();
+    labels
+}
+
+fn retry(wire: Option<&pb::RetryPolicy>, violations: &mut Violations) -> Retry {
+    let usual = Retry::default();
+    let Some(wire) = wire else { return usual };
+    let rule = format!("{} must be at most 100", wire.max_attempts);
+    violations.require(wire.max_attempts <= 100, "retry.max_attempts", &rule);
+    let factor_holds = wire.factor == 0.0 || (1.0..=10.0).contains(&wire.factor);
+    violations.require(factor_holds, "retry.factor", &format!("{} must be 1 to 10", wire.factor));
+    let range = Duration::ZERO..=YEAR;
+    let (field, value) = ("retry.initial_backoff", wire.initial_backoff.as_ref());
+    let initial = violations.take(wire::duration(field, value, range.clone(), usual.initial));
+    let (field, value) = ("retry.max_backoff", wire.max_backoff.as_ref());
+    let max = violations.take(wire::duration(field, value, range, usual.max));
+    Retry {
+        max_attempts: if wire.max_attempts == 0 { usual.max_attempts } else { wire.max_attempts },
+        initial: initial.unwrap_or_default(),
+        factor: if wire.factor == 0.0 { usual.factor } else { wire.factor },
+        max: max.unwrap_or_default(),
+    }
+}
+
+/// The id of a task.
+pub(super) fn task_id(field: &str, value: &str) -> Checked<Uuid> {
+    TaskId::parse(field, value).map(|id| Uuid::from_bytes(*id.as_bytes()))
+}
+
+/// A lease of a unary request.
+pub(super) fn lease(field: &str, wire: Option<&pb::LeaseRef>) -> Checked<LeaseRef> {
+    let wire = wire.ok_or_else(|| Violation::new(field, "must be set"))?;
+    let id = task_id(&format!("{field}.task_id"), &wire.task_id)?;
+    Ok(LeaseRef { id, token: wire.token })
+}
+
+/// 1 to 1,000 leases.
+pub(super) fn leases(field: &str, wire: &[pb::LeaseRef]) -> Checked<Vec<LeaseRef>> {
+    count(field, wire.len(), 1_000)?;
+    let one = |(index, wire)| lease(&format!("{field}[{index}]"), Some(wire));
+    wire.iter().enumerate().map(one).collect()
+}
+
+/// The result of a completed task.
+pub(super) fn completed(field: &str, result: &[u8]) -> Checked<Outcome> {
+    wire::bytes(field, result, PAYLOAD_BYTES)?;
+    Ok(Outcome::Completed(Arc::from(result)))
+}
+
+/// A failed attempt; a long message is cut.
+pub(super) fn failed(prefix: &str, failure: pb::Failure) -> Checked<Outcome> {
+    let error = failure.error.unwrap_or_default();
+    wire::text(&format!("{prefix}error.reason"), &error.reason, 0..=64)?;
+    let field = format!("{prefix}retry_after");
+    let after = failure.retry_after.as_ref();
+    let retry_after = wire::duration(&field, after, Duration::ZERO..=30 * DAY, Duration::ZERO)?;
+    let error = Failure { reason: error.reason, message: cut(error.message) };
+    let retry_after = after.map(|_| retry_after);
+    Ok(Outcome::Failed { error, permanent: failure.permanent, retry_after })
+}
+
+fn cut(mut message: String) -> String {
+    if message.len() > MESSAGE_BYTES {
+        let end = (0..=MESSAGE_BYTES).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
+        message.truncate(end);
+    }
+    message
+}
+
+/// The settlements of a `WorkSettle`.
+pub(super) fn settlements(settle: pb::WorkSettle) -> Checked<Vec<Settlement>> {
+    count("settle.settlements", settle.settlements.len(), 1_000)?;
+    settle.settlements.into_iter().enumerate().map(|(index, wire)| settlement(index, wire)).collect()
+}
+
+fn settlement(index: usize, wire: pb::Settlement) -> Checked<Settlement> {
+    let field = format!("settle.settlements[{index}]");
+    let lease = lease(&format!("{field}.lease"), wire.lease.as_ref())?;
+    let outcome = match wire.outcome {
+        Some(pb::settlement::Outcome::Completed(result)) => {
+            completed(&format!("{field}.completed"), &result)?
+        }
+        Some(pb::settlement::Outcome::Failed(failure)) => failed(&format!("{field}.failed."), failure)?,
+        Some(pb::settlement::Outcome::Released(pb::Released {})) => Outcome::Released,
+        None => return Err(Violation::new(format!("{field}.outcome"), "must be set")),
+    };
+    Ok(Settlement { lease, outcome })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let long = "ä".repeat(MESSAGE_BYTES);
+        let cut = cut(long);
+        assert!(cut.len() <= MESSAGE_BYTES);
+        assert!(cut.ends_with('ä'));
+    }
+}

@@ -1,0 +1,149 @@
+//! Enqueue, Lease, Heartbeat, Complete, Fail, Release.
+
+use std::time::Duration;
+
+use nova_proto::queue::v1 as pb;
+use nova_types::{Violations, wire as check};
+use tonic::Status;
+
+use crate::{
+    Error, metrics,
+    record::{LeaseRef, LeaseRequest, Outcome, Settled, Settlement},
+    service::{QueueService, parse, wire},
+    task::State,
+};
+
+/// Stores tasks.
+pub(super) async fn enqueue(
+    service: &QueueService,
+    request: pb::EnqueueRequest,
+) -> Result<pb::EnqueueResponse, Status> {
+    let traceparent = nova_rpc::trace::current_traceparent().unwrap_or_default();
+    let tasks = parse::tasks(request, &traceparent).map_err(refused)?;
+    let receipts = service.store.enqueue(tasks).await?;
+    metrics::enqueued(receipts.iter().filter(|receipt| !receipt.duplicate).count());
+    let tasks = receipts.into_iter();
+    let tasks =
+        tasks.map(|receipt| pb::EnqueuedTask { id: receipt.id.to_string(), duplicate: receipt.duplicate });
+    let durability = wire::durability(service.store.durability()).into();
+    Ok(pb::EnqueueResponse { tasks: tasks.collect(), durability })
+}
+
+/// Takes work; a wait ends early, and empty, when the daemon drains.
+pub(super) async fn lease(
+    service: &QueueService,
+    request: pb::LeaseRequest,
+) -> Result<pb::LeaseResponse, Status> {
+    let request = lease_request(&request).map_err(refused)?;
+    let drain = service.runtime.shutdown();
+    let leases = tokio::select! {
+        biased;
+        leases = service.store.lease(request) => leases?,
+        () = drain.cancelled() => Vec::new(),
+    };
+    metrics::leased(leases.len());
+    Ok(pb::LeaseResponse { leases: leases.into_iter().map(wire::lease).collect() })
+}
+
+fn lease_request(request: &pb::LeaseRequest) -> Result<LeaseRequest, Violations> {
+    let mut violations = Violations::new();
+    let namespace = violations.take(parse::namespace(&request.namespace));
+    let queues = violations.take(parse::queues("queues", &request.queues));
+    let worker = violations.take(parse::worker("worker", &request.worker));
+    let max = violations.take(check::page_size("max_tasks", request.max_tasks, 1, 1_000));
+    let duration = violations.take(parse::lease_duration("lease_duration", request.lease_duration.as_ref()));
+    let waits = Duration::ZERO..=Duration::from_secs(60);
+    let wait = violations.take(check::duration("wait", request.wait.as_ref(), waits, Duration::ZERO));
+    violations.finish()?;
+    Ok(LeaseRequest {
+        namespace: namespace.unwrap_or_default(),
+        queues: queues.unwrap_or_default(),
+        worker: worker.unwrap_or_default(),
+        max: max.unwrap_or(1),
+        duration: duration.unwrap_or_default(),
+        wait: wait.unwrap_or_default(),
+    })
+}
+
+/// Extends leases.
+pub(super) async fn heartbeat(
+    service: &QueueService,
+    request: pb::HeartbeatRequest,
+) -> Result<pb::HeartbeatResponse, Status> {
+    let namespace = parse::namespace(&request.namespace).map_err(refused)?;
+    let leases = parse::leases("leases", &request.leases).map_err(refused)?;
+    let duration =
+        parse::lease_duration("lease_duration", request.lease_duration.as_ref()).map_err(refused)?;
+    let ends = service.store.heartbeat(&namespace, leases.clone(), duration).await?;
+    Ok(wire::heartbeats(&leases, &ends))
+}
+
+/// Ends a task well.
+pub(super) async fn complete(
+    service: &QueueService,
+    request: pb::CompleteRequest,
+) -> Result<pb::CompleteResponse, Status> {
+    let lease = parse::lease("lease", request.lease.as_ref()).map_err(refused)?;
+    let outcome = parse::completed("result", &request.result).map_err(refused)?;
+    settle(service, &request.namespace, lease, outcome).await?;
+    Ok(pb::CompleteResponse {})
+}
+
+/// Ends an attempt badly.
+pub(super) async fn fail(
+    service: &QueueService,
+    request: pb::FailRequest,
+) -> Result<pb::FailResponse, Status> {
+    let lease = parse::lease("lease", request.lease.as_ref()).map_err(refused)?;
+    let failure =
+        pb::Failure { error: request.error, permanent: request.permanent, retry_after: request.retry_after };
+    let outcome = parse::failed("", failure).map_err(refused)?;
+    let (state, ready_at) = settle(service, &request.namespace, lease, outcome).await?;
+    let retry_time = if state == State::Dead { None } else { wire::time(ready_at) };
+    Ok(pb::FailResponse { state: wire::state(state).into(), retry_time })
+}
+
+/// Hands a lease back.
+pub(super) async fn release(
+    service: &QueueService,
+    request: pb::ReleaseRequest,
+) -> Result<pb::ReleaseResponse, Status> {
+    let lease = parse::lease("lease", request.lease.as_ref()).map_err(refused)?;
+    settle(service, &request.namespace, lease, Outcome::Released).await?;
+    Ok(pb::ReleaseResponse {})
+}
+
+async fn settle(
+    service: &QueueService,
+    namespace: &str,
+    lease: LeaseRef,
+    outcome: Outcome,
+) -> Result<(State, i64), Status> {
+    let namespace = parse::namespace(namespace).map_err(refused)?;
+    let kind = kind(&outcome);
+    let settled = service.store.settle(&namespace, vec![Settlement { lease, outcome }]).await?;
+    match settled.first() {
+        Some(Settled::Done { state, ready_at }) => {
+            metrics::settled(kind, 1);
+            Ok((*state, *ready_at))
+        }
+        Some(Settled::Lost) | None => {
+            metrics::settled("lost", 1);
+            Err(Error::LeaseLost { id: lease.id, token: lease.token }.into())
+        }
+    }
+}
+
+/// How an outcome is counted.
+pub(super) fn kind(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Completed(_) => "completed",
+        Outcome::Failed { .. } => "failed",
+        Outcome::Released => "released",
+    }
+}
+
+/// A request that breaks a rule.
+pub(super) fn refused(violations: impl Into<Violations>) -> Status {
+    nova_rpc::Error::invalid(violations).into()
+}

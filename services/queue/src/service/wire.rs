@@ -1,0 +1,130 @@
+//! From the domain to the wire.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nova_proto::queue::v1 as pb;
+use nova_types::{Timestamp, wire};
+
+use crate::{
+    record::{Cursor, Durability, Lease, LeaseRef, Settled, Settlement, Task},
+    task::{Micros, State},
+};
+
+/// A time; 0 is unset.
+pub(super) fn time(micros: Micros) -> Option<prost_types::Timestamp> {
+    (micros > 0).then(|| Timestamp::from_micros(micros).to_wire())
+}
+
+/// A state.
+pub(super) fn state(state: State) -> pb::TaskState {
+    match state {
+        State::Waiting => pb::TaskState::Waiting,
+        State::Ready => pb::TaskState::Ready,
+        State::Leased => pb::TaskState::Leased,
+        State::Completed => pb::TaskState::Completed,
+        State::Dead => pb::TaskState::Dead,
+        State::Cancelled => pb::TaskState::Cancelled,
+    }
+}
+
+/// A level of durability.
+pub(super) fn durability(durability: Durability) -> pb::Durability {
+    match durability {
+        Durability::Memory => pb::Durability::Memory,
+        Durability::Aof => pb::Durability::Aof,
+        Durability::Synced => pb::Durability::Synced,
+    }
+}
+
+/// A task.
+pub(super) fn task(task: Task) -> pb::Task {
+    let Task { id, spec, status, payload, result } = task;
+    let metadata = spec.metadata.iter().map(|(key, value)| (key.to_string(), value.to_string()));
+    let last_error = status
+        .last_error
+        .as_ref()
+        .map(|error| pb::TaskError { reason: error.reason.clone(), message: error.message.clone() });
+    pb::Task {
+        id: id.to_string(),
+        namespace: spec.namespace.to_string(),
+        queue: spec.queue.to_string(),
+        kind: spec.kind.to_string(),
+        payload: bytes(payload),
+        metadata: metadata.collect(),
+        request_id: spec.request_id.to_string(),
+        priority: u32::from(spec.priority),
+        state: state(status.state).into(),
+        attempts: status.attempts,
+        max_attempts: spec.retry.max_attempts,
+        create_time: time(status.created),
+        update_time: time(status.updated),
+        ready_time: time(status.ready_at),
+        worker: status.worker.to_string(),
+        lease_expire_time: time(status.expires),
+        result: bytes(result),
+        last_error,
+        traceparent: spec.traceparent.to_string(),
+    }
+}
+
+fn bytes(shared: Option<Arc<[u8]>>) -> Bytes {
+    shared.map(Bytes::from_owner).unwrap_or_default()
+}
+
+/// A lease with its task.
+pub(super) fn lease(lease: Lease) -> pb::Lease {
+    pb::Lease {
+        token: lease.token,
+        attempt: lease.task.status.attempts,
+        expire_time: time(lease.task.status.expires),
+        duration: Some(wire::to_duration(lease.duration)),
+        task: Some(task(lease.task)),
+    }
+}
+
+/// Answers to heartbeats.
+pub(super) fn heartbeats(leases: &[LeaseRef], ends: &[Option<Micros>]) -> pb::HeartbeatResponse {
+    let result = |(lease, end): (&LeaseRef, &Option<Micros>)| pb::HeartbeatResult {
+        task_id: lease.id.to_string(),
+        lost: end.is_none(),
+        expire_time: end.and_then(time),
+    };
+    pb::HeartbeatResponse { results: leases.iter().zip(ends).map(result).collect() }
+}
+
+/// Answer to a settlement on a stream.
+pub(super) fn settled(lease: LeaseRef, settled: Settled) -> pb::SettlementResult {
+    let task_id = lease.id.to_string();
+    match settled {
+        Settled::Done { state: after, .. } => {
+            pb::SettlementResult { task_id, lost: false, state: state(after).into() }
+        }
+        Settled::Lost => {
+            pb::SettlementResult { task_id, lost: true, state: pb::TaskState::Unspecified.into() }
+        }
+    }
+}
+
+/// Which leases settlements are about.
+pub(super) fn lease_refs(settlements: &[Settlement]) -> Vec<LeaseRef> {
+    settlements.iter().map(|settlement| settlement.lease).collect()
+}
+
+/// An opaque cursor.
+pub(super) fn cursor(cursor: Cursor) -> String {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&cursor.0.to_be_bytes());
+    key[8..].copy_from_slice(&cursor.1.to_be_bytes());
+    wire::page_token(&key)
+}
+
+/// Reads an opaque cursor.
+pub(super) fn parse_cursor(token: &str) -> Result<Option<Cursor>, nova_types::Violation> {
+    let rule = || nova_types::Violation::new("cursor", "must be a cursor from a watch");
+    let Some(key) = wire::parse_page_token("cursor", token).map_err(|_| rule())? else { return Ok(None) };
+    let key: [u8; 16] = key.try_into().map_err(|_| rule())?;
+    let value = u128::from_be_bytes(key);
+    let half = |value: u128| u64::try_from(value & u128::from(u64::MAX)).unwrap_or(u64::MAX);
+    Ok(Some(Cursor(half(value >> 64), half(value))))
+}

@@ -1,0 +1,271 @@
+//! Work: the stream a worker lives on.
+//!
+//! One session runs for each stream. It keeps one lease call waiting while there is credit, settles and
+//! heartbeats in the order in which they came (several commits may be under way), and never blocks one on the
+//! other. When the stream ends, leases that could not be handed over go back; those the worker has stay its own
+//! until they expire.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use futures::{FutureExt as _, StreamExt as _, stream::FuturesOrdered};
+use nova_proto::queue::v1::{self as pb, work_request::Message, work_response};
+use nova_types::{Violation, Violations};
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+
+use crate::{
+    Error, metrics,
+    record::{Lease, LeaseRef, LeaseRequest, Outcome, Settled, Settlement},
+    service::{
+        Outgoing, QueueService, parse,
+        unary::{kind, refused},
+        wire,
+    },
+    store::Store,
+};
+
+/// Most credit that a stream may have.
+const CREDIT: usize = 10_000;
+
+/// Most leases in one message.
+const BATCH: usize = 1_000;
+
+/// How long one lease call waits before it is made anew.
+const WAIT: Duration = Duration::from_secs(60);
+
+/// Settlements and heartbeats under way, beyond which the stream is not read.
+const UNDER_WAY: usize = 64;
+
+/// Answers on their way to a slow worker.
+const BUFFER: usize = 16;
+
+type Leasing = Pin<Box<dyn Future<Output = Result<Vec<Lease>, Error>> + Send>>;
+type Replying = Pin<Box<dyn Future<Output = Result<work_response::Message, Error>> + Send>>;
+
+/// Opens a session; it ends with the stream or with the daemon.
+pub(super) fn work(
+    service: &QueueService,
+    incoming: Streaming<pb::WorkRequest>,
+) -> Outgoing<pb::WorkResponse> {
+    let (out, answers) = mpsc::channel(BUFFER);
+    let service = service.clone();
+    let runtime = service.runtime.clone();
+    runtime.spawn_background("work-stream", async move {
+        if let Err(status) = session(service, incoming, out.clone()).await {
+            // A worker that is gone needs no status.
+            drop(out.send(Err(status)).await);
+        }
+    });
+    Outgoing::new(answers)
+}
+
+async fn session(
+    service: QueueService,
+    mut incoming: Streaming<pb::WorkRequest>,
+    out: mpsc::Sender<Result<pb::WorkResponse, Status>>,
+) -> Result<(), Status> {
+    let Some(first) = incoming.message().await? else { return Ok(()) };
+    let Some(Message::Open(open)) = first.message else {
+        return Err(refused(Violation::new("message", "the first must be open")));
+    };
+    let (request, credit) = opened(&open).map_err(refused)?;
+    let store = service.store;
+    let mut session = Session {
+        store,
+        request,
+        credit,
+        leasing: None,
+        replying: FuturesOrdered::new(),
+        out,
+        draining: false,
+    };
+    let ended = session.run(&mut incoming, service.runtime.shutdown()).await;
+    session.hand_back().await;
+    ended
+}
+
+fn opened(open: &pb::WorkOpen) -> Result<(LeaseRequest, usize), Violations> {
+    let mut violations = Violations::new();
+    let namespace = violations.take(parse::namespace(&open.namespace).map_err(|v| v.within("open")));
+    let queues = violations.take(parse::queues("open.queues", &open.queues));
+    let worker = violations.take(parse::worker("open.worker", &open.worker));
+    let field = "open.lease_duration";
+    let duration = violations.take(parse::lease_duration(field, open.lease_duration.as_ref()));
+    let rule = format!("{} must be at most {CREDIT}", open.credit);
+    violations.require(open.credit as usize <= CREDIT, "open.credit", &rule);
+    violations.finish()?;
+    let request = LeaseRequest {
+        namespace: namespace.unwrap_or_default(),
+        queues: queues.unwrap_or_default(),
+        worker: worker.unwrap_or_default(),
+        max: 0,
+        duration: duration.unwrap_or_default(),
+        wait: WAIT,
+    };
+    Ok((request, open.credit as usize))
+}
+
+struct Session {
+    store: Arc<dyn Store>,
+    request: LeaseRequest,
+    credit: usize,
+    leasing: Option<Leasing>,
+    replying: FuturesOrdered<Replying>,
+    out: mpsc::Sender<Result<pb::WorkResponse, Status>>,
+    draining: bool,
+}
+
+impl Session {
+    async fn run(
+        &mut self,
+        incoming: &mut Streaming<pb::WorkRequest>,
+        drain: tokio_util::sync::CancellationToken,
+    ) -> Result<(), Status> {
+        let mut open = true;
+        let out = self.out.clone();
+        while open || !self.replying.is_empty() {
+            self.ask_for_work(open);
+            let readable = open && self.replying.len() < UNDER_WAY;
+            tokio::select! {
+                biased;
+                () = out.closed() => return Ok(()),
+                Some(reply) = self.replying.next() => self.tell(reply?).await,
+                message = incoming.message(), if readable => match message? {
+                    Some(message) => self.hear(message).map_err(refused)?,
+                    None => open = false,
+                },
+                leases = next_leases(&mut self.leasing) => self.deliver(leases?).await,
+                () = drain.cancelled(), if !self.draining => self.announce_drain().await,
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps one lease call waiting while there is credit.
+    fn ask_for_work(&mut self, open: bool) {
+        if self.leasing.is_some() || self.credit == 0 || self.draining || !open {
+            return;
+        }
+        let (store, mut request) = (Arc::clone(&self.store), self.request.clone());
+        request.max = self.credit.min(BATCH);
+        self.leasing = Some(Box::pin(async move { store.lease(request).await }));
+    }
+
+    /// Takes a message of the worker.
+    fn hear(&mut self, message: pb::WorkRequest) -> Result<(), Violation> {
+        match message.message {
+            Some(Message::Credit(more)) => self.add_credit(more as usize)?,
+            Some(Message::Heartbeat(heartbeat)) => {
+                let leases = parse::leases("heartbeat.leases", &heartbeat.leases)?;
+                self.replying.push_back(self.heartbeat(leases));
+            }
+            Some(Message::Settle(settle)) => {
+                let settlements = parse::settlements(settle)?;
+                self.replying.push_back(self.settle(settlements));
+            }
+            Some(Message::Open(_)) => return Err(Violation::new("open", "the stream is open already")),
+            None => return Err(Violation::new("message", "must be set")),
+        }
+        Ok(())
+    }
+
+    fn add_credit(&mut self, more: usize) -> Result<(), Violation> {
+        if !(1..=CREDIT).contains(&more) {
+            return Err(Violation::new("credit", format!("{more} must be 1 to {CREDIT}")));
+        }
+        self.credit = (self.credit + more).min(CREDIT);
+        Ok(())
+    }
+
+    fn heartbeat(&self, leases: Vec<LeaseRef>) -> Replying {
+        let (store, namespace) = (Arc::clone(&self.store), Arc::clone(&self.request.namespace));
+        let duration = self.request.duration;
+        Box::pin(async move {
+            let ends = store.heartbeat(&namespace, leases.clone(), duration).await?;
+            Ok(work_response::Message::Heartbeats(wire::heartbeats(&leases, &ends)))
+        })
+    }
+
+    fn settle(&self, settlements: Vec<Settlement>) -> Replying {
+        let (store, namespace) = (Arc::clone(&self.store), Arc::clone(&self.request.namespace));
+        Box::pin(async move {
+            let leases = wire::lease_refs(&settlements);
+            let kinds: Vec<&str> = settlements.iter().map(|one| kind(&one.outcome)).collect();
+            let settled = store.settle(&namespace, settlements).await?;
+            count(&kinds, &settled);
+            let results =
+                leases.into_iter().zip(settled).map(|(lease, settled)| wire::settled(lease, settled));
+            Ok(work_response::Message::Settled(pb::WorkSettled { results: results.collect() }))
+        })
+    }
+
+    /// Hands leases to the worker; each takes one credit.
+    async fn deliver(&mut self, leases: Vec<Lease>) {
+        if leases.is_empty() {
+            return;
+        }
+        self.credit = self.credit.saturating_sub(leases.len());
+        metrics::leased(leases.len());
+        let refs: Vec<LeaseRef> =
+            leases.iter().map(|lease| LeaseRef { id: lease.task.id, token: lease.token }).collect();
+        let leases = leases.into_iter().map(wire::lease).collect();
+        let message = work_response::Message::Leases(pb::WorkLeases { leases });
+        if self.out.send(Ok(pb::WorkResponse { message: Some(message) })).await.is_err() {
+            self.release(refs).await;
+        }
+    }
+
+    async fn tell(&mut self, message: work_response::Message) {
+        // A worker that is gone is noticed by the loop.
+        drop(self.out.send(Ok(pb::WorkResponse { message: Some(message) })).await);
+    }
+
+    async fn announce_drain(&mut self) {
+        self.draining = true;
+        self.hand_back().await;
+        self.tell(work_response::Message::Draining(pb::WorkDraining {})).await;
+    }
+
+    /// Ends the lease call that waits. What it may just have been given goes back, unstarted.
+    async fn hand_back(&mut self) {
+        let given = self.leasing.take().and_then(|waiting| waiting.now_or_never());
+        if let Some(Ok(leases)) = given {
+            let refs = leases.iter().map(|lease| LeaseRef { id: lease.task.id, token: lease.token });
+            self.release(refs.collect()).await;
+        }
+    }
+
+    fn release(&self, leases: Vec<LeaseRef>) -> impl Future<Output = ()> + Send + use<> {
+        let (store, namespace) = (Arc::clone(&self.store), Arc::clone(&self.request.namespace));
+        let settlements: Vec<Settlement> =
+            leases.into_iter().map(|lease| Settlement { lease, outcome: Outcome::Released }).collect();
+        async move {
+            if settlements.is_empty() {
+                return;
+            }
+            if let Err(error) = store.settle(&namespace, settlements).await {
+                tracing::warn!(%error, "leases without a worker could not be handed back; they will expire");
+            }
+        }
+    }
+}
+
+/// The leases of the call that waits; never ends while none does.
+async fn next_leases(leasing: &mut Option<Leasing>) -> Result<Vec<Lease>, Error> {
+    match leasing {
+        Some(waiting) => {
+            let leases = waiting.await;
+            *leasing = None;
+            leases
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn count(kinds: &[&'static str], settled: &[Settled]) {
+    for outcome in ["completed", "failed", "released"] {
+        let took = |(kind, settled): &(&&str, &Settled)| **kind == outcome && **settled != Settled::Lost;
+        metrics::settled(outcome, kinds.iter().zip(settled).filter(took).count());
+    }
+    metrics::settled("lost", settled.iter().filter(|one| **one == Settled::Lost).count());
+}

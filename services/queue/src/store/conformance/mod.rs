@@ -1,0 +1,199 @@
+//! What every store promises, as tests that each store runs.
+//!
+//! A [`Home`] is where a store keeps its state: opening it twice is a restart. Stores keep their own time, so
+//! the tests use short spans and [`eventually`], never a sleep that is hoped to be long enough.
+
+mod leases;
+mod life;
+mod log;
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use nova_types::SystemClock;
+use tempfile::TempDir;
+
+use crate::{
+    config::Config,
+    core::body_hash,
+    record::{Lease, LeaseRef, LeaseRequest, NewTask, Outcome, Receipt, Settled, Settlement, Spec},
+    store::{Store, sqlite::SqliteStore},
+    task::{Failure, Retry, State},
+};
+
+/// Longest that a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where a store keeps its state.
+#[async_trait]
+trait Home: Debug + Send + Sync {
+    /// Opens the store with these settings.
+    async fn open_with(&self, config: Config) -> Arc<dyn Store>;
+
+    /// Opens the store.
+    async fn open(&self) -> Arc<dyn Store> {
+        self.open_with(Config::default()).await
+    }
+}
+
+#[derive(Debug)]
+struct SqliteHome(TempDir);
+
+#[async_trait]
+impl Home for SqliteHome {
+    async fn open_with(&self, config: Config) -> Arc<dyn Store> {
+        let settings = config.sqlite(self.0.path());
+        Arc::new(SqliteStore::open(settings, Arc::new(SystemClock)).await.unwrap())
+    }
+}
+
+/// Instantiates every claim for both stores.
+macro_rules! conformance {
+    ($($module:ident :: $claim:ident,)*) => {
+        mod sqlite_store {
+            $(#[tokio::test]
+            async fn $claim() {
+                let home = super::SqliteHome(tempfile::TempDir::new().unwrap());
+                super::$module::$claim(&home).await;
+            })*
+        }
+    };
+}
+
+conformance! {
+    life::a_task_lives_from_enqueue_to_completion,
+    life::tasks_leave_by_priority_and_then_in_order,
+    life::a_delayed_task_waits_for_its_time,
+    life::a_failed_attempt_is_repeated_after_its_backoff,
+    life::the_last_failed_attempt_leads_to_the_dead_letters,
+    life::a_permanent_failure_is_not_repeated,
+    life::the_same_key_is_the_same_task,
+    life::a_known_key_with_another_body_stores_nothing,
+    life::a_key_names_one_task_within_a_request,
+    life::namespaces_do_not_see_each_other,
+    life::everything_survives_a_restart,
+    life::ended_tasks_go_when_their_retention_is_over,
+    life::a_full_queue_refuses_more,
+    leases::a_released_task_is_ready_again_and_its_attempt_does_not_count,
+    leases::an_expired_lease_returns_the_task_and_counts_as_an_attempt,
+    leases::a_task_that_only_expires_dies_of_it,
+    leases::a_stale_token_changes_nothing,
+    leases::a_repeated_settlement_gets_the_first_answer,
+    leases::a_heartbeat_extends_and_tells_what_is_lost,
+    leases::an_attempt_ends_at_its_timeout_whatever_its_heartbeats,
+    leases::tokens_grow_across_restarts,
+    leases::a_live_lease_survives_a_restart,
+    leases::a_waiting_call_wakes_when_work_arrives,
+    leases::a_waiting_call_wakes_when_a_task_falls_due,
+    leases::a_waiting_call_that_is_dropped_takes_nothing,
+    leases::a_waiting_call_ends_empty_after_its_wait,
+    leases::queues_are_served_in_order_of_preference,
+    log::events_tell_every_change,
+    log::a_cursor_resumes_after_a_restart,
+    log::a_cursor_that_the_log_has_passed_is_expired,
+    log::a_cursor_from_elsewhere_is_expired,
+    log::lists_page_through_every_task_newest_first,
+    log::lists_keep_to_their_filters,
+    log::queues_count_their_tasks,
+}
+
+/// A task of queue `q`.
+fn task(payload: &str) -> NewTask {
+    let retry = Retry { initial: Duration::from_millis(5), ..Retry::default() };
+    let spec = Spec {
+        namespace: "default".into(),
+        queue: "q".into(),
+        kind: "k".into(),
+        metadata: vec![("run".into(), "7".into())],
+        request_id: "".into(),
+        body_hash: 0,
+        priority: 0,
+        retry,
+        attempt_timeout: None,
+        traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
+    };
+    NewTask { spec, payload: payload.as_bytes().into(), delay: Duration::ZERO }
+}
+
+/// The same with a key.
+fn keyed(payload: &str, key: &str) -> NewTask {
+    let mut task = task(payload);
+    task.spec.request_id = key.into();
+    task.spec.body_hash = body_hash(&task);
+    task
+}
+
+/// Asks queue `q` for up to `max` tasks, without waiting.
+fn ask(max: usize) -> LeaseRequest {
+    LeaseRequest {
+        namespace: "default".into(),
+        queues: vec!["q".into()],
+        worker: "w-1".into(),
+        max,
+        duration: Duration::from_secs(30),
+        wait: Duration::ZERO,
+    }
+}
+
+/// The same for leases that end soon.
+fn ask_briefly(max: usize) -> LeaseRequest {
+    LeaseRequest { duration: Duration::from_millis(60), wait: PATIENCE, ..ask(max) }
+}
+
+fn refer(lease: &Lease) -> LeaseRef {
+    LeaseRef { id: lease.task.id, token: lease.token }
+}
+
+fn failed(permanent: bool) -> Outcome {
+    let error = Failure { reason: "BROKEN".into(), message: "it broke".into() };
+    Outcome::Failed { error, permanent, retry_after: None }
+}
+
+fn completed(result: &str) -> Outcome {
+    Outcome::Completed(result.as_bytes().into())
+}
+
+/// Verbs as the tests say them, each of which must go well.
+#[async_trait]
+trait Verbs {
+    async fn put(&self, task: NewTask) -> Receipt;
+    async fn take(&self, request: LeaseRequest) -> Vec<Lease>;
+    async fn take_one(&self) -> Lease;
+    async fn end(&self, lease: LeaseRef, outcome: Outcome) -> Settled;
+    async fn state(&self, id: uuid::Uuid) -> Option<State>;
+}
+
+#[async_trait]
+impl Verbs for Arc<dyn Store> {
+    async fn put(&self, task: NewTask) -> Receipt {
+        self.enqueue(vec![task]).await.unwrap()[0]
+    }
+
+    async fn take(&self, request: LeaseRequest) -> Vec<Lease> {
+        self.lease(request).await.unwrap()
+    }
+
+    async fn take_one(&self) -> Lease {
+        let leases = self.take(LeaseRequest { wait: PATIENCE, ..ask(1) }).await;
+        leases.into_iter().next().expect("a task becomes ready in time")
+    }
+
+    async fn end(&self, lease: LeaseRef, outcome: Outcome) -> Settled {
+        self.settle(&"default".into(), vec![Settlement { lease, outcome }]).await.unwrap()[0]
+    }
+
+    async fn state(&self, id: uuid::Uuid) -> Option<State> {
+        self.task(&"default".into(), id).await.unwrap().map(|task| task.status.state)
+    }
+}
+
+/// Waits until a task is in a state.
+async fn eventually(store: &Arc<dyn Store>, id: uuid::Uuid, state: State) {
+    let reached = async {
+        while store.state(id).await != Some(state) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let outcome = tokio::time::timeout(PATIENCE, reached).await;
+    assert!(outcome.is_ok(), "task {id} never became {state:?}");
+}

@@ -1,0 +1,45 @@
+//! Answers that wait for their commit.
+
+use std::sync::Arc;
+
+use crate::{
+    error::Error,
+    record::{Lease, Receipt, Settled},
+    store::sqlite::inbox::Reply,
+    task::Micros,
+};
+
+/// What a caller will be told once the commit stands.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// Of an enqueue.
+    Receipts(Reply<Vec<Receipt>>, Result<Vec<Receipt>, Error>),
+    /// Of a lease in a namespace.
+    Leases(Reply<Vec<Lease>>, Arc<str>, Vec<Lease>),
+    /// Of a heartbeat.
+    Ends(Reply<Vec<Option<Micros>>>, Vec<Option<Micros>>),
+    /// Of a settlement.
+    Settled(Reply<Vec<Settled>>, Result<Vec<Settled>, Error>),
+}
+
+impl Answer {
+    /// Tells the caller; one that is gone needs no answer, and may repeat its call.
+    pub(super) fn send(self) {
+        match self {
+            Self::Receipts(reply, receipts) => drop(reply.send(receipts)),
+            Self::Leases(reply, _, leases) => drop(reply.send(Ok(leases))),
+            Self::Ends(reply, ends) => drop(reply.send(Ok(ends))),
+            Self::Settled(reply, settled) => drop(reply.send(settled)),
+        }
+    }
+
+    /// Tells the caller that the commit failed.
+    pub(super) fn fail(self, error: &Error) {
+        match self {
+            Self::Receipts(reply, _) => drop(reply.send(Err(error.clone()))),
+            Self::Leases(reply, ..) => drop(reply.send(Err(error.clone()))),
+            Self::Ends(reply, _) => drop(reply.send(Err(error.clone()))),
+            Self::Settled(reply, _) => drop(reply.send(Err(error.clone()))),
+        }
+    }
+}

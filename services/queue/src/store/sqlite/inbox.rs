@@ -1,0 +1,176 @@
+//! The way into the engine: bounded in calls and in bytes, with room of its own for what workers owe.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    core::Core,
+    error::Error,
+    record::{Lease, LeaseRef, LeaseRequest, NewTask, Outcome, Receipt, Settled, Settlement},
+    task::Micros,
+};
+
+/// Where an answer goes.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// A look at memory, taken after the commit.
+pub(super) struct Look(Box<dyn FnOnce(&Core) + Send>);
+
+impl Look {
+    /// Takes it.
+    pub(super) fn at(self, core: &Core) {
+        (self.0)(core);
+    }
+}
+
+impl std::fmt::Debug for Look {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Look")
+    }
+}
+
+/// What the engine is asked.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Store tasks.
+    Enqueue(Vec<NewTask>, Reply<Vec<Receipt>>),
+    /// Take tasks.
+    Lease(LeaseRequest, Reply<Vec<Lease>>),
+    /// Extend leases.
+    Heartbeat(Arc<str>, Vec<LeaseRef>, std::time::Duration, Reply<Vec<Option<Micros>>>),
+    /// End leases.
+    Settle(Arc<str>, Vec<Settlement>, Reply<Vec<Settled>>),
+    /// Look.
+    Look(Look),
+}
+
+/// A command and the bytes that it holds; the bytes are given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Posted {
+    /// The command.
+    pub(super) command: Command,
+    /// Released when the engine is done with the command's bytes.
+    pub(super) charge: Charge,
+}
+
+/// Bytes in flight, of a bounded number.
+#[derive(Debug)]
+pub(super) struct Charge {
+    bytes: usize,
+    held: Arc<AtomicUsize>,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// One bounded way in.
+#[derive(Debug, Clone)]
+struct Lane {
+    sender: mpsc::Sender<Posted>,
+    held: Arc<AtomicUsize>,
+    bytes: usize,
+    what: &'static str,
+}
+
+impl Lane {
+    fn new(calls: usize, bytes: usize, what: &'static str) -> (Self, mpsc::Receiver<Posted>) {
+        let (sender, receiver) = mpsc::channel(calls);
+        (Self { sender, held: Arc::default(), bytes, what }, receiver)
+    }
+
+    fn post(&self, command: Command) -> Result<(), Error> {
+        let bytes = weight(&command);
+        let charge = Charge { bytes, held: Arc::clone(&self.held) };
+        let before = self.held.fetch_add(bytes, Ordering::Relaxed);
+        if before > 0 && before + bytes > self.bytes {
+            return Err(Error::Busy(self.what));
+        }
+        self.sender.try_send(Posted { command, charge }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Error::Busy(self.what),
+            mpsc::error::TrySendError::Closed(_) => Error::Closed,
+        })
+    }
+}
+
+/// The callers' end.
+#[derive(Debug, Clone)]
+pub(super) struct Inbox {
+    requests: Lane,
+    settlements: Lane,
+}
+
+/// The engine's end.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    /// Enqueues, leases and looks.
+    pub(super) requests: mpsc::Receiver<Posted>,
+    /// Settlements and heartbeats.
+    pub(super) settlements: mpsc::Receiver<Posted>,
+}
+
+/// Both ends; each way holds `calls` calls and `bytes` bytes.
+pub(super) fn inbox(calls: usize, bytes: usize) -> (Inbox, Outlet) {
+    let (requests, from_requests) = Lane::new(calls, bytes, "tasks");
+    let (settlements, from_settlements) = Lane::new(calls, bytes, "settlements");
+    (Inbox { requests, settlements }, Outlet { requests: from_requests, settlements: from_settlements })
+}
+
+impl Inbox {
+    /// Asks the engine and waits for its answer.
+    ///
+    /// # Errors
+    /// There is no room, the engine is gone, or the verb fails.
+    pub(super) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        let command = command(reply);
+        let lane = match command {
+            Command::Settle(..) | Command::Heartbeat(..) => &self.settlements,
+            Command::Enqueue(..) | Command::Lease(..) | Command::Look(_) => &self.requests,
+        };
+        lane.post(command)?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Looks at memory as the last commit left it.
+    ///
+    /// # Errors
+    /// There is no room, or the engine is gone.
+    pub(super) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Core) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.ask(|reply: Reply<T>| {
+            Command::Look(Look(Box::new(move |core| {
+                // A caller that is gone needs no answer.
+                drop(reply.send(Ok(look(core))));
+            })))
+        })
+        .await
+    }
+}
+
+/// What a command holds beside its payloads.
+const FRAME: usize = 256;
+
+fn weight(command: &Command) -> usize {
+    match command {
+        Command::Enqueue(tasks, _) => tasks.iter().map(|task| FRAME + task.payload.len()).sum(),
+        Command::Settle(_, settlements, _) => settlements
+            .iter()
+            .map(|settlement| match &settlement.outcome {
+                Outcome::Completed(result) => FRAME + result.len(),
+                Outcome::Failed { error, .. } => FRAME + error.message.len(),
+                Outcome::Released => FRAME,
+            })
+            .sum(),
+        Command::Heartbeat(_, leases, ..) => FRAME + size_of_val(leases.as_slice()),
+        Command::Lease(..) | Command::Look(_) => FRAME,
+    }
+}

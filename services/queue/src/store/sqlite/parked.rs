@@ -1,0 +1,101 @@
+//! Lease calls that wait for work, in the order in which they came.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::{
+    error::Error,
+    record::{Lease, LeaseRequest},
+    store::sqlite::inbox::Reply,
+    task::{Micros, after},
+};
+
+/// Most calls that may wait.
+const MOST: usize = 16_384;
+
+/// A call that waits.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    /// What it asks for.
+    pub(super) request: LeaseRequest,
+    /// Where its answer goes.
+    pub(super) reply: Reply<Vec<Lease>>,
+    queues: Vec<u32>,
+    until: Micros,
+}
+
+/// Every call that waits.
+#[derive(Debug, Default)]
+pub(super) struct Parked {
+    waiters: HashMap<u64, Waiter>,
+    by_queue: HashMap<u32, BTreeSet<u64>>,
+    by_time: BTreeSet<(Micros, u64)>,
+    next: u64,
+}
+
+impl Parked {
+    /// Lets a call wait on these queues.
+    pub(super) fn park(
+        &mut self,
+        request: LeaseRequest,
+        reply: Reply<Vec<Lease>>,
+        queues: Vec<u32>,
+        now: Micros,
+    ) {
+        if self.waiters.len() >= MOST {
+            // A caller that is gone needs no answer.
+            drop(reply.send(Err(Error::Busy("waiting lease calls"))));
+            return;
+        }
+        let number = self.next;
+        self.next += 1;
+        let until = after(now, request.wait);
+        for queue in &queues {
+            self.by_queue.entry(*queue).or_default().insert(number);
+        }
+        self.by_time.insert((until, number));
+        self.waiters.insert(number, Waiter { request, reply, queues, until });
+    }
+
+    /// The call that has waited longest on a queue and is still there.
+    pub(super) fn take(&mut self, queue: u32) -> Option<Waiter> {
+        loop {
+            let number = *self.by_queue.get(&queue)?.first()?;
+            let waiter = self.remove(number)?;
+            if !waiter.reply.is_closed() {
+                return Some(waiter);
+            }
+        }
+    }
+
+    /// A call whose time is over.
+    pub(super) fn take_late(&mut self, now: Micros) -> Option<Waiter> {
+        let (_, number) = *self.by_time.first().filter(|(until, _)| *until <= now)?;
+        self.remove(number)
+    }
+
+    /// Every call, to be told that the engine failed.
+    pub(super) fn take_all(&mut self) -> Vec<Waiter> {
+        self.by_queue.clear();
+        self.by_time.clear();
+        self.waiters.drain().map(|(_, waiter)| waiter).collect()
+    }
+
+    /// When the first call's time is over.
+    pub(super) fn next_late(&self) -> Option<Micros> {
+        self.by_time.first().map(|(until, _)| *until)
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Waiter> {
+        let waiter = self.waiters.remove(&number)?;
+        self.by_time.remove(&(waiter.until, number));
+        for queue in &waiter.queues {
+            if let Some(numbers) = self.by_queue.get_mut(queue) {
+                numbers.remove(&number);
+                if numbers.is_empty() {
+                    self.by_queue.remove(queue);
+                }
+            }
+        }
+        Some(waiter)
+    }
+}

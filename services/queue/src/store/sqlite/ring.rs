@@ -1,0 +1,94 @@
+//! The newest events in memory, so that a watch that keeps up never reads the file.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::watch;
+
+use crate::record::{Cursor, TaskEvent};
+
+/// Most events held.
+const EVENTS: usize = 8_192;
+
+/// Most bytes of results held.
+const BYTES: usize = 8 << 20;
+
+#[derive(Debug)]
+struct Recent {
+    events: VecDeque<TaskEvent>,
+    bytes: usize,
+    start: u64,
+}
+
+/// The newest events, and the news that there are some.
+#[derive(Debug)]
+pub(super) struct Ring {
+    recent: Mutex<Recent>,
+    floor: AtomicU64,
+    news: watch::Sender<Cursor>,
+}
+
+impl Ring {
+    /// An empty ring after entry `head`; watches may resume after `floor`.
+    pub(super) fn new(head: u64, floor: u64) -> Self {
+        let recent = Recent { events: VecDeque::new(), bytes: 0, start: head };
+        let news = watch::Sender::new(Cursor(head, 0));
+        Self { recent: Mutex::new(recent), floor: AtomicU64::new(floor), news }
+    }
+
+    /// Publishes the events of a commit whose last entry is `head`.
+    pub(super) fn publish(&self, events: Vec<TaskEvent>, head: u64, floor: u64) {
+        {
+            let mut recent = self.recent();
+            for event in events {
+                recent.bytes += size(&event);
+                recent.events.push_back(event);
+            }
+            while recent.events.len() > EVENTS || recent.bytes > BYTES {
+                let Some(oldest) = recent.events.pop_front() else { break };
+                recent.bytes -= size(&oldest);
+                recent.start = oldest.cursor.0;
+            }
+        }
+        self.floor.store(floor, Ordering::Release);
+        self.news.send_replace(Cursor(head, 0));
+    }
+
+    /// Events after `after`; nothing when the ring does not reach back so far.
+    pub(super) fn after(&self, after: u64, limit: usize) -> Option<Vec<TaskEvent>> {
+        let recent = self.recent();
+        if after < recent.start {
+            return None;
+        }
+        let from = recent.events.partition_point(|event| event.cursor.0 <= after);
+        Some(recent.events.iter().skip(from).take(limit).cloned().collect())
+    }
+
+    /// Watches may resume only after this entry.
+    pub(super) fn floor(&self) -> u64 {
+        self.floor.load(Ordering::Acquire)
+    }
+
+    /// The newest entry.
+    pub(super) fn head(&self) -> Cursor {
+        *self.news.borrow()
+    }
+
+    /// Changes with every commit.
+    pub(super) fn subscribe(&self) -> watch::Receiver<Cursor> {
+        self.news.subscribe()
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn size(event: &TaskEvent) -> usize {
+    event.task.result.as_ref().map_or(0, |result| result.len())
+}
