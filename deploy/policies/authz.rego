@@ -39,9 +39,13 @@ granted contains "reading metrics is open to all" if {
 	input.method == "metrics/read"
 }
 
-why_denied := sprintf("none of the roles %v of %s may call %s", [given, caller, input.method])
+why_denied := sprintf("%s with %s may not call %s", [caller, given, input.method])
 
-given := sort(roles - {"anyone", "identified"})
+default given := "no role"
+
+given := sprintf("the roles %s", [concat(", ", named)]) if count(named) > 0
+
+named := roles - {"anyone", "identified"}
 
 default caller := "an anonymous caller"
 

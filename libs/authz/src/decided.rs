@@ -41,6 +41,6 @@ pub struct Batch {
 impl Batch {
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
-        self.decisions.is_empty() && self.dropped == 0
+        self.decisions.is_empty()
     }
 }

@@ -53,12 +53,20 @@ impl Engine {
         let evaluated = self.evaluators.with(|engine| {
             engine.set_input(asked.input());
             let value = engine.eval_rule(ENTRYPOINT.to_owned());
+            log_prints(engine);
             value.map_err(|error| CompileError::read(&error, ""))
         });
         match evaluated.and_then(|value| value) {
             Ok(value) => Answer::read(&value),
-            Err(error) => Answer::fault(format!("the policy failed: {error}")),
+            Err(error) => Answer::fault(&format!("the policy failed: {error}")),
         }
+    }
+}
+
+/// What the policy printed goes to the log; else it would gather in the interpreter.
+fn log_prints(engine: &mut regorus::Engine) {
+    for line in engine.take_prints().unwrap_or_default() {
+        tracing::debug!(line, "the policy prints");
     }
 }
 

@@ -6,6 +6,9 @@ use nova_types::SpiffeId;
 use regorus::Value;
 use serde::{Deserialize, Serialize};
 
+/// Characters of a reason or a remedy.
+const LONGEST_SENTENCE: usize = 1_000;
+
 /// A question, kept for the record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
@@ -84,17 +87,24 @@ pub struct Answer {
 
 impl Answer {
     /// A denial because the policy failed.
-    pub(crate) fn fault(why: impl Into<Arc<str>>) -> Self {
-        Self { allow: false, why: why.into(), remedy: "".into(), fault: true }
+    pub(crate) fn fault(why: &str) -> Self {
+        Self { allow: false, why: shortened(why), remedy: "".into(), fault: true }
     }
 
     /// Reads `{allow, why, remedy}`.
     pub(crate) fn read(value: &Value) -> Self {
-        let text =
-            |field: &str| value[field].as_string().map(|text| Arc::from(text.as_ref())).unwrap_or_default();
+        let text = |field: &str| value[field].as_string().map(|text| shortened(text)).unwrap_or_default();
         match value["allow"].as_bool() {
             Ok(&allow) => Self { allow, why: text("why"), remedy: text("remedy"), fault: false },
             Err(_) => Self::fault("the policy answered nothing"),
         }
+    }
+}
+
+/// A sentence of a bounded length: it goes into records.
+fn shortened(text: &str) -> Arc<str> {
+    match text.char_indices().nth(LONGEST_SENTENCE) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
     }
 }

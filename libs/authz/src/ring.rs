@@ -55,7 +55,9 @@ impl Ring {
         let allowed = waiting.allowed.len().min(most - denied);
         let mut decisions: Vec<_> = waiting.denied.drain(..denied).collect();
         decisions.extend(waiting.allowed.drain(..allowed));
-        Batch { decisions, dropped: std::mem::take(&mut waiting.dropped) }
+        // Drops are told along with decisions: a report without any would be refused.
+        let dropped = if decisions.is_empty() { 0 } else { std::mem::take(&mut waiting.dropped) };
+        Batch { decisions, dropped }
     }
 
     /// Takes a batch back that was not delivered; it is older than what came since.

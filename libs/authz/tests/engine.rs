@@ -1,5 +1,7 @@
 //! The engine: whatever goes wrong is a denial that says so.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::time::Duration;
 
 use nova_authz::{Asked, CompileError, Engine, Module, Refusal, Snapshot, verify};

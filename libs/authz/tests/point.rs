@@ -1,5 +1,7 @@
 //! The decision point inside a daemon.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 

@@ -1,0 +1,54 @@
+//! Where a decision is kept, and the indexes that lead to it. Ids sort by time, so do keys.
+//!
+//! - `policy/decision/<id>`: the decision
+//! - `policy/denied/<id>`: an index of the denials
+//! - `policy/trace/<trace>/<id>`: an index by trace
+
+use nova_authz::Decided;
+use nova_storage::Commit;
+
+pub(crate) const DECISIONS: &str = "policy/decision/";
+pub(crate) const DENIED: &str = "policy/denied/";
+/// Keys that one decision has at most.
+pub(crate) const KEYS_EACH: usize = 3;
+
+pub(crate) fn trace_prefix(trace_id: &str) -> String {
+    format!("policy/trace/{trace_id}/")
+}
+
+pub(crate) fn decision_key(id: &str) -> String {
+    format!("{DECISIONS}{id}")
+}
+
+/// The id at the end of any of these keys.
+pub(crate) fn id_of(key: &str) -> &str {
+    key.rsplit('/').next().unwrap_or(key)
+}
+
+fn index_keys(decided: &Decided) -> Vec<String> {
+    let mut keys = Vec::new();
+    if !decided.allow {
+        keys.push(format!("{DENIED}{}", decided.id));
+    }
+    if !decided.trace_id.is_empty() {
+        keys.push(format!("{}{}", trace_prefix(&decided.trace_id), decided.id));
+    }
+    keys
+}
+
+pub(crate) fn put(mut commit: Commit, decided: &Decided) -> Commit {
+    let value = serde_json::to_vec(decided).expect("a decision has a JSON form");
+    commit = commit.put(decision_key(&decided.id.to_string()), value);
+    for key in index_keys(decided) {
+        commit = commit.put(key, Vec::new());
+    }
+    commit
+}
+
+pub(crate) fn delete(mut commit: Commit, decided: &Decided) -> Commit {
+    commit = commit.delete(decision_key(&decided.id.to_string()));
+    for key in index_keys(decided) {
+        commit = commit.delete(key);
+    }
+    commit
+}
