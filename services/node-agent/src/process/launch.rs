@@ -7,11 +7,12 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, waitid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
+use super::group;
 use super::spec::Spec;
 use super::stat::Stat;
 use super::status::Cause;
@@ -33,6 +34,7 @@ pub(crate) struct Running {
     pub(crate) pid: Pid,
     pub(crate) start_ticks: u64,
     child: Child,
+    is_reaped: bool,
     exit: AsyncFd<OwnedFd>,
 }
 
@@ -45,11 +47,13 @@ pub(crate) struct Pipes {
 }
 
 impl Launch {
-    /// Starts what `spec` asks for. The caller kills and reaps it: a [`Running`] that is dropped runs on.
+    /// Starts what `spec` asks for. One that is dropped before it is reaped is killed.
     pub(crate) fn start(&self, spec: &Spec) -> io::Result<(Running, Pipes)> {
         let mut child = self.command(spec).spawn()?;
         match adopt(&mut child) {
-            Ok((pid, start_ticks, exit, pipes)) => Ok((Running { pid, start_ticks, child, exit }, pipes)),
+            Ok((pid, start_ticks, exit, pipes)) => {
+                Ok((Running { pid, start_ticks, child, is_reaped: false, exit }, pipes))
+            }
             Err(error) => {
                 child.kill()?;
                 child.wait()?;
@@ -115,6 +119,20 @@ impl Running {
 
     /// Reaps one that has ended. Its group must not be signalled after this.
     pub(crate) fn reap(&mut self) -> io::Result<()> {
+        self.is_reaped = true;
         self.child.wait().map(drop)
+    }
+}
+
+/// A supervision that is cut off takes its group with it.
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.is_reaped {
+            return;
+        }
+        let ended = group::signal(self.pid, Signal::KILL).and_then(|()| self.reap());
+        if let Err(error) = ended {
+            tracing::error!(pid = self.pid.as_raw_pid(), %error, "a process that is not supervised any more runs on");
+        }
     }
 }

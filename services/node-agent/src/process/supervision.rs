@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::ChildStdin;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::Instrument as _;
 
 use super::capture::capture;
 use super::launch::{Pipes, Running};
@@ -35,6 +36,8 @@ pub(crate) struct Supervision {
     entry: Arc<Entry>,
     restarts: Restarts,
     process: Process,
+    /// Trace of the request, in which all starts are shown.
+    traceparent: Option<String>,
 }
 
 /// A child that was just started.
@@ -54,6 +57,7 @@ struct Ended {
 }
 
 impl Supervision {
+    /// Made where the request is served, whose trace it carries on.
     pub(crate) fn new(shared: Arc<Shared>, entry: Arc<Entry>) -> Self {
         let process = Process {
             spec: Arc::clone(&entry.spec),
@@ -65,7 +69,13 @@ impl Supervision {
             usage: Usage::default(),
             reason: String::new(),
         };
-        Self { restarts: Restarts::new(shared.config.restart), shared, entry, process }
+        Self {
+            restarts: Restarts::new(shared.config.restart),
+            traceparent: nova_rpc::trace::current_traceparent(),
+            shared,
+            entry,
+            process,
+        }
     }
 
     /// Runs the process until it is not started again.
@@ -85,6 +95,14 @@ impl Supervision {
     }
 
     async fn launch(&self) -> Result<Launched, Error> {
+        let span = tracing::info_span!("launch process", process = %self.entry.spec.id);
+        if let Some(traceparent) = &self.traceparent {
+            nova_rpc::trace::set_remote_parent(&span, traceparent);
+        }
+        self.launch_traced().instrument(span).await
+    }
+
+    async fn launch_traced(&self) -> Result<Launched, Error> {
         let spec = &self.entry.spec;
         // First, so that an identity daemon that is away leaves no process without an identity.
         let credentials = self.shared.credentials(spec.agent.as_ref()).await?;

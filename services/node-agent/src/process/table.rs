@@ -252,3 +252,93 @@ impl Watcher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nova_types::Timestamp;
+
+    use super::super::spec::{Limits, Program, Restart};
+    use super::super::status::{Cause, Ending, Usage};
+    use super::*;
+    use crate::config::LogConfig;
+
+    fn spec(id: &str) -> Spec {
+        Spec {
+            id: ProcessId::parse("id", id).unwrap(),
+            program: Program::Runner,
+            args: Vec::new(),
+            environment: BTreeMap::new(),
+            working_directory: None,
+            restart: Restart::Never,
+            agent: None,
+            limits: Limits::default(),
+            labels: BTreeMap::new(),
+        }
+    }
+
+    fn reserve(table: &Table, id: &str) -> Result<Arc<Entry>, Error> {
+        let new_log = |id: &ProcessId| Log::new(std::path::Path::new("/nowhere"), id, LogConfig::default());
+        match table.reserve(spec(id), new_log)? {
+            Reserved::New(entry) | Reserved::There(entry) => Ok(entry),
+        }
+    }
+
+    fn publish(table: &Table, entry: &Entry, state: State, micros: i64) {
+        let ending = Ending { time: Timestamp::from_micros(micros), cause: Cause::Exit(0) };
+        let process = Process {
+            spec: Arc::clone(&entry.spec),
+            state,
+            pid: 7,
+            start_time: Timestamp::from_micros(0),
+            ending: Some(ending),
+            restarts: u32::try_from(micros).unwrap(),
+            usage: Usage::default(),
+            reason: String::new(),
+        };
+        table.publish(entry, process);
+    }
+
+    #[tokio::test]
+    async fn a_watcher_that_falls_behind_is_shown_everything_anew() {
+        let table = Arc::new(Table::new(10, 10));
+        let (before, mut watcher) = Watcher::new(Arc::clone(&table));
+        assert!(before.is_empty());
+        let (one, other) = (reserve(&table, "one").unwrap(), reserve(&table, "other").unwrap());
+        publish(&table, &other, State::Running, 0);
+        let changes = i64::try_from(CHANGES).unwrap() + 1;
+        (1..=changes).for_each(|change| publish(&table, &one, State::Running, change));
+        let shown = watcher.next().await.unwrap();
+        assert_eq!(shown.len(), 2);
+        assert_eq!(shown[0].restarts, u32::try_from(changes).unwrap());
+        publish(&table, &other, State::Exited, 1);
+        assert_eq!(watcher.next().await.unwrap()[0].state, State::Exited);
+    }
+
+    #[test]
+    fn those_that_ended_first_are_forgotten_first() {
+        let table = Table::new(10, 2);
+        for (micros, id) in [(3, "a"), (1, "b"), (2, "c")] {
+            publish(&table, &reserve(&table, id).unwrap(), State::Exited, micros);
+        }
+        let kept: Vec<String> = table.list().iter().map(|process| process.spec.id.to_string()).collect();
+        assert_eq!(kept, ["a", "c"]);
+    }
+
+    #[test]
+    fn no_more_processes_live_than_may() {
+        let table = Table::new(1, 10);
+        let entry = reserve(&table, "a").unwrap();
+        assert!(matches!(reserve(&table, "b"), Err(Error::TooManyProcesses(1))));
+        publish(&table, &entry, State::Exited, 1);
+        assert!(reserve(&table, "b").is_ok());
+    }
+
+    #[test]
+    fn a_refused_start_brings_back_what_was_there() {
+        let table = Table::new(10, 10);
+        publish(&table, &reserve(&table, "a").unwrap(), State::Exited, 5);
+        let again = reserve(&table, "a").unwrap();
+        table.refuse(&again, Error::NoRunner);
+        assert_eq!(table.list()[0].restarts, 5);
+    }
+}

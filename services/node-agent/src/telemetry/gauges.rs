@@ -88,8 +88,11 @@ fn register_pressure(meter: &Meter, sampler: &Arc<Sampler>) {
     });
 }
 
+/// Name, unit, and how it is read.
+type GpuMeasure = (&'static str, &'static str, fn(&Gpu) -> f64);
+
 fn register_gpus(meter: &Meter, sampler: &Arc<Sampler>) {
-    let measures: [(&'static str, &'static str, fn(&Gpu) -> f64); 5] = [
+    let measures: [GpuMeasure; 5] = [
         ("hw.gpu.utilization", "1", |gpu| gpu.utilization),
         ("hw.gpu.memory.usage", "By", |gpu| gpu.memory_used as f64),
         ("hw.gpu.memory.limit", "By", |gpu| gpu.memory_total as f64),

@@ -25,10 +25,13 @@ pub struct Interface {
     pub addresses: Vec<String>,
 }
 
+/// Addresses in CIDR, by interface.
+type Addresses = HashMap<String, Vec<String>>;
+
 /// Reads interfaces.
 #[derive(Debug, Default)]
 pub(crate) struct Network {
-    addresses: Mutex<Option<(Instant, HashMap<String, Vec<String>>)>>,
+    addresses: Mutex<Option<(Instant, Addresses)>>,
 }
 
 impl Network {
@@ -53,7 +56,7 @@ impl Network {
     }
 }
 
-fn read_addresses() -> HashMap<String, Vec<String>> {
+fn read_addresses() -> Addresses {
     let Ok(networks) = Networks::new_with_refreshed_list() else { return HashMap::new() };
     let addresses =
         |data: &sysinfo::NetworkData| data.ip_networks().iter().map(ToString::to_string).collect();
