@@ -1,7 +1,7 @@
 //! What an agent can do: skills by kind, each bounded in time, files and bytes.
 //!
 //! A skill is a function from a [`Request`] to an [`Outcome`]; it blocks and knows nothing of the
-//! mesh. Skills that talk to the mesh are apart, see `mesh_call` and `memory_summary`.
+//! mesh. The two that are about the mesh are apart: [`mesh_call`] and [`memory_summary`].
 
 use serde::Serialize;
 use serde_json::Value;
@@ -10,6 +10,8 @@ use crate::commands::Commands;
 use crate::step::StepTask;
 
 pub mod host;
+pub mod memory_summary;
+pub mod mesh_call;
 pub mod repo;
 pub mod shell;
 
@@ -85,6 +87,6 @@ pub const ALL: &[(&str, Skill)] = &[
     ("repo.blobs", repo::blobs::run),
     ("repo.secrets", repo::secrets::run),
     ("repo.build", repo::build::run),
-    ("repo.tests", repo::tests::run),
+    ("repo.tests", repo::testing::run),
     ("shell", shell::run),
 ];

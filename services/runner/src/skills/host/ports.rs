@@ -166,7 +166,8 @@ impl Finding for PortsFinding {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::net::{TcpListener, UdpSocket};
 

@@ -14,7 +14,7 @@ pub mod hotfiles;
 pub mod languages;
 pub mod secrets;
 pub mod size;
-pub mod tests;
+pub mod testing;
 
 mod census;
 #[cfg(test)]

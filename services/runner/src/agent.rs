@@ -1,0 +1,109 @@
+//! An agent's life: join, work, beat, drain, end.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use nova_client::Mesh;
+use nova_proto::lifecycle::v1::{AgentState, GetAgentRequest, HeartbeatAgentRequest};
+use nova_runtime::StartError;
+use nova_runtime::agent::AgentProcess;
+use nova_types::{AgentId, Violations};
+use nova_worker::{Activity, Worker, WorkerError};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::Arguments;
+use crate::work;
+
+/// How often the agent says that it lives.
+const BEAT: Duration = Duration::from_secs(1);
+/// How long the answer to that may take.
+const BEAT_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a drain waits for skills that run.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Why an agent's process ends badly.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AgentError {
+    #[error("the mesh was not joined: {0}")]
+    Join(StartError),
+    #[error("the agent's capabilities are not known: {}", .0.message())]
+    Capabilities(tonic::Status),
+    #[error("the worker cannot be made: {0}")]
+    Worker(Violations),
+    #[error("the work ended")]
+    Work(#[from] WorkerError),
+}
+
+/// Joins the mesh and works until the agent is to end.
+pub(crate) async fn live(arguments: Arguments) -> Result<(), AgentError> {
+    let process = AgentProcess::join("nova-runner").await.map_err(AgentError::Join)?;
+    tracing::info!(agent = %process.agent_id, "joined");
+    let ended = tokio::select! {
+        ended = work(&process, &arguments) => ended,
+        // At once: what is left unsaid belongs to a mesh that is gone.
+        () = process.gone.cancelled() => return Ok(()),
+    };
+    process.finish().await;
+    ended
+}
+
+async fn work(process: &AgentProcess, arguments: &Arguments) -> Result<(), AgentError> {
+    let agent = &process.agent_id;
+    let queues = queues(&process.mesh, agent, &arguments.queues).await?;
+    tracing::info!(?queues, concurrency = arguments.concurrency, "working");
+    let builder = Worker::builder(process.mesh.clone())
+        .queues(queues)
+        .name(agent.as_ref())
+        .concurrency(usize::from(arguments.concurrency))
+        .lease_duration(arguments.lease_duration())
+        .drain_timeout(DRAIN);
+    let worker = work::register(builder, agent, arguments.depth).build().map_err(AgentError::Worker)?;
+    let activity = worker.activity();
+    tokio::select! {
+        ended = worker.run(process.drain.clone()) => Ok(ended?),
+        never = beat(&process.mesh, agent, &activity, &process.drain) => match never {},
+    }
+}
+
+/// The agent's own queue first, then what it was told, or else what it is registered for.
+async fn queues(mesh: &Mesh, agent: &AgentId, told: &[String]) -> Result<Vec<String>, AgentError> {
+    let mut queues = vec![format!("agent.{agent}")];
+    let others = if told.is_empty() { capabilities(mesh, agent).await? } else { told.to_vec() };
+    let mut seen = BTreeSet::from([queues[0].clone()]);
+    queues.extend(others.into_iter().filter(|queue| seen.insert(queue.clone())));
+    Ok(queues)
+}
+
+async fn capabilities(mesh: &Mesh, agent: &AgentId) -> Result<Vec<String>, AgentError> {
+    let request = GetAgentRequest { namespace: String::new(), agent_id: agent.to_string() };
+    let answer = mesh.agents().get_agent(request).await.map_err(AgentError::Capabilities)?;
+    Ok(answer.into_inner().agent.unwrap_or_default().capabilities)
+}
+
+/// Says every second that the agent lives; drains when it is told to.
+async fn beat(
+    mesh: &Mesh,
+    agent: &AgentId,
+    activity: &Activity,
+    drain: &CancellationToken,
+) -> std::convert::Infallible {
+    let mut ticks = interval(BEAT);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let active_tasks = activity.tasks();
+        let beat =
+            HeartbeatAgentRequest { namespace: String::new(), agent_id: agent.to_string(), active_tasks };
+        let mut request = tonic::Request::new(beat);
+        request.set_timeout(BEAT_PATIENCE);
+        match mesh.agents().heartbeat_agent(request).await {
+            Ok(answer) if answer.get_ref().state() == AgentState::Draining && !drain.is_cancelled() => {
+                tracing::info!("told to drain");
+                drain.cancel();
+            }
+            Ok(_) => {}
+            Err(status) => tracing::warn!(code = ?status.code(), error = status.message(), "not heard"),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What the command line may say.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::Parser;
+
+/// Drives an agent of the mesh. Who it is comes on the standard input, from the node agent.
+#[derive(Clone, Debug, PartialEq, Eq, Parser)]
+#[command(name = "nova-runner", version)]
+pub struct Arguments {
+    /// Queues to work on, beside the agent's own `agent.<id>`; the agent's registered capabilities when
+    /// none are given.
+    #[arg(long, value_delimiter = ',')]
+    pub queues: Vec<String>,
+    /// Tasks at once.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub concurrency: u16,
+    /// How long a lease outlives the last sign of this process, in milliseconds.
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1_000..=3_600_000))]
+    pub lease_ms: u64,
+    /// How deep this process runs inside of the test commands of other runs.
+    #[arg(long, env = crate::skills::repo::testing::DEPTH_VARIABLE, default_value_t = 0)]
+    pub depth: u32,
+}
+
+impl Arguments {
+    /// Reads them; ends the process when they are wrong.
+    pub(crate) fn of(args: Vec<OsString>) -> Self {
+        Self::parse_from(args)
+    }
+
+    /// How long a lease outlives the last sign of this process.
+    pub fn lease_duration(&self) -> Duration {
+        Duration::from_millis(self.lease_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_are_separated_by_commas() {
+        let arguments =
+            Arguments::try_parse_from(["agent", "--queues", "a,b", "--concurrency", "2"]).unwrap();
+        assert_eq!((arguments.queues, arguments.concurrency), (vec!["a".to_owned(), "b".to_owned()], 2));
+    }
+
+    #[test]
+    fn leases_of_agents_are_short() {
+        let arguments = Arguments::try_parse_from(["agent"]).unwrap();
+        assert_eq!(arguments.lease_duration(), Duration::from_secs(5));
+    }
+}
