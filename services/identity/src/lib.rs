@@ -31,8 +31,6 @@ mod service;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nova_proto::identity::v1::identity_service_server::IdentityServiceServer;
-use nova_proto::memory::v1::memory_service_server::MemoryServiceServer;
 use nova_runtime::{CredentialSource, Daemon, Routes, Runtime, RuntimeConfig, StartError};
 use nova_types::Violations;
 
@@ -44,7 +42,6 @@ use authority::Authority;
 use credential::OwnAuthority;
 use issuance::Issuance;
 use memory::{Follower, Memories};
-use service::{IdentityApi, MemoryApi};
 use store::SearchIndex;
 use used_tokens::UsedTokens;
 
@@ -79,8 +76,7 @@ impl Daemon for IdentityDaemon {
 
         runtime.spawn("memory-index", upkeep::follow(follower, runtime.shutdown()));
         runtime.spawn("sweeper", upkeep::sweep(used, memories.clone(), clock, runtime.shutdown()));
-        Ok(Routes::new(IdentityServiceServer::new(IdentityApi::new(issuance, agents)))
-            .add_service(MemoryServiceServer::new(MemoryApi::new(memories))))
+        Ok(service::routes(issuance, agents, memories))
     }
 
     fn credentials(

@@ -11,6 +11,8 @@ use crate::memory::{Follower, Memories};
 use crate::used_tokens::UsedTokens;
 
 const SWEEP_EVERY: Duration = Duration::from_secs(10 * 60);
+/// Changes gather this long, to be indexed together; a search does not wait for it.
+const GATHER: Duration = Duration::from_millis(50);
 /// Wait before a pass that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -29,7 +31,9 @@ pub(crate) async fn follow(follower: Arc<Follower>, drain: CancellationToken) {
 
 async fn pass(follower: &Follower) -> Result<(), Error> {
     let revision = follower.catch_up().await?;
-    follower.wait_past(revision).await
+    follower.wait_past(revision).await?;
+    tokio::time::sleep(GATHER).await;
+    Ok(())
 }
 
 /// Forgets join tokens and request_ids that nobody can use any more.

@@ -4,5 +4,19 @@ mod identity;
 mod memory;
 mod memory_wire;
 
-pub(crate) use identity::IdentityApi;
-pub(crate) use memory::MemoryApi;
+use nova_proto::identity::v1::identity_service_server::IdentityServiceServer;
+use nova_proto::memory::v1::memory_service_server::MemoryServiceServer;
+use nova_runtime::Routes;
+
+use crate::agents::AgentRegister;
+use crate::issuance::Issuance;
+use crate::memory::Memories;
+
+use identity::IdentityApi;
+use memory::MemoryApi;
+
+/// All that the daemon serves.
+pub(crate) fn routes(issuance: Issuance, agents: AgentRegister, memories: Memories) -> Routes {
+    Routes::new(IdentityServiceServer::new(IdentityApi::new(issuance, agents)))
+        .add_service(MemoryServiceServer::new(MemoryApi::new(memories)))
+}

@@ -32,7 +32,7 @@ impl Garbage {
 
     fn ttl(&self) -> Option<prost_types::Duration> {
         let nanos = self.number.cast_signed();
-        (self.number % 2 == 0).then_some(prost_types::Duration { seconds: self.seconds, nanos })
+        self.number.is_multiple_of(2).then_some(prost_types::Duration { seconds: self.seconds, nanos })
     }
 }
 
