@@ -147,6 +147,13 @@ pub struct Start {
     pub traceparent: String,
 }
 
+impl Start {
+    /// Trace of the run, 32 hex digits; empty outside of any trace.
+    pub fn trace_id(&self) -> &str {
+        self.traceparent.split('-').nth(1).unwrap_or_default()
+    }
+}
+
 /// Why a step does not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,17 +1,37 @@
-//! Runs of plans. A run is its log of events: [`State`] is what they add up to, [`next`] what to do
-//! about it, [`observe`] what the queue's news mean. These are pure.
+//! Runs of plans. A run is its log of events.
+//!
+//! Pure: [`State`] is what the events add up to, [`next`] what to do about it, [`observe`] what the
+//! queue's news mean, [`report()`] what to tell people. Around them: [`Runs`] keeps the logs,
+//! [`Executor`] does what the engine asks for through [`Mesh`], [`drive`] joins the two for one run,
+//! [`Scheduler`] has a driver for each, and [`keep_reconciled`] heals processes.
 
+mod driver;
 mod engine;
 mod event;
+mod executor;
 mod fold;
+mod mesh;
 mod observe;
+mod reconciler;
+mod report;
 mod roles;
+mod scheduler;
 mod state;
+mod store;
+mod wants;
 
+pub use driver::drive;
 pub use engine::{Command, TaskSpec, next};
 pub use event::{Entry, Event, Skip, Start, StepError};
+pub use executor::Executor;
+pub use mesh::{AgentProcess, Denial, Mesh, MeshError, News, ProcessView, Watch};
 pub use observe::{TaskPlace, TaskView, observe};
-pub use state::{Attempt, End, Error, PhaseRecord, PhaseStatus, State, StepRecord, StepStatus};
+pub use reconciler::{keep_reconciled, reconcile};
+pub use report::{Evidence, report};
+pub use scheduler::Scheduler;
+pub use state::{Attempt, End, Error as StateError, PhaseRecord, PhaseStatus, State, StepRecord, StepStatus};
+pub use store::{Head, Runs};
+pub use wants::Wants;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,194 @@
+//! Drives one run: asks the engine what to do, does it, records what came of it, and waits for news.
+//!
+//! It holds nothing that the log does not: dropped at any point, another driver goes on from the log.
+//! An effect that was done and not recorded is done again, and is the same effect (its request_id is
+//! the run's and the step's). Entries are recorded before the next effect is chosen.
+
+use futures::StreamExt as _;
+use futures::stream::{BoxStream, ReadyChunks};
+use nova_storage::Revision;
+use nova_types::{Namespace, RunId, Timestamp};
+
+use super::engine::{self, Command};
+use super::event::{Entry, Event};
+use super::executor::Executor;
+use super::mesh::{MeshError, News};
+use super::observe::{TaskView, observe};
+use super::state::State;
+use crate::error::Error;
+
+/// News that are recorded in one commit at most.
+const MAX_NEWS: usize = 256;
+
+type Chunks = ReadyChunks<BoxStream<'static, Result<News, MeshError>>>;
+
+/// Drives a run until it has ended. After an error, call it again.
+pub async fn drive(executor: &Executor, namespace: &Namespace, run_id: RunId) -> Result<(), Error> {
+    let (_, fence) = executor.runs.head(namespace, run_id).await?;
+    let state = executor.runs.state(run_id).await?;
+    executor.want_agents(&state);
+    let mut driver = Driver { executor, state, fence, unsaved: Vec::new(), watch: None };
+    while driver.state.end.is_none() {
+        driver.advance().await?;
+    }
+    Ok(())
+}
+
+struct Driver<'a> {
+    executor: &'a Executor,
+    state: State,
+    fence: Revision,
+    unsaved: Vec<Entry>,
+    watch: Option<Chunks>,
+}
+
+impl Driver<'_> {
+    async fn advance(&mut self) -> Result<(), Error> {
+        if self.is_late() {
+            self.note(Event::RunTimedOut, None);
+            return self.save(None).await;
+        }
+        if self.state.cursor.is_some() && self.watch.is_none() {
+            return self.resume().await;
+        }
+        let commands = engine::next(&self.state);
+        if commands.is_empty() {
+            return self.wait().await;
+        }
+        for command in commands {
+            self.execute(command).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the run has no time left, and something that still needs some.
+    fn is_late(&self) -> bool {
+        let open = self.state.phases.iter().any(|phase| !phase.status.is_settled());
+        open && self.executor.runs.clock().now() >= self.state.deadline()
+    }
+
+    async fn execute(&mut self, command: Command) -> Result<(), Error> {
+        match command {
+            Command::Record(events) => events.into_iter().for_each(|event| self.note(event, None)),
+            Command::OpenWatch => self.open_watch(None).await?,
+            Command::BeginPhase(phase) => {
+                let event = self.executor.begin_phase(&self.state, phase).await?;
+                self.note(event, None);
+            }
+            Command::Enqueue(tasks) => {
+                for event in self.executor.enqueue(&self.state, tasks).await? {
+                    self.note(event, None);
+                }
+            }
+            Command::EndPhase(phase) => {
+                self.executor.end_phase(&self.state, phase).await?;
+                let phase = self.state.phase(phase).name.clone();
+                self.note(Event::PhaseEnded { phase }, None);
+            }
+            Command::Finish { succeeded, message } => return self.finish(succeeded, message).await,
+        }
+        self.save(None).await
+    }
+
+    async fn finish(&mut self, succeeded: bool, message: String) -> Result<(), Error> {
+        let evidence = self.executor.finish(&self.state).await;
+        self.note(Event::RunEnded { succeeded, message }, None);
+        let report = super::report::report(&self.state, &evidence);
+        self.save(Some(&report)).await
+    }
+
+    /// Goes on where the log's cursor stands, and reads every open task once: news may have been lost.
+    async fn resume(&mut self) -> Result<(), Error> {
+        let cursor = self.state.cursor.clone();
+        match self.open_watch(cursor).await {
+            Err(Error::Mesh(MeshError::CursorExpired)) => self.open_watch(None).await?,
+            opened => opened?,
+        }
+        self.read_open_tasks().await
+    }
+
+    async fn open_watch(&mut self, cursor: Option<String>) -> Result<(), Error> {
+        let anew = cursor.is_none();
+        let mut watch = self.executor.watch(&self.state, cursor).await?;
+        if anew {
+            let first = watch.next().await.unwrap_or_else(|| Err(ended()))?;
+            self.note(Event::WatchOpened, Some(first.cursor));
+            self.save(None).await?;
+        }
+        self.watch = Some(watch.ready_chunks(MAX_NEWS));
+        Ok(())
+    }
+
+    async fn wait(&mut self) -> Result<(), Error> {
+        let left = self.state.deadline().since(self.executor.runs.clock().now());
+        let Some(watch) = &mut self.watch else { return Ok(()) };
+        let news = tokio::select! {
+            news = watch.next() => news.unwrap_or_else(|| vec![Err(ended())]),
+            () = tokio::time::sleep(left) => return Ok(()),
+        };
+        for news in news {
+            match news {
+                Ok(news) => news.task.iter().for_each(|task| self.observe(task, Some(&news.cursor))),
+                Err(MeshError::CursorExpired) => {
+                    self.save(None).await?;
+                    return self.begin_anew().await;
+                }
+                Err(error) => {
+                    self.watch = None;
+                    self.save(None).await?;
+                    return Err(error.into());
+                }
+            }
+        }
+        self.save(None).await
+    }
+
+    /// The queue's log has passed our cursor: watch from now, then read every open task.
+    async fn begin_anew(&mut self) -> Result<(), Error> {
+        self.open_watch(None).await?;
+        self.read_open_tasks().await
+    }
+
+    async fn read_open_tasks(&mut self) -> Result<(), Error> {
+        for task_id in open_tasks(&self.state) {
+            let task = self.executor.mesh.task(&self.state.start.namespace, &task_id).await?;
+            task.iter().for_each(|task| self.observe(task, None));
+        }
+        self.save(None).await
+    }
+
+    fn observe(&mut self, task: &TaskView, cursor: Option<&str>) {
+        for event in observe(&self.state, task) {
+            self.note_at(task.time, event, cursor.map(str::to_owned));
+        }
+    }
+
+    /// Takes an event into the state; [`Driver::save`] makes it last.
+    fn note(&mut self, event: Event, cursor: Option<String>) {
+        self.note_at(self.executor.runs.clock().now(), event, cursor);
+    }
+
+    fn note_at(&mut self, time: Timestamp, event: Event, cursor: Option<String>) {
+        let entry = Entry { sequence: self.state.sequence + 1, time, cursor, event };
+        self.state.apply(&entry).expect("the sequence is the next one");
+        self.unsaved.push(entry);
+    }
+
+    async fn save(&mut self, report: Option<&str>) -> Result<(), Error> {
+        if !self.unsaved.is_empty() {
+            self.fence = self.executor.runs.append(&self.state, &self.unsaved, report, self.fence).await?;
+            self.unsaved.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Tasks of the steps that have not ended.
+fn open_tasks(state: &State) -> Vec<String> {
+    let open = state.steps.iter().filter(|step| !step.status.is_settled());
+    open.filter_map(|step| step.task_id.clone()).collect()
+}
+
+fn ended() -> MeshError {
+    MeshError::Unavailable("the watch of the queue ended".to_owned())
+}

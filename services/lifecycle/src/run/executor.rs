@@ -1,0 +1,297 @@
+//! Does what the engine asks for. Every effect may be done again: it is the same effect.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use nova_rpc::trace;
+use nova_types::{AgentId, SessionId, SpiffeId, TrustDomain};
+use serde_json::json;
+use tracing::{Instrument as _, Span};
+
+use super::engine::TaskSpec;
+use super::event::{Event, StepError};
+use super::mesh::{AgentProcess, Mesh, MeshError, Watch};
+use super::report::Evidence;
+use super::state::{State, StepStatus};
+use super::store::Runs;
+use super::wants::Wants;
+use crate::agent::{AgentState, Agents, Author, Description};
+use crate::error::Error;
+use crate::session::{NewSession, SessionChange, SessionState, Sessions};
+
+/// Tasks of one call to the queue at most, in number and in bytes of payload.
+const MAX_TASKS: usize = 500;
+const MAX_BYTES: usize = 3 << 20;
+
+/// Everything that effects touch.
+#[derive(Clone, Debug)]
+pub struct Executor {
+    /// Logs of runs.
+    pub runs: Runs,
+    /// Agents.
+    pub agents: Agents,
+    /// Sessions.
+    pub sessions: Sessions,
+    /// The other daemons.
+    pub mesh: Arc<dyn Mesh>,
+    /// Processes that open runs want.
+    pub wants: Wants,
+    /// Trust domain of the mesh.
+    pub trust_domain: TrustDomain,
+    /// How long the end of a run waits for decisions that daemons have not reported yet.
+    pub decision_wait: Duration,
+}
+
+impl Executor {
+    /// Says which processes a run wants that was begun before.
+    pub(super) fn want_agents(&self, state: &State) {
+        if state.phases.iter().all(|phase| phase.status.is_settled()) {
+            return;
+        }
+        for process in state.agents().iter().filter_map(|agent| process_of(state, agent)) {
+            self.wants.add(state.start.run_id, process);
+        }
+    }
+
+    /// Watches the run's tasks.
+    pub(super) async fn watch(&self, state: &State, cursor: Option<String>) -> Result<Watch, MeshError> {
+        let span = run_span(
+            state,
+            tracing::info_span!("run.watch", otel.name = "run.watch", run = %state.start.run_id),
+        );
+        self.mesh.watch(&state.start.namespace, state.start.run_id, cursor).instrument(span).await
+    }
+
+    /// Starts the agents of a phase and tells them its instructions.
+    pub(super) async fn begin_phase(&self, state: &State, phase: usize) -> Result<Event, Error> {
+        let name = state.phase(phase).name.clone();
+        let span = tracing::info_span!("run.phase", otel.name = "run.phase", run = %state.start.run_id, phase = name);
+        let agents = state.phase(phase).agents.iter();
+        let engaged = try_join_all(agents.map(|agent| self.engage(state, phase, agent)));
+        match engaged.instrument(run_span(state, span)).await {
+            Ok(sessions) => Ok(Event::PhaseStarted { phase: name, sessions: sessions.into_iter().collect() }),
+            Err(Error::Mesh(MeshError::Refused(message))) => Ok(Event::PhaseFailed { phase: name, message }),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn engage(
+        &self,
+        state: &State,
+        phase: usize,
+        agent: &AgentId,
+    ) -> Result<(AgentId, SessionId), Error> {
+        use AgentState::{Active, Idle, Starting};
+        let namespace = &state.start.namespace;
+        let author = self.author(state);
+        self.agents.register(namespace, &description(state, agent), &author).await?;
+        let why = format!("phase {} of run {}", state.phase(phase).name, state.start.run_id);
+        self.agents.bring_to(namespace, agent, Starting, &[Starting, Idle, Active], &why, &author).await?;
+        self.mesh.register_identity(namespace, agent).await?;
+        if let Some(process) = process_of(state, agent) {
+            self.wants.add(state.start.run_id, process.clone());
+            self.mesh.start_process(&process).await?;
+        }
+        Ok((agent.clone(), self.brief(state, phase, agent).await?))
+    }
+
+    /// Opens the session that tells an agent what the phase is about.
+    async fn brief(&self, state: &State, phase: usize, agent: &AgentId) -> Result<SessionId, Error> {
+        let (namespace, spec) = (&state.start.namespace, state.phase(phase));
+        let context = json!({
+            "plan": state.start.plan.metadata.name, "run": state.start.run_id, "phase": spec.name,
+            "instructions": spec.instructions, "needs": spec.needs, "agents": spec.agents,
+            "steps": spec.steps.iter().map(|step| &step.id).collect::<Vec<_>>(),
+        });
+        let request_id = session_request(state, phase, agent);
+        let new = NewSession {
+            agent_id: agent.clone(),
+            run_id: state.start.run_id.to_string(),
+            context: context.as_object().cloned().unwrap_or_default(),
+        };
+        let session = self.sessions.start(namespace, new, request_id.as_ref()).await?;
+        if session.state == SessionState::Waiting {
+            let begin = SessionChange { state: Some(SessionState::Processing), ..SessionChange::default() };
+            self.sessions.update(namespace, &session.id, &begin, "", |_| Ok(())).await?;
+        }
+        Ok(session.id)
+    }
+
+    /// Closes the sessions of a phase that the agents did not close themselves.
+    pub(super) async fn end_phase(&self, state: &State, phase: usize) -> Result<(), Error> {
+        let well = state.steps_of(phase).all(|step| state.as_expected(step));
+        let to = if well { SessionState::Completed } else { SessionState::Error };
+        let change = SessionChange { state: Some(to), ..SessionChange::default() };
+        for session in state.phases[phase].sessions.values() {
+            let closed = self.sessions.update(&state.start.namespace, session, &change, "", |_| Ok(())).await;
+            match closed {
+                Ok(_) | Err(Error::IllegalSessionMove { .. } | Error::SessionUnknown(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores the tasks of steps.
+    pub(super) async fn enqueue(&self, state: &State, tasks: Vec<TaskSpec>) -> Result<Vec<Event>, Error> {
+        let mut events = Vec::new();
+        for batch in batches(tasks) {
+            let span = tracing::info_span!("run.step", otel.name = "run.step", run = %state.start.run_id, steps = %names(&batch));
+            let stored = self.mesh.enqueue(&state.start.namespace, &batch);
+            match stored.instrument(run_span(state, span)).await {
+                Ok(ids) => events.extend(batch.into_iter().zip(ids).map(queued)),
+                Err(MeshError::Refused(_)) => events.extend(self.enqueue_singly(state, batch).await?),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(events)
+    }
+
+    /// One of a batch is at fault: that one fails, the others are stored.
+    async fn enqueue_singly(&self, state: &State, batch: Vec<TaskSpec>) -> Result<Vec<Event>, Error> {
+        let mut events = Vec::new();
+        for task in batch {
+            match self.mesh.enqueue(&state.start.namespace, std::slice::from_ref(&task)).await {
+                Ok(mut ids) => events.extend(ids.pop().map(|id| queued((task, id)))),
+                Err(MeshError::Refused(why)) => {
+                    let error = StepError::new("TASK_REFUSED", why);
+                    events.push(Event::StepFailed { step: task.step, error });
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(events)
+    }
+
+    /// Lets the agents go that no other run wants, and gathers what the report tells.
+    /// What fails here is logged, and the reconciler's to heal: the run has ended.
+    pub(super) async fn finish(&self, state: &State) -> Evidence {
+        let span = run_span(
+            state,
+            tracing::info_span!("run.finish", otel.name = "run.finish", run = %state.start.run_id),
+        );
+        let free = self.free_processes(state);
+        let finish = async {
+            let released = futures::future::join_all(free.iter().map(|process| self.let_go(state, process)));
+            let (_, denials) = tokio::join!(released, self.denials(state));
+            let processes = self.mesh.processes().await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "what the agents used is not known");
+                Vec::new()
+            });
+            Evidence { denials, processes }
+        };
+        finish.instrument(span).await
+    }
+
+    /// Gives up what the run wants. Gives the processes of its agents that nobody wants now.
+    fn free_processes(&self, state: &State) -> Vec<AgentProcess> {
+        self.wants.release(state.start.run_id);
+        let wanted = self.wants.all();
+        let agents = state.agents();
+        let processes = agents.iter().filter_map(|agent| process_of(state, agent));
+        processes.filter(|process| !wanted.iter().any(|other| other.id() == process.id())).collect()
+    }
+
+    async fn let_go(&self, state: &State, process: &AgentProcess) {
+        let author = self.author(state);
+        let why = format!("the end of run {}", state.start.run_id);
+        let (namespace, agent) = (&process.namespace, &process.agent);
+        let gone = [AgentState::Draining, AgentState::Retired];
+        let drained =
+            self.agents.bring_to(namespace, agent, AgentState::Draining, &gone, &why, &author).await;
+        if let Err(error) = self.mesh.stop_process(&process.id()).await {
+            tracing::warn!(process = process.id(), %error, "an agent's process was not stopped");
+        }
+        let retired =
+            self.agents.bring_to(namespace, agent, AgentState::Retired, &gone[1..], &why, &author).await;
+        if let Err(error) = drained.and(retired) {
+            tracing::warn!(%agent, %error, "an agent was not retired");
+        }
+    }
+
+    /// Denied calls of the run. Daemons report decisions in batches: waits a little for those of denied steps.
+    async fn denials(&self, state: &State) -> Vec<super::mesh::Denial> {
+        let trace_id = state.start.trace_id();
+        let expected = state.steps.iter().filter(|step| step.status == StepStatus::Denied).count();
+        if trace_id.is_empty() {
+            return Vec::new();
+        }
+        let give_up = tokio::time::Instant::now() + self.decision_wait;
+        loop {
+            let found = self.mesh.denials(trace_id).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "the run's denials are not known");
+                Vec::new()
+            });
+            if found.len() >= expected || tokio::time::Instant::now() >= give_up {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    fn author(&self, state: &State) -> Author {
+        let actor = SpiffeId::service(&self.trust_domain, "lifecycle").to_string();
+        Author { actor, trace_id: state.start.trace_id().to_owned() }
+    }
+}
+
+/// The process that drives an agent of the run's plan.
+fn process_of(state: &State, agent: &AgentId) -> Option<AgentProcess> {
+    let spec = state.start.plan.spec.agents.get(agent)?;
+    Some(AgentProcess {
+        agent: agent.clone(),
+        namespace: state.start.namespace.clone(),
+        run: state.start.run_id,
+        program: spec.program.clone(),
+        args: spec.args.clone(),
+        limits: spec.limits,
+    })
+}
+
+fn description(state: &State, agent: &AgentId) -> Description {
+    let spec = state.start.plan.spec.agents.get(agent);
+    Description {
+        id: agent.clone(),
+        role: spec.map(|spec| spec.role.clone()).unwrap_or_default(),
+        capabilities: spec.map(|spec| spec.capabilities.clone()).unwrap_or_default(),
+        version: spec.map(crate::plan::AgentSpec::version).unwrap_or_default(),
+        framework: spec.map(|spec| spec.program.chars().take(64).collect()).unwrap_or_default(),
+        metadata: [("plan".to_owned(), state.start.plan.metadata.name.clone())].into(),
+    }
+}
+
+/// A span of the run: it hangs below the call that started the run, whoever drives it now.
+fn run_span(state: &State, span: Span) -> Span {
+    trace::set_remote_parent(&span, &state.start.traceparent);
+    span
+}
+
+/// At most 36 + 2 + 63 bytes and two strokes: the phase is named by its index.
+fn session_request(state: &State, phase: usize, agent: &AgentId) -> Option<nova_types::RequestId> {
+    let text = format!("{}/{phase}/{agent}", state.start.run_id);
+    nova_types::RequestId::parse("request_id", &text).ok().flatten()
+}
+
+fn queued((task, task_id): (TaskSpec, String)) -> Event {
+    Event::StepQueued { step: task.step, task_id }
+}
+
+fn names(tasks: &[TaskSpec]) -> String {
+    tasks.iter().take(20).map(|task| task.step.as_ref()).collect::<Vec<_>>().join(" ")
+}
+
+fn batches(tasks: Vec<TaskSpec>) -> Vec<Vec<TaskSpec>> {
+    let mut batches: Vec<Vec<TaskSpec>> = Vec::new();
+    let mut bytes = 0;
+    for task in tasks {
+        let fits = batches.last().is_some_and(|batch| batch.len() < MAX_TASKS);
+        if !fits || bytes + task.payload.len() > MAX_BYTES {
+            batches.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += task.payload.len();
+        batches.last_mut().expect("one was added").push(task);
+    }
+    batches
+}

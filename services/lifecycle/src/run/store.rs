@@ -1,0 +1,276 @@
+//! The logs of runs, and an index of them. A commit adds entries and moves the run's head on; the
+//! head's version is the fence: of two drivers of one run, only one can commit.
+
+use std::sync::Arc;
+
+use nova_storage::{Commit, CommitError, Range, Revision};
+use nova_types::{Clock, Namespace, RequestId, RunId, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::event::{Entry, Event, Start};
+use super::state::State;
+use crate::error::Error;
+use crate::records::{Records, decode, encode};
+
+/// Entries of one commit at most; below the store's limits of operations and of bytes.
+const MAX_ENTRIES: usize = 500;
+const MAX_BYTES: usize = 8 << 20;
+
+/// Every run. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Runs {
+    records: Records,
+    clock: Arc<dyn Clock>,
+    commits: Arc<watch::Sender<u64>>,
+}
+
+/// What is known of a run without its log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    /// Id.
+    pub run_id: RunId,
+    /// Namespace that it lives in.
+    pub namespace: Namespace,
+    /// Name of the plan.
+    pub plan: String,
+    /// Who started it.
+    pub actor: String,
+    /// Trace, 32 hex digits; may be empty.
+    pub trace_id: String,
+    /// Input.
+    pub input: Value,
+    /// When it began.
+    pub start_time: Timestamp,
+    /// Number of the last entry of its log.
+    pub sequence: u64,
+    /// When it ended.
+    pub end_time: Option<Timestamp>,
+    /// Whether every step ended as expected; false while it goes on.
+    pub succeeded: bool,
+    /// What did not.
+    pub message: String,
+}
+
+/// What a request_id was used for.
+#[derive(Debug, Serialize, Deserialize)]
+struct Receipt {
+    run_id: RunId,
+    fingerprint: String,
+}
+
+impl Runs {
+    /// The runs in this store.
+    pub fn new(records: Records, clock: Arc<dyn Clock>) -> Self {
+        Self { records, clock, commits: Arc::new(watch::Sender::new(0)) }
+    }
+
+    /// Where the time comes from.
+    pub fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    /// The run that this request started before. `fingerprint` tells requests apart.
+    pub async fn started_by(
+        &self,
+        namespace: &Namespace,
+        request_id: &RequestId,
+        fingerprint: &str,
+    ) -> Result<Option<RunId>, Error> {
+        let found = self.records.get::<Receipt>(&receipt_key(namespace, request_id)).await?;
+        match found {
+            None => Ok(None),
+            Some((receipt, _)) if receipt.fingerprint == fingerprint => Ok(Some(receipt.run_id)),
+            Some(_) => Err(Error::RequestReused(request_id.to_string())),
+        }
+    }
+
+    /// Stores a new run, open, with its first entry.
+    pub async fn create(&self, start: Start, request: Option<(&RequestId, &str)>) -> Result<(), Error> {
+        let time = self.clock.now();
+        let head = Head::new(&start, time);
+        let (namespace, run_id) = (start.namespace.clone(), start.run_id);
+        let entry = Entry { sequence: 1, time, cursor: None, event: Event::RunStarted(Box::new(start)) };
+        let mut commit = Commit::new()
+            .absent(head_key(&namespace, &run_id))
+            .put(head_key(&namespace, &run_id), encode(&head))
+            .put(entry_key(&run_id, 1), encode(&entry))
+            .put(open_key(&run_id), encode(&namespace));
+        if let Some((request_id, fingerprint)) = request {
+            let key = receipt_key(&namespace, request_id);
+            let receipt = Receipt { run_id, fingerprint: fingerprint.to_owned() };
+            commit = commit.absent(&key).put(&key, encode(&receipt));
+        }
+        self.commit(commit).await?;
+        Ok(())
+    }
+
+    /// What is known of a run, and its fence.
+    pub async fn head(&self, namespace: &Namespace, run_id: RunId) -> Result<(Head, Revision), Error> {
+        self.records.get(&head_key(namespace, &run_id)).await?.ok_or(Error::RunUnknown(run_id))
+    }
+
+    /// Runs, newest first, and the key to go on from.
+    pub async fn list(
+        &self,
+        namespace: &Namespace,
+        size: usize,
+        after: Option<String>,
+    ) -> Result<(Vec<Head>, Option<String>), Error> {
+        let range = Range { prefix: format!("run/{namespace}/"), after, limit: size, descending: true };
+        let entries = self.records.kv().range(range).await?;
+        let next = (entries.len() == size).then(|| entries[size - 1].key.clone());
+        let heads = entries.iter().map(|entry| decode(&entry.key, &entry.value)).collect::<Result<_, _>>()?;
+        Ok((heads, next))
+    }
+
+    /// Runs that have not ended.
+    pub async fn open(&self) -> Result<Vec<(Namespace, RunId)>, Error> {
+        let entries = self.records.kv().scan("run-open/").await?;
+        let run = |entry: &nova_storage::Entry| {
+            let id = entry.key.trim_start_matches("run-open/");
+            Ok((decode(&entry.key, &entry.value)?, RunId::parse("run_id", id)?))
+        };
+        entries.iter().map(run).collect()
+    }
+
+    /// Entries of a run's log after a sequence number; a page of at most 1,000.
+    pub async fn log(&self, run_id: RunId, after: u64) -> Result<Vec<Entry>, Error> {
+        let prefix = format!("run-log/{run_id}/");
+        let range = Range::prefix(prefix).after(entry_key(&run_id, after)).limit(1_000);
+        let entries = self.records.kv().range(range).await?;
+        entries.iter().map(|entry| decode(&entry.key, &entry.value)).collect()
+    }
+
+    /// What a run's whole log adds up to.
+    pub async fn state(&self, run_id: RunId) -> Result<State, Error> {
+        let damaged = |source| Error::DamagedLog { run: run_id, source };
+        let mut page = self.log(run_id, 0).await?;
+        let mut state = State::fold(&page).map_err(damaged)?;
+        while page.len() == 1_000 {
+            page = self.log(run_id, state.sequence).await?;
+            page.iter().try_for_each(|entry| state.apply(entry)).map_err(damaged)?;
+        }
+        Ok(state)
+    }
+
+    /// Adds entries to a run's log, and its report when it has ended. Gives the new fence.
+    pub async fn append(
+        &self,
+        state: &State,
+        entries: &[Entry],
+        report: Option<&str>,
+        mut fence: Revision,
+    ) -> Result<Revision, Error> {
+        let (namespace, run_id) = (&state.start.namespace, state.start.run_id);
+        let mut head = Head::new(&state.start, state.start_time);
+        for batch in batches(&run_id, entries) {
+            let last = batch.last().map_or(0, |(sequence, _)| *sequence);
+            head.sequence = last;
+            let mut commit = Commit::new().check(head_key(namespace, &run_id), Some(fence));
+            if let Some(end) = state.end.as_ref().filter(|_| last == state.sequence) {
+                head.end(end.time, end.succeeded, &end.message);
+                commit = commit.delete(open_key(&run_id));
+                if let Some(report) = report {
+                    commit = commit.put(report_key(&run_id), report);
+                }
+            }
+            for (sequence, bytes) in batch {
+                commit = commit.put(entry_key(&run_id, sequence), bytes);
+            }
+            fence = self.commit(commit.put(head_key(namespace, &run_id), encode(&head))).await?;
+        }
+        Ok(fence)
+    }
+
+    /// The report of a run that has ended.
+    pub async fn report(&self, run_id: RunId) -> Result<Option<String>, Error> {
+        let entry = self.records.kv().get(&report_key(&run_id)).await?;
+        Ok(entry.map(|entry| String::from_utf8_lossy(&entry.value).into_owned()))
+    }
+
+    /// Changes whenever this process has committed something of any run.
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.subscribe()
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Revision, Error> {
+        match self.records.kv().commit(commit).await {
+            Ok(revision) => {
+                self.commits.send_replace(revision);
+                Ok(revision)
+            }
+            Err(CommitError::Conflict { key }) => Err(Error::Contended(key)),
+            Err(CommitError::Store(error)) => Err(error.into()),
+        }
+    }
+}
+
+impl Head {
+    fn new(start: &Start, time: Timestamp) -> Self {
+        Self {
+            run_id: start.run_id,
+            namespace: start.namespace.clone(),
+            plan: start.plan.metadata.name.clone(),
+            actor: start.actor.clone(),
+            trace_id: start.trace_id().to_owned(),
+            input: start.input.clone(),
+            start_time: time,
+            sequence: 1,
+            end_time: None,
+            succeeded: false,
+            message: String::new(),
+        }
+    }
+
+    fn end(&mut self, time: Timestamp, succeeded: bool, message: &str) {
+        self.end_time = Some(time);
+        self.succeeded = succeeded;
+        self.message = shortened(message);
+    }
+}
+
+/// Entries as bytes, in batches that a commit can take.
+fn batches(run_id: &RunId, entries: &[Entry]) -> Vec<Vec<(u64, Vec<u8>)>> {
+    let mut batches = vec![Vec::new()];
+    let mut bytes = 0;
+    for entry in entries {
+        let encoded = encode(entry);
+        tracing::trace!(%run_id, sequence = entry.sequence, bytes = encoded.len(), "entry");
+        let full = batches.last().is_some_and(|batch| batch.len() == MAX_ENTRIES)
+            || bytes + encoded.len() > MAX_BYTES;
+        if full {
+            batches.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += encoded.len();
+        batches.last_mut().expect("there is one from the start").push((entry.sequence, encoded));
+    }
+    batches.retain(|batch| !batch.is_empty());
+    batches
+}
+
+fn shortened(message: &str) -> String {
+    message.chars().take(4_096).collect()
+}
+
+fn head_key(namespace: &Namespace, run_id: &RunId) -> String {
+    format!("run/{namespace}/{run_id}")
+}
+
+fn entry_key(run_id: &RunId, sequence: u64) -> String {
+    format!("run-log/{run_id}/{sequence:012}")
+}
+
+fn open_key(run_id: &RunId) -> String {
+    format!("run-open/{run_id}")
+}
+
+fn report_key(run_id: &RunId) -> String {
+    format!("run-report/{run_id}")
+}
+
+fn receipt_key(namespace: &Namespace, request_id: &RequestId) -> String {
+    format!("run-request/{namespace}/{request_id}")
+}

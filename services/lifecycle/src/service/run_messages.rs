@@ -1,0 +1,153 @@
+//! Runs between the wire and the domain.
+
+use nova_proto::lifecycle::v1 as pb;
+use nova_types::Timestamp;
+
+use crate::plan::{Expect, Plan};
+use crate::run::{Attempt, Entry, Head, PhaseStatus, State, StepStatus};
+
+/// A run without its phases.
+pub(super) fn head_to_wire(head: Head) -> pb::Run {
+    let state = match (head.end_time, head.succeeded) {
+        (None, _) => pb::RunState::Running,
+        (Some(_), true) => pb::RunState::Succeeded,
+        (Some(_), false) => pb::RunState::Failed,
+    };
+    pb::Run {
+        id: head.run_id.to_string(),
+        namespace: head.namespace.to_string(),
+        plan: head.plan,
+        state: state.into(),
+        create_time: Some(head.start_time.to_wire()),
+        end_time: head.end_time.map(Timestamp::to_wire),
+        trace_id: head.trace_id,
+        phases: Vec::new(),
+        actor: head.actor,
+        input_json: head.input.to_string(),
+        message: head.message,
+    }
+}
+
+/// A run with its phases and steps.
+pub(super) fn run_to_wire(state: &State) -> pb::Run {
+    let run_state = match state.end.as_ref().map(|end| end.succeeded) {
+        None => pb::RunState::Running,
+        Some(true) => pb::RunState::Succeeded,
+        Some(false) => pb::RunState::Failed,
+    };
+    let start = &state.start;
+    pb::Run {
+        id: start.run_id.to_string(),
+        namespace: start.namespace.to_string(),
+        plan: start.plan.metadata.name.clone(),
+        state: run_state.into(),
+        create_time: Some(state.start_time.to_wire()),
+        end_time: state.end.as_ref().map(|end| end.time.to_wire()),
+        trace_id: start.trace_id().to_owned(),
+        phases: (0..state.phases.len()).map(|index| phase_to_wire(state, index)).collect(),
+        actor: start.actor.clone(),
+        input_json: start.input.to_string(),
+        message: state.end.as_ref().map(|end| end.message.clone()).unwrap_or_default(),
+    }
+}
+
+/// An event of a run, with the run after it.
+pub(super) fn event_to_wire(entry: &Entry, state: &State) -> pb::WatchRunResponse {
+    let step = entry.event.step();
+    let phase_of_step = step
+        .and_then(|id| state.step_index(id))
+        .map(|index| state.phase(state.steps[index].phase).name.as_str());
+    pb::WatchRunResponse {
+        sequence: entry.sequence,
+        time: Some(entry.time.to_wire()),
+        kind: entry.event.kind().to_owned(),
+        phase: entry.event.phase().or(phase_of_step).unwrap_or_default().to_owned(),
+        step: step.map(ToString::to_string).unwrap_or_default(),
+        message: entry.event.message(),
+        run: Some(run_to_wire(state)),
+    }
+}
+
+/// The phases of a plan that does not run.
+pub(super) fn plan_to_wire(plan: &Plan) -> Vec<pb::Phase> {
+    let step = |step: &crate::plan::Step| pb::Step {
+        id: step.id.to_string(),
+        state: pb::StepState::Pending.into(),
+        expected: expected_to_wire(step.expect).into(),
+        needs: step.needs.iter().map(ToString::to_string).collect(),
+        queue: step.target.queue(),
+        fallback: step.fallback.as_ref().map(ToString::to_string).unwrap_or_default(),
+        ..pb::Step::default()
+    };
+    let phase = |phase: &crate::plan::Phase| pb::Phase {
+        name: phase.name.clone(),
+        instructions: phase.instructions.clone(),
+        agents: phase.agents.iter().map(ToString::to_string).collect(),
+        steps: phase.steps.iter().map(step).collect(),
+        skipped: false,
+    };
+    plan.spec.phases.iter().map(phase).collect()
+}
+
+fn phase_to_wire(state: &State, index: usize) -> pb::Phase {
+    let spec = state.phase(index);
+    pb::Phase {
+        name: spec.name.clone(),
+        instructions: spec.instructions.clone(),
+        agents: spec.agents.iter().map(ToString::to_string).collect(),
+        steps: state.steps_of(index).map(|step| step_to_wire(state, step)).collect(),
+        skipped: matches!(state.phases[index].status, PhaseStatus::Skipped(_)),
+    }
+}
+
+fn step_to_wire(state: &State, index: usize) -> pb::Step {
+    let (step, spec) = (&state.steps[index], state.step(index));
+    let skipped = match step.status {
+        StepStatus::Skipped(reason) => reason.why(),
+        _ => "",
+    };
+    pb::Step {
+        id: spec.id.to_string(),
+        state: status_to_wire(step.status).into(),
+        expected: expected_to_wire(spec.expect).into(),
+        needs: spec.needs.iter().map(ToString::to_string).collect(),
+        queue: spec.target.queue(),
+        task_id: step.task_id.clone().unwrap_or_default(),
+        attempts: step.attempts.last().map_or(0, |attempt| attempt.number),
+        agent_id: step.agent().to_owned(),
+        queue_time: step.queue_time.map(Timestamp::to_wire),
+        start_time: step.attempts.first().map(|attempt| attempt.start.to_wire()),
+        end_time: step.end_time.map(Timestamp::to_wire),
+        result_json: step.result.as_ref().map(ToString::to_string).unwrap_or_default(),
+        error: step.error.as_ref().map_or_else(|| skipped.to_owned(), ToString::to_string),
+        fallback: spec.fallback.as_ref().map(ToString::to_string).unwrap_or_default(),
+        attempt_log: step.attempts.iter().map(attempt_to_wire).collect(),
+    }
+}
+
+fn attempt_to_wire(attempt: &Attempt) -> pb::Attempt {
+    pb::Attempt {
+        number: attempt.number,
+        agent_id: attempt.agent.clone(),
+        start_time: Some(attempt.start.to_wire()),
+        end_time: attempt.end.map(Timestamp::to_wire),
+        error: attempt.error.as_ref().map(ToString::to_string).unwrap_or_default(),
+    }
+}
+
+fn expected_to_wire(expect: Expect) -> pb::StepState {
+    status_to_wire(expect.status())
+}
+
+fn status_to_wire(status: StepStatus) -> pb::StepState {
+    match status {
+        StepStatus::Pending => pb::StepState::Pending,
+        StepStatus::Queued => pb::StepState::Queued,
+        StepStatus::Running | StepStatus::FallingBack => pb::StepState::Running,
+        StepStatus::Succeeded => pb::StepState::Succeeded,
+        StepStatus::Failed => pb::StepState::Failed,
+        StepStatus::FellBack => pb::StepState::FellBack,
+        StepStatus::Denied => pb::StepState::Denied,
+        StepStatus::Skipped(_) => pb::StepState::Skipped,
+    }
+}

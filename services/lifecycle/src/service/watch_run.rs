@@ -1,0 +1,90 @@
+//! The stream of WatchRun: the log of a run, as it is and as it grows.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures::Stream;
+use futures::stream::try_unfold;
+use nova_proto::lifecycle::v1 as pb;
+use nova_rpc::Reason;
+use nova_types::RunId;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::run_messages::event_to_wire;
+use crate::error::Error;
+use crate::run::{Entry, Runs, State, StateError};
+
+/// Looks again after this long though nobody in this process wrote: another instance may have.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Events of a run after a sequence number, until it has ended or the daemon drains.
+pub(super) fn events(
+    runs: Runs,
+    run_id: RunId,
+    after: u64,
+    drain: CancellationToken,
+) -> impl Stream<Item = Result<pb::WatchRunResponse, Status>> + Send + 'static {
+    let commits = runs.commits();
+    let follower = Follower { runs, run_id, after, state: None, unsent: VecDeque::new(), commits, drain };
+    try_unfold(follower, |mut follower| async move {
+        let event = follower.next().await.map_err(Status::from)?;
+        Ok(event.map(|event| (event, follower)))
+    })
+}
+
+struct Follower {
+    runs: Runs,
+    run_id: RunId,
+    after: u64,
+    state: Option<State>,
+    unsent: VecDeque<Entry>,
+    commits: watch::Receiver<u64>,
+    drain: CancellationToken,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Result<Option<pb::WatchRunResponse>, nova_rpc::Error> {
+        loop {
+            while let Some(entry) = self.unsent.pop_front() {
+                let (run, after) = (self.run_id, self.after);
+                let state = self.take(&entry).map_err(|source| Error::DamagedLog { run, source })?;
+                if entry.sequence > after {
+                    return Ok(Some(event_to_wire(&entry, state)));
+                }
+            }
+            if self.state.as_ref().is_some_and(|state| state.end.is_some()) {
+                return Ok(None);
+            }
+            self.commits.mark_unchanged();
+            let sequence = self.state.as_ref().map_or(0, |state| state.sequence);
+            self.unsent.extend(self.runs.log(self.run_id, sequence).await?);
+            if self.unsent.is_empty() {
+                self.wait().await?;
+            }
+        }
+    }
+
+    fn take(&mut self, entry: &Entry) -> Result<&State, StateError> {
+        match &mut self.state {
+            Some(state) => state.apply(entry)?,
+            none => *none = Some(State::begin(entry)?),
+        }
+        self.state.as_ref().ok_or(StateError::NoStart)
+    }
+
+    async fn wait(&mut self) -> Result<(), nova_rpc::Error> {
+        tokio::select! {
+            changed = self.commits.changed() => if changed.is_err() {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            },
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = self.drain.cancelled() => {
+                return Err(nova_rpc::Error::unavailable("lifecycle", "the daemon drains; watch again after the last event")
+                    .with_metadata("draining", Reason::Unavailable.as_str()));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,201 @@
+//! WorkflowService.
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+
+use futures::Stream;
+use nova_proto::lifecycle::v1 as pb;
+use nova_proto::lifecycle::v1::workflow_service_server::WorkflowService;
+use nova_rpc::{caller, trace};
+use nova_types::{Namespace, RequestId, RunId, Violation, Violations, wire};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::agents::{Page, namespace, next_token};
+use super::run_messages as messages;
+use super::watch_run;
+use crate::error::Error;
+use crate::plan::{self, Plan};
+use crate::run::{Evidence, Runs, Scheduler, Start, report};
+
+/// A plan with its input may take this many bytes as a record.
+const MAX_START_BYTES: usize = 900 << 10;
+
+/// WorkflowService over the runs.
+#[derive(Debug)]
+pub(super) struct WorkflowRpcs {
+    scheduler: Scheduler,
+    drain: CancellationToken,
+}
+
+impl WorkflowRpcs {
+    pub(super) fn new(scheduler: Scheduler, drain: CancellationToken) -> Self {
+        Self { scheduler, drain }
+    }
+
+    fn runs(&self) -> &Runs {
+        &self.scheduler.executor().runs
+    }
+
+    /// Starts a run, or finds the one that the same request started.
+    async fn start(&self, request: pb::StartRunRequest, actor: String) -> Result<(Namespace, RunId), Error> {
+        let namespace = namespace(&request.namespace)?;
+        let request_id = RequestId::parse("request_id", &request.request_id)?;
+        let fingerprint = fingerprint(&request);
+        if let Some(request_id) = &request_id
+            && let Some(known) = self.runs().started_by(&namespace, request_id, &fingerprint).await?
+        {
+            return Ok((namespace, known));
+        }
+        let start = self.checked(&namespace, &request, actor)?;
+        self.scheduler.check_room()?;
+        let run_id = start.run_id;
+        let receipt = request_id.as_ref().map(|request_id| (request_id, fingerprint.as_str()));
+        match (self.runs().create(start, receipt).await, &request_id) {
+            (Err(Error::Contended(_)), Some(request_id)) => {
+                // The same request came twice at once, and the other was faster.
+                let known = self.runs().started_by(&namespace, request_id, &fingerprint).await?;
+                return known.map(|known| (namespace, known)).ok_or(Error::Contended(request_id.to_string()));
+            }
+            (created, _) => created?,
+        }
+        self.scheduler.begin(namespace.clone(), run_id);
+        Ok((namespace, run_id))
+    }
+
+    fn checked(
+        &self,
+        namespace: &Namespace,
+        request: &pb::StartRunRequest,
+        actor: String,
+    ) -> Result<Start, Error> {
+        let plan = plan(&request.plan, &request.file_name)?;
+        let input = plan::parse_input("input_json", &request.input_json)?;
+        let start = Start {
+            run_id: RunId::new(self.runs().clock().now()),
+            namespace: namespace.clone(),
+            input: plan::check_input("input_json", &plan, input)?,
+            skip_phases: skip_phases(&plan, &request.skip_phases)?,
+            plan,
+            actor,
+            traceparent: trace::current_traceparent().unwrap_or_default(),
+        };
+        let size = serde_json::to_vec(&start).map_or(usize::MAX, |bytes| bytes.len());
+        if size > MAX_START_BYTES {
+            let rule = format!("with its input it takes {size} bytes as a record; at most {MAX_START_BYTES}");
+            return Err(Violation::new("plan", rule).into());
+        }
+        Ok(start)
+    }
+}
+
+#[tonic::async_trait]
+impl WorkflowService for WorkflowRpcs {
+    type WatchRunStream = Pin<Box<dyn Stream<Item = Result<pb::WatchRunResponse, Status>> + Send>>;
+
+    async fn validate_plan(
+        &self,
+        request: Request<pb::ValidatePlanRequest>,
+    ) -> Result<Response<pb::ValidatePlanResponse>, Status> {
+        let request = request.into_inner();
+        let plan = plan(&request.plan, &request.file_name)?;
+        if !request.input_json.is_empty() {
+            let input = plan::parse_input("input_json", &request.input_json).map_err(Error::from)?;
+            plan::check_input("input_json", &plan, input).map_err(Error::from)?;
+        }
+        let phases = messages::plan_to_wire(&plan);
+        Ok(Response::new(pb::ValidatePlanResponse { plan: plan.metadata.name, phases }))
+    }
+
+    async fn start_run(
+        &self,
+        request: Request<pb::StartRunRequest>,
+    ) -> Result<Response<pb::StartRunResponse>, Status> {
+        let actor = caller(&request).name().to_owned();
+        let (_, run_id) = self.start(request.into_inner(), actor).await?;
+        let run = messages::run_to_wire(&self.runs().state(run_id).await?);
+        Ok(Response::new(pb::StartRunResponse { run: Some(run) }))
+    }
+
+    async fn get_run(
+        &self,
+        request: Request<pb::GetRunRequest>,
+    ) -> Result<Response<pb::GetRunResponse>, Status> {
+        let request = request.into_inner();
+        let (namespace, run_id) = name(&request.namespace, &request.run_id)?;
+        self.runs().head(&namespace, run_id).await?;
+        let run = messages::run_to_wire(&self.runs().state(run_id).await?);
+        Ok(Response::new(pb::GetRunResponse { run: Some(run) }))
+    }
+
+    async fn list_runs(
+        &self,
+        request: Request<pb::ListRunsRequest>,
+    ) -> Result<Response<pb::ListRunsResponse>, Status> {
+        let request = request.into_inner();
+        let namespace = namespace(&request.namespace)?;
+        let page = Page::parse(request.page_size, &request.page_token)?;
+        let (heads, next) = self.runs().list(&namespace, page.size, page.after).await?;
+        let runs = heads.into_iter().map(messages::head_to_wire).collect();
+        Ok(Response::new(pb::ListRunsResponse { runs, next_page_token: next_token(next) }))
+    }
+
+    async fn watch_run(
+        &self,
+        request: Request<pb::WatchRunRequest>,
+    ) -> Result<Response<Self::WatchRunStream>, Status> {
+        let request = request.into_inner();
+        let (namespace, run_id) = name(&request.namespace, &request.run_id)?;
+        self.runs().head(&namespace, run_id).await?;
+        let events = watch_run::events(self.runs().clone(), run_id, request.after, self.drain.clone());
+        Ok(Response::new(Box::pin(events)))
+    }
+
+    async fn get_run_report(
+        &self,
+        request: Request<pb::GetRunReportRequest>,
+    ) -> Result<Response<pb::GetRunReportResponse>, Status> {
+        let request = request.into_inner();
+        let (namespace, run_id) = name(&request.namespace, &request.run_id)?;
+        self.runs().head(&namespace, run_id).await?;
+        let markdown = match self.runs().report(run_id).await? {
+            Some(markdown) => markdown,
+            None => report(&self.runs().state(run_id).await?, &Evidence::default()),
+        };
+        Ok(Response::new(pb::GetRunReportResponse { markdown }))
+    }
+}
+
+fn plan(text: &str, file: &str) -> Result<Plan, Error> {
+    wire::text("file_name", file, 0..=4_096)?;
+    Ok(plan::parse(text, file)?)
+}
+
+fn skip_phases(plan: &Plan, names: &[String]) -> Result<BTreeSet<String>, Violations> {
+    let mut violations = Violations::new();
+    for (index, name) in names.iter().enumerate().take(1_000) {
+        if plan.phase_index(name).is_none() {
+            let shown: String = name.chars().take(64).collect();
+            let rule = format!("the plan has no phase {shown:?}");
+            violations.push(Violation::new(format!("skip_phases[{index}]"), rule));
+        }
+    }
+    violations.finish()?;
+    Ok(names.iter().cloned().collect())
+}
+
+/// Tells requests apart: everything but the key itself.
+fn fingerprint(request: &pb::StartRunRequest) -> String {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    (&request.plan, &request.input_json, &request.skip_phases).hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+fn name(namespace: &str, id: &str) -> Result<(Namespace, RunId), Error> {
+    let mut violations = Violations::new();
+    let namespace = violations.take(Namespace::parse("namespace", namespace));
+    let id = violations.take(RunId::parse("run_id", id));
+    violations.finish()?;
+    Ok((namespace.unwrap_or_default(), id.expect("it was checked")))
+}
