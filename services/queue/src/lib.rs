@@ -43,7 +43,7 @@ use nova_types::Violations;
 pub use self::{config::Config, error::Error};
 use self::{
     service::QueueService,
-    store::{Store, sqlite::SqliteStore},
+    store::{Store, redis::RedisStore, sqlite::SqliteStore},
 };
 
 /// The queue as a daemon.
@@ -85,6 +85,10 @@ async fn open(config: &Config, runtime: &Runtime) -> Result<Arc<dyn Store>, Star
             });
             Ok(Arc::new(store))
         }
-        StoreUrl::Redis(_) => Err(StartError::new("later")),
+        StoreUrl::Redis(url) => {
+            let store = RedisStore::open(url, config.redis()).await?;
+            runtime.spawn_background("queue-redis", store.follow());
+            Ok(Arc::new(store))
+        }
     }
 }

@@ -33,11 +33,14 @@ use uuid::Uuid;
 use self::{
     batch::{Batch, Change, Insert},
     entry::{Entry, Row, id_of, row_of},
-    keys::{Keys, Known, key_of},
+    keys::{Keys, Known},
     queues::Queues,
     retention::Retention,
 };
-pub use self::{keys::body_hash, settle::ends_as};
+pub use self::{
+    keys::{body_hash, key_of},
+    settle::ends_as,
+};
 use crate::{
     error::Error,
     record::{NewTask, QueueStats, Receipt, Task},

@@ -64,7 +64,7 @@ async fn session(
     mut incoming: Streaming<pb::WorkRequest>,
     out: mpsc::Sender<Result<pb::WorkResponse, Status>>,
 ) -> Result<(), Status> {
-    let Some(first) = incoming.message().await? else { return Ok(()) };
+    let Some(first) = incoming.message().await.map_err(nova_rpc::unreadable)? else { return Ok(()) };
     let Some(Message::Open(open)) = first.message else {
         return Err(refused(Violation::new("message", "the first must be open")));
     };
@@ -130,7 +130,7 @@ impl Session {
                 biased;
                 () = out.closed() => return Ok(()),
                 Some(reply) = self.replying.next() => self.tell(reply?).await,
-                message = incoming.message(), if readable => match message? {
+                message = incoming.message(), if readable => match message.map_err(nova_rpc::unreadable)? {
                     Some(message) => self.hear(message).map_err(refused)?,
                     None => open = false,
                 },

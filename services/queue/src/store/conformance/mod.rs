@@ -10,6 +10,7 @@ mod log;
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use nova_testkit::redis::RedisServer;
 use nova_types::SystemClock;
 use tempfile::TempDir;
 
@@ -17,7 +18,7 @@ use crate::{
     config::Config,
     core::body_hash,
     record::{Lease, LeaseRef, LeaseRequest, NewTask, Outcome, Receipt, Settled, Settlement, Spec},
-    store::{Store, sqlite::SqliteStore},
+    store::{Store, redis::RedisStore, sqlite::SqliteStore},
     task::{Failure, Retry, State},
 };
 
@@ -47,6 +48,19 @@ impl Home for SqliteHome {
     }
 }
 
+#[derive(Debug)]
+struct RedisHome(RedisServer);
+
+#[async_trait]
+impl Home for RedisHome {
+    #[expect(clippy::disallowed_methods, reason = "a test has no runtime of a daemon")]
+    async fn open_with(&self, config: Config) -> Arc<dyn Store> {
+        let store = RedisStore::open(&self.0.url(), config.redis()).await.unwrap();
+        tokio::spawn(store.follow());
+        Arc::new(store)
+    }
+}
+
 /// Instantiates every claim for both stores.
 macro_rules! conformance {
     ($($module:ident :: $claim:ident,)*) => {
@@ -54,6 +68,13 @@ macro_rules! conformance {
             $(#[tokio::test]
             async fn $claim() {
                 let home = super::SqliteHome(tempfile::TempDir::new().unwrap());
+                super::$module::$claim(&home).await;
+            })*
+        }
+        mod redis_store {
+            $(#[tokio::test]
+            async fn $claim() {
+                let home = super::RedisHome(nova_testkit::redis::RedisServer::start());
                 super::$module::$claim(&home).await;
             })*
         }
