@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use nova_proto::memory::v1::Memory;
 use nova_worker::Failure;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{Finding, text};
 use crate::memory::Notebook;
@@ -20,8 +18,6 @@ pub const KIND: &str = "memory.summary";
 const MOST: usize = 1_000;
 /// From this importance on a finding is told first.
 const IMPORTANT: f64 = 0.7;
-/// How often, and how far apart, memory is asked for what the steps before are known to have written.
-const PATIENCE: (u32, Duration) = (20, Duration::from_millis(100));
 
 /// What a step gives.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -51,24 +47,8 @@ pub(crate) async fn summarise(notebook: &Notebook, step: &StepTask) -> Result<Su
     if run.is_empty() {
         return Err(Failure::permanent("INVALID_INPUT", "with.run: the step belongs to no run; name one"));
     }
-    let memories = read(notebook, &run, step).await?;
+    let memories = notebook.of_run(&run, MOST).await?;
     Ok(tell(input.title.as_deref().unwrap_or("Findings"), &memories))
-}
-
-/// The run's memories; waits a little until those of the steps before are among them.
-async fn read(notebook: &Notebook, run: &str, step: &StepTask) -> Result<Vec<Memory>, Failure> {
-    let expected: Vec<&String> =
-        step.inputs.iter().filter(|(_, result)| **result != Value::Null).map(|(id, _)| id).collect();
-    let mut memories = notebook.of_run(run, MOST).await?;
-    for _ in 0..PATIENCE.0 {
-        let written: BTreeSet<&str> = memories.iter().map(|memory| label(memory, "step")).collect();
-        if expected.iter().all(|step| written.contains(step.as_str())) {
-            break;
-        }
-        tokio::time::sleep(PATIENCE.1).await;
-        memories = notebook.of_run(run, MOST).await?;
-    }
-    Ok(memories)
 }
 
 fn tell(title: &str, memories: &[Memory]) -> SummaryFinding {
