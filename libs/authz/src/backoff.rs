@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-const FIRST: Duration = Duration::from_millis(50);
-const LONGEST: Duration = Duration::from_secs(2);
+/// A mesh comes up in less than a second; its daemons must not miss each other.
+const FIRST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_millis(250);
 
 #[derive(Debug)]
 pub(crate) struct Backoff(Duration);

@@ -29,11 +29,17 @@ impl Policy {
     }
 
     pub(crate) async fn start_with(config: Config) -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), config).await
+        Self::start_in(tempfile::tempdir().unwrap(), "sqlite", config).await
     }
 
-    async fn start_in(folder: TempDir, config: Config) -> Self {
-        let server = TestServer::builder(folder.path()).start::<PolicyDaemon>(config).await.unwrap();
+    /// With its state in Redis.
+    pub(crate) async fn start_on(store: &str, config: Config) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), store, config).await
+    }
+
+    async fn start_in(folder: TempDir, store: &str, config: Config) -> Self {
+        let builder = TestServer::builder(folder.path()).store(store);
+        let server = builder.start::<PolicyDaemon>(config).await.unwrap();
         let client = PolicyServiceClient::new(server.operator());
         Self { server, client, folder }
     }
@@ -42,7 +48,7 @@ impl Policy {
         let Self { server, client, folder } = self;
         drop(client);
         server.stop().await;
-        Self::start_in(folder, Config::default()).await
+        Self::start_in(folder, "sqlite", Config::default()).await
     }
 
     pub(crate) fn as_daemon(&self, name: &str) -> Client {

@@ -4,7 +4,9 @@
 
 mod decisions;
 mod explain;
+mod garbage;
 mod harness;
 mod input;
 mod modules;
+mod redis;
 mod watch;
