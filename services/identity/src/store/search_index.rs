@@ -207,7 +207,7 @@ fn newest(connection: &Connection, namespace: i64, search: &Search) -> Result<Fo
     };
     let sql = format!(
         "SELECT record, 0.0 FROM memory WHERE namespace = :namespace AND id < :before {} ORDER BY id DESC LIMIT :limit",
-        with_labels(search.labels.len()),
+        with_labels("number", search.labels.len()),
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let limit = count(search.limit);
@@ -224,23 +224,25 @@ fn best(connection: &Connection, namespace: i64, search: &Search) -> Result<Foun
         Some(Position::Hits(hits)) => i64::from(hits),
         _ => 0,
     };
+    // Ranked by number alone: records are read for the page, not for all that match.
     let sql = format!(
-        "SELECT record, -bm25(words_{namespace}) AS score
-         FROM words_{namespace} JOIN memory ON number = words_{namespace}.rowid
-         WHERE words_{namespace} MATCH :words {}
-         ORDER BY score DESC, id DESC LIMIT :limit OFFSET :skip",
-        with_labels(search.labels.len()),
+        "SELECT record, score FROM (
+             SELECT rowid AS hit, -bm25(words_{namespace}) AS score FROM words_{namespace}
+             WHERE words_{namespace} MATCH :words {}
+             ORDER BY score DESC, hit DESC LIMIT :limit OFFSET :skip
+         ) JOIN memory ON number = hit ORDER BY score DESC, hit DESC",
+        with_labels(&format!("words_{namespace}.rowid"), search.labels.len()),
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let (words, limit) = (words.join(" OR "), count(search.limit));
     found(&mut statement, named_params! { ":words": words, ":limit": limit, ":skip": skip }, search)
 }
 
-/// One condition per label, with the parameters `:k0`, `:v0`, `:k1` and so on.
-fn with_labels(labels: usize) -> String {
-    let one = |index| {
+/// One condition on the memory `number` per label, with the parameters `:k0`, `:v0`, `:k1` and so on.
+fn with_labels(number: &str, labels: usize) -> String {
+    let one = |i| {
         format!(
-            "AND EXISTS (SELECT 1 FROM label WHERE memory = memory.number AND key = :k{index} AND value = :v{index}) "
+            "AND EXISTS (SELECT 1 FROM label WHERE label.memory = {number} AND key = :k{i} AND value = :v{i}) "
         )
     };
     (0..labels).map(one).collect()
