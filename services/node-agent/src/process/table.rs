@@ -216,7 +216,7 @@ impl Contents {
 }
 
 fn is_same(entry: &Entry, spec: &Spec) -> Result<(), Error> {
-    if entry.state() == Some(State::Stopping) {
+    if entry.stop.borrow().is_some() {
         return Err(Error::Stopping(spec.id.clone()));
     }
     if *entry.spec != *spec {

@@ -54,7 +54,8 @@ fn read_all() -> ProcResult<Kernel> {
     let (memory, load) = (Meminfo::current()?, LoadAverage::current()?);
     Ok(Kernel {
         cpu: cpu_times()?,
-        load: [load.one, load.five, load.fifteen].map(f64::from),
+        // The kernel writes two digits; through single precision they would become many.
+        load: [load.one, load.five, load.fifteen].map(|load| (f64::from(load) * 100.0).round() / 100.0),
         memory_total: memory.mem_total,
         memory_available: memory.mem_available.unwrap_or(memory.mem_free),
         swap_used: memory.swap_total.saturating_sub(memory.swap_free),

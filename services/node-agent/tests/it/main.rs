@@ -1,5 +1,7 @@
 //! The node agent, as its callers see it: real processes, through the real server.
 
+#![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
+
 mod access;
 mod bad_input;
 mod crash;

@@ -7,7 +7,7 @@ use nova_proto::node::v1::{ListProcessesRequest, ProcessLimits, ProcessState};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::fixture::{Node, config, script};
+use crate::fixture::{Node, config, is_alive, script};
 
 #[tokio::test]
 async fn the_same_process_is_not_started_twice() {
@@ -128,4 +128,20 @@ async fn processes_are_found_by_their_labels() {
     let response = node.client.clone().list_processes(ListProcessesRequest { labels }).await.unwrap();
     let ids = response.into_inner().processes.into_iter().map(|process| process.spec.unwrap().process_id);
     assert_eq!(ids.collect::<Vec<_>>(), ["a", "c"]);
+}
+
+#[tokio::test]
+async fn a_thousand_processes_run_side_by_side() {
+    let node = Node::start().await;
+    let ids: Vec<String> = (0..1_000).map(|number| format!("agent-{number}")).collect();
+    let starts = ids.iter().map(|id| node.run(script(id, "exec sleep 600")));
+    let started = futures::future::join_all(starts).await;
+    let pids: Vec<String> =
+        started.into_iter().map(|response| response.unwrap().process.unwrap().pid.to_string()).collect();
+    assert!(pids.iter().all(|pid| is_alive(pid)));
+    let stops = ids.iter().map(|id| node.stop(id, Duration::from_secs(20)));
+    for process in futures::future::join_all(stops).await {
+        assert_eq!(process.unwrap().signal, 15);
+    }
+    assert!(!pids.iter().any(|pid| is_alive(pid)));
 }
