@@ -58,7 +58,7 @@ pub(crate) async fn reach(context: &Context) -> anyhow::Result<Reached> {
     if let Some(mesh) = home.running()? {
         return Ok(Reached { mesh: connect_to(home, &mesh)?, launched: None });
     }
-    let launch = Launch { home: home.clone(), store: None, otlp: None, for_one_run: true };
+    let launch = Launch { home: home.clone(), store: "sqlite".to_owned(), otlp: None, for_one_run: true };
     let launched = launch.start().await?;
     let mesh = connect_to(home, &launched.mesh_file)?;
     Ok(Reached { mesh, launched: Some(launched) })

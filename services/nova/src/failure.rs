@@ -16,6 +16,8 @@ pub(crate) const UNREACHABLE: u8 = 3;
 pub(crate) const DENIED: u8 = 4;
 /// There is no such thing.
 pub(crate) const NOT_FOUND: u8 = 5;
+/// Ctrl-C, as shells count it.
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// No mesh runs where one is needed.
 #[derive(Debug)]

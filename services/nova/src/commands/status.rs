@@ -56,15 +56,15 @@ pub(crate) async fn show(context: &Context, mesh: &MeshFile) -> anyhow::Result<E
     let home = context.home.path().display().to_string();
     let report = Report { mesh, home, daemons, memory_bytes };
     if context.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        output::json(&report)?
     } else {
-        print(&report);
+        print(&report)?
     }
     let ready = report.daemons.iter().all(|daemon| daemon.ready);
     Ok(ExitCode::from(if ready { 0 } else { failure::FAILED }))
 }
 
-fn print(report: &Report<'_>) {
+fn print(report: &Report<'_>) -> anyhow::Result<()> {
     let rows = report.daemons.iter().map(|daemon| {
         vec![
             daemon.name.to_owned(),
@@ -75,12 +75,14 @@ fn print(report: &Report<'_>) {
             mebibytes(daemon.memory_bytes),
         ]
     });
-    output::table(&["DAEMON", "PID", "STATE", "GRPC", "HTTP", "MEMORY"], rows);
-    println!();
-    println!("home       {}", report.home);
-    println!("store      {}", report.mesh.store);
-    println!("collector  {}", report.mesh.collector);
-    println!("memory     {} in all, the supervisor included", mebibytes(report.memory_bytes));
+    output::table(&["DAEMON", "PID", "STATE", "GRPC", "HTTP", "MEMORY"], rows)?;
+    output::line(&format!(
+        "\nhome       {}\nstore      {}\ncollector  {}\nmemory     {} in all, the supervisor included",
+        report.home,
+        report.mesh.store,
+        report.mesh.collector,
+        mebibytes(report.memory_bytes)
+    ))
 }
 
 impl Daemon {

@@ -48,9 +48,9 @@ impl Trace {
             bail!("there is no trace {id}; `nova trace` lists the latest");
         }
         if context.json {
-            println!("{}", serde_json::to_string_pretty(&spans)?);
+            output::json(&spans)?
         } else {
-            waterfall(&spans, self.errors);
+            waterfall(&spans, self.errors)?
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -74,7 +74,7 @@ fn whole_id(traces: &Traces, id: &str) -> anyhow::Result<String> {
 fn list(context: &Context, traces: &Traces, limit: usize) -> anyhow::Result<ExitCode> {
     let latest = traces.latest(limit)?;
     if context.json {
-        println!("{}", serde_json::to_string_pretty(&latest)?);
+        output::json(&latest)?;
         return Ok(ExitCode::SUCCESS);
     }
     let rows = latest.iter().map(|trace| {
@@ -88,14 +88,15 @@ fn list(context: &Context, traces: &Traces, limit: usize) -> anyhow::Result<Exit
             trace.root.clone(),
         ]
     });
-    output::table(&["TRACE", "STARTED (UTC)", "TOOK", "SPANS", "ERRORS", "FIRST SPAN"], rows);
+    output::table(&["TRACE", "STARTED (UTC)", "TOOK", "SPANS", "ERRORS", "FIRST SPAN"], rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the spans as a tree, each with a bar where it lies in the whole.
-fn waterfall(spans: &[Span], errors_only: bool) {
+fn waterfall(spans: &[Span], errors_only: bool) -> anyhow::Result<()> {
     let scale = Scale::of(spans);
-    let shown = if errors_only { above_errors(spans) } else { spans.iter().map(|s| s.span_id.as_str()).collect() };
+    let shown =
+        if errors_only { above_errors(spans) } else { spans.iter().map(|s| s.span_id.as_str()).collect() };
     let known: HashSet<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
     let mut below: HashMap<&str, Vec<&Span>> = HashMap::new();
     for span in spans {
@@ -103,27 +104,35 @@ fn waterfall(spans: &[Span], errors_only: bool) {
         below.entry(parent).or_default().push(span);
     }
     let services: HashSet<&str> = spans.iter().map(|span| span.service.as_str()).collect();
-    println!("{} spans of {} services in {}", spans.len(), services.len(), milliseconds(scale.length));
-    let mut open: Vec<(&Span, usize)> = below.get("").into_iter().flatten().rev().map(|span| (*span, 0)).collect();
+    output::line(&format!(
+        "{} spans of {} services in {}",
+        spans.len(),
+        services.len(),
+        milliseconds(scale.length)
+    ))?;
+    let mut open: Vec<(&Span, usize)> =
+        below.get("").into_iter().flatten().rev().map(|span| (*span, 0)).collect();
     while let Some((span, depth)) = open.pop() {
         if shown.contains(span.span_id.as_str()) {
-            print_span(span, depth, &scale);
+            print_span(span, depth, &scale)?;
         }
         let children = below.get(span.span_id.as_str()).into_iter().flatten().rev();
         open.extend(children.map(|child| (*child, depth + 1)));
     }
+    Ok(())
 }
 
-fn print_span(span: &Span, depth: usize, scale: &Scale) {
+fn print_span(span: &Span, depth: usize, scale: &Scale) -> anyhow::Result<()> {
     let mark = if span.error { '!' } else { ' ' };
     let took = milliseconds(span.end_ns - span.start_ns);
     let indent = "  ".repeat(depth.min(DEEPEST));
-    println!("{} {took:>10} {mark} {:<10} {indent}{}", scale.bar(span), span.service, span.name);
+    output::line(&format!("{} {took:>10} {mark} {:<10} {indent}{}", scale.bar(span), span.service, span.name))
 }
 
 /// Ids of the spans that failed and of all above them.
 fn above_errors(spans: &[Span]) -> HashSet<&str> {
-    let parents: HashMap<&str, &str> = spans.iter().map(|s| (s.span_id.as_str(), s.parent_id.as_str())).collect();
+    let parents: HashMap<&str, &str> =
+        spans.iter().map(|s| (s.span_id.as_str(), s.parent_id.as_str())).collect();
     let mut shown = HashSet::new();
     for span in spans.iter().filter(|span| span.error) {
         let mut next = Some(span.span_id.as_str());

@@ -1,0 +1,83 @@
+//! How arguments are read: `key=value`, lengths of time, and content from a file.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Read as _};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+/// Reads `key=value`; the value may be empty and hold more `=`.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("must be key=value".to_owned()),
+    }
+}
+
+/// Reads a length of time such as `500ms`, `5s` or `1h30m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let rule = || "must be a length of time such as 500ms, 5s or 1h30m".to_owned();
+    let signed: jiff::SignedDuration = text.parse().map_err(|_| rule())?;
+    Duration::try_from(signed).map_err(|_| rule())
+}
+
+/// Labels of which none is given twice.
+pub(crate) fn labels(pairs: Vec<(String, String)>) -> anyhow::Result<HashMap<String, String>> {
+    let mut labels = HashMap::new();
+    for (key, value) in pairs {
+        if labels.contains_key(&key) {
+            bail!("{key:?} is given twice");
+        }
+        labels.insert(key, value);
+    }
+    Ok(labels)
+}
+
+/// Content that stands in the argument itself, in the file after `@`, or on standard input (`@-`).
+pub(crate) fn content(argument: &str) -> anyhow::Result<Vec<u8>> {
+    match argument.strip_prefix('@') {
+        Some(path) => file(path),
+        None => Ok(argument.as_bytes().to_vec()),
+    }
+}
+
+/// [`content`] that must be text.
+pub(crate) fn text(argument: &str) -> anyhow::Result<String> {
+    String::from_utf8(content(argument)?).with_context(|| format!("{argument} is no UTF-8 text"))
+}
+
+/// A file's content, or that of standard input for `-`.
+pub(crate) fn file(path: &str) -> anyhow::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let read = match path {
+        "-" => io::stdin().lock().read_to_end(&mut content).map(|_| content),
+        path => fs::read(path),
+    };
+    read.with_context(|| format!("cannot read {path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_is_split_at_its_first_equals_sign() {
+        assert_eq!(pair("a=b=c").unwrap(), ("a".to_owned(), "b=c".to_owned()));
+        assert_eq!(pair("a=").unwrap(), ("a".to_owned(), String::new()));
+        assert!(pair("a").is_err() && pair("=b").is_err());
+    }
+
+    #[test]
+    fn a_length_of_time_needs_a_unit_and_is_not_negative() {
+        assert_eq!(duration("1h30m").unwrap(), Duration::from_secs(5_400));
+        assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
+        assert!(duration("5").is_err() && duration("-5s").is_err() && duration("soon").is_err());
+    }
+
+    #[test]
+    fn a_label_that_is_given_twice_is_refused() {
+        let twice = vec![("k".to_owned(), "a".to_owned()), ("k".to_owned(), "b".to_owned())];
+        assert_eq!(labels(twice).unwrap_err().to_string(), "\"k\" is given twice");
+    }
+}

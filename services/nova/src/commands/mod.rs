@@ -1,0 +1,23 @@
+//! The commands, one file or folder each, and what they share: how arguments are read
+//! ([`arguments`]), long lists fetched ([`pages`]), streams kept up ([`resume`]), and answers
+//! printed ([`output`], [`cells`]).
+
+mod arguments;
+mod cells;
+mod output;
+mod pages;
+mod resume;
+
+pub(crate) mod agents;
+pub(crate) mod completions;
+pub(crate) mod down;
+pub(crate) mod identity;
+pub(crate) mod memory;
+pub(crate) mod node;
+pub(crate) mod orchestrate;
+pub(crate) mod policy;
+pub(crate) mod queue;
+pub(crate) mod status;
+pub(crate) mod trace;
+pub(crate) mod up;
+pub(crate) mod workflow;

@@ -1,0 +1,140 @@
+//! The plan, and the input of its run.
+//!
+//! A value given as `key=value` is JSON when it reads as JSON and the plan does not ask for a
+//! string there; otherwise it is text. What the plan's schema gives `"format": "path"` is made
+//! absolute, since it is read by processes that run elsewhere than here.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use serde_json::{Map, Value};
+
+use crate::commands::arguments;
+
+/// The input of a run.
+#[derive(Debug, Args)]
+pub(crate) struct Inputs {
+    /// Input of the plan, such as repo=. or run_tests=true; give it again for more.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = arguments::pair)]
+    input: Vec<(String, String)>,
+    /// File with a JSON object of inputs; --input wins over it.
+    #[arg(long, value_name = "JSON")]
+    input_file: Option<String>,
+}
+
+impl Inputs {
+    /// Whether there is any.
+    pub(crate) fn are_given(&self) -> bool {
+        !self.input.is_empty() || self.input_file.is_some()
+    }
+
+    /// The input object for `plan`, the text of a plan.
+    pub(crate) fn gather(&self, plan: &str) -> anyhow::Result<Map<String, Value>> {
+        let properties = properties(plan);
+        let mut input = self.from_file()?;
+        for (key, text) in arguments::labels(self.input.clone())? {
+            let value = coerce(&text, properties.get(&key));
+            input.insert(key, value);
+        }
+        let here = std::env::current_dir().context("there is no current folder")?;
+        make_paths_absolute(&mut input, &properties, &here);
+        Ok(input)
+    }
+
+    fn from_file(&self) -> anyhow::Result<Map<String, Value>> {
+        let Some(path) = &self.input_file else { return Ok(Map::new()) };
+        let content = arguments::file(path)?;
+        match serde_json::from_slice(&content).with_context(|| format!("{path} is no JSON"))? {
+            Value::Object(input) => Ok(input),
+            _ => bail!("{path} must hold a JSON object"),
+        }
+    }
+}
+
+/// Reads a plan, from standard input for `-`.
+pub(crate) fn read_plan(path: &str) -> anyhow::Result<String> {
+    String::from_utf8(arguments::file(path)?).with_context(|| format!("{path} is no UTF-8 text"))
+}
+
+/// The schemas of a plan's inputs by name; none when the plan cannot be read, which the
+/// lifecycle daemon explains better, with lines.
+fn properties(plan: &str) -> Map<String, Value> {
+    let plan: Value = serde_norway::from_str(plan).unwrap_or_default();
+    plan.pointer("/spec/input/properties").and_then(Value::as_object).cloned().unwrap_or_default()
+}
+
+fn coerce(text: &str, schema: Option<&Value>) -> Value {
+    if schema.is_some_and(|schema| schema["type"] == "string") {
+        return Value::from(text);
+    }
+    serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
+}
+
+/// Makes the values, and the defaults, of inputs that are paths absolute.
+fn make_paths_absolute(input: &mut Map<String, Value>, properties: &Map<String, Value>, here: &Path) {
+    for (name, schema) in properties.iter().filter(|(_, schema)| schema["format"] == "path") {
+        let given = input.get(name).or_else(|| schema.get("default"));
+        if let Some(path) = given.and_then(Value::as_str).filter(|path| !path.is_empty()) {
+            let path = absolute(path, here);
+            input.insert(name.clone(), Value::from(path));
+        }
+    }
+}
+
+/// The real path of what exists, and for anything else where it would be.
+fn absolute(path: &str, here: &Path) -> String {
+    let whole = here.join(path);
+    fs::canonicalize(&whole).unwrap_or(whole).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(text: &str, schema: Value, expected: Value) {
+        assert_eq!(coerce(text, Some(&schema)), expected, "{text}");
+    }
+
+    #[test]
+    fn what_reads_as_json_is_json() {
+        check("true", json!({"type": "boolean"}), json!(true));
+        check("3", json!({}), json!(3));
+        check(r#"["a"]"#, json!({}), json!(["a"]));
+        check("\"3\"", json!({}), json!("3"));
+    }
+
+    #[test]
+    fn what_does_not_is_text() {
+        check("rust", json!({}), json!("rust"));
+        check("", json!({}), json!(""));
+        check("1e999", json!({}), json!("1e999"));
+        assert_eq!(coerce("a b", None), json!("a b"));
+    }
+
+    #[test]
+    fn an_input_that_the_plan_wants_as_text_stays_text() {
+        check("3", json!({"type": "string"}), json!("3"));
+        check("true", json!({"type": "string", "format": "path"}), json!("true"));
+    }
+
+    #[test]
+    fn paths_and_their_defaults_are_made_absolute() {
+        let folder = fs::canonicalize(std::env::temp_dir()).unwrap();
+        let plan = "spec: {input: {properties: {repo: {format: path}, out: {format: path, default: no/such}, name: {}}}}";
+        let mut input = Map::from_iter([("repo".to_owned(), json!(".")), ("name".to_owned(), json!("."))]);
+        make_paths_absolute(&mut input, &properties(plan), &folder);
+        assert_eq!(input["repo"], json!(folder.to_str().unwrap()));
+        assert_eq!(input["out"], json!(folder.join("no/such").to_str().unwrap()));
+        assert_eq!(input["name"], json!("."));
+    }
+
+    #[test]
+    fn a_plan_that_cannot_be_read_has_no_inputs() {
+        assert!(properties("spec: [").is_empty());
+        assert!(properties("").is_empty());
+    }
+}

@@ -1,0 +1,173 @@
+//! The live view: a heading for each phase, a line for each step that ended, a spinner for each
+//! that an agent works on, and how many are left.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use nova_proto::lifecycle::v1::{Phase, Run, Step, StepState, WatchRunResponse};
+
+use super::view::told;
+use crate::commands::workflow::run::{has_ended, step_state};
+use crate::commands::{cells, output};
+
+const TICK: Duration = Duration::from_millis(100);
+
+/// The screen, and what is on it.
+#[derive(Debug)]
+pub(crate) struct Live {
+    screen: MultiProgress,
+    total: ProgressBar,
+    running: BTreeMap<String, ProgressBar>,
+    ended: BTreeSet<String>,
+    failed_attempts: BTreeMap<String, usize>,
+    heading: String,
+}
+
+impl Live {
+    pub(crate) fn new() -> Self {
+        let screen = MultiProgress::new();
+        let total = screen.add(spinner("{spinner:.cyan} {msg}  {elapsed}"));
+        Self {
+            screen,
+            total,
+            running: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            failed_attempts: BTreeMap::new(),
+            heading: String::new(),
+        }
+    }
+
+    /// Brings the screen to what an event says.
+    pub(crate) fn show(&mut self, event: &WatchRunResponse) -> anyhow::Result<()> {
+        let Some(run) = &event.run else { return Ok(()) };
+        for phase in &run.phases {
+            if phase.name == event.phase && !phase.skipped {
+                self.head(phase)?;
+            }
+            for step in &phase.steps {
+                self.update(phase, step)?;
+            }
+        }
+        self.total.set_message(progress(run));
+        Ok(())
+    }
+
+    /// Takes everything that moves off the screen.
+    pub(crate) fn close(&mut self) {
+        for (_, bar) in std::mem::take(&mut self.running) {
+            bar.finish_and_clear();
+        }
+        self.total.finish_and_clear();
+    }
+
+    fn update(&mut self, phase: &Phase, step: &Step) -> anyhow::Result<()> {
+        if self.ended.contains(&step.id) {
+            return Ok(());
+        }
+        if has_ended(step.state()) {
+            self.end(phase, step)
+        } else {
+            self.tell_failed_attempts(phase, step)?;
+            self.spin(step);
+            Ok(())
+        }
+    }
+
+    fn end(&mut self, phase: &Phase, step: &Step) -> anyhow::Result<()> {
+        self.stop(step);
+        self.ended.insert(step.id.clone());
+        if step.state() == StepState::Skipped {
+            return Ok(());
+        }
+        self.head(phase)?;
+        self.print(&ended(step))
+    }
+
+    fn tell_failed_attempts(&mut self, phase: &Phase, step: &Step) -> anyhow::Result<()> {
+        let failed: Vec<_> = step.attempt_log.iter().filter(|attempt| !attempt.error.is_empty()).collect();
+        let told = self.failed_attempts.insert(step.id.clone(), failed.len()).unwrap_or_default();
+        for attempt in failed.iter().skip(told) {
+            self.head(phase)?;
+            let text = format!("{}  attempt {}: {}", step.id, attempt.number, cells::brief(&attempt.error));
+            self.print(&format!("  {} {}", painted('↻', YELLOW), output::printable(&text)))?;
+        }
+        Ok(())
+    }
+
+    fn spin(&mut self, step: &Step) {
+        if step.state() != StepState::Running {
+            return self.stop(step);
+        }
+        let (screen, total) = (&self.screen, &self.total);
+        let bar = self
+            .running
+            .entry(step.id.clone())
+            .or_insert_with(|| screen.insert_before(total, spinner("  {spinner:.cyan} {msg}  {elapsed}")));
+        bar.set_message(output::printable(&format!("{}  {}", step.id, told(step))));
+    }
+
+    fn stop(&mut self, step: &Step) {
+        if let Some(bar) = self.running.remove(&step.id) {
+            bar.finish_and_clear();
+            self.screen.remove(&bar);
+        }
+    }
+
+    /// Prints the heading of a phase, unless it is the last that was printed.
+    fn head(&mut self, phase: &Phase) -> anyhow::Result<()> {
+        if self.heading == phase.name {
+            return Ok(());
+        }
+        self.heading.clone_from(&phase.name);
+        self.print(&painted(output::printable(&phase.name), BOLD))
+    }
+
+    fn print(&self, line: &str) -> anyhow::Result<()> {
+        Ok(self.screen.println(line)?)
+    }
+}
+
+fn spinner(template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).expect("the template is fixed");
+    let bar = ProgressBar::new_spinner().with_style(style);
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
+/// How far a run is: `7 of 20 steps, 3 queued`.
+fn progress(run: &Run) -> String {
+    let steps = || run.phases.iter().flat_map(|phase| &phase.steps);
+    let done = steps().filter(|step| has_ended(step.state())).count();
+    let queued = steps().filter(|step| step.state() == StepState::Queued).count();
+    let waits = if queued == 0 { String::new() } else { format!(", {queued} queued") };
+    format!("{done} of {} steps{waits}", steps().count())
+}
+
+/// The line of a step that ended: its mark, what became of it, and why.
+fn ended(step: &Step) -> String {
+    let (mark, colour) = match step.state() {
+        StepState::Succeeded => ('✓', GREEN),
+        StepState::FellBack => ('↷', YELLOW),
+        _ if step.state() == step.expected() => ('✓', YELLOW),
+        _ => ('✗', RED),
+    };
+    let mut text = format!("{}  {}", step.id, told(step));
+    if step.state() != step.expected() {
+        text.push_str(&format!("  (expected: {})", step_state(step.expected())));
+    }
+    if step.state() != StepState::Succeeded && !step.error.is_empty() {
+        text.push_str(&format!("  {}", cells::brief(&step.error)));
+    }
+    format!("  {} {}", painted(mark, colour), output::printable(&text))
+}
+
+const BOLD: &str = "1";
+const RED: &str = "31";
+const GREEN: &str = "32";
+const YELLOW: &str = "33";
+
+/// Text in a colour (ECMA-48 SGR), unless NO_COLOR is set.
+fn painted(text: impl std::fmt::Display, code: &str) -> String {
+    if output::colours_are_wanted() { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_string() }
+}

@@ -1,0 +1,141 @@
+//! `nova orchestrate`: [`stage`] is the mesh, [`input`] what goes in, [`follow`] and [`view`] what
+//! is seen on the way, [`summary`] what comes out, and [`trace`] what ties it together.
+
+mod follow;
+pub(crate) mod input;
+mod live;
+mod stage;
+mod summary;
+mod trace;
+mod view;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use nova_proto::lifecycle::v1::{Run, RunState, StartRunRequest};
+use nova_rpc::trace::traceparent_of;
+use serde_json::{Value, json};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+pub(crate) use follow::follow;
+pub(crate) use view::View;
+
+use crate::cli::Context;
+use crate::commands::output;
+use crate::commands::workflow::run;
+use crate::failure;
+use stage::Stage;
+
+/// Run a plan, on the mesh that runs here or on one brought up for the run.
+///
+/// A mesh that is brought up goes down with the run, to the last process; what the run
+/// recorded stays readable.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Orchestrate {
+    /// Plan, YAML or JSON; - for standard input.
+    plan: String,
+    #[command(flatten)]
+    inputs: input::Inputs,
+    /// Phase to leave out; give it again for more.
+    #[arg(long, value_name = "PHASE")]
+    skip: Vec<String>,
+    /// Write the report to this file too, Markdown.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    #[command(flatten)]
+    stage: stage::Options,
+    /// Begin the run and leave; a mesh that was brought up stays.
+    #[arg(long, conflicts_with = "report")]
+    detach: bool,
+}
+
+const EXAMPLES: &str = "Examples:
+  nova orchestrate deploy/blueprints/host-and-repo.yaml --input repo=.
+  nova orchestrate plan.yaml --skip rehearsal --report report.md --keep";
+
+impl Orchestrate {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let request = self.request()?;
+        let stage = Stage::enter(context, self.stage, self.detach).await?;
+        let telemetry = trace::start(&stage.file)?;
+        let conduct = Conduct { context, stage: &stage, report: self.report, detach: self.detach };
+        let outcome = conduct.perform(request).await;
+        trace::finish(telemetry).await;
+        stage.leave().await?;
+        outcome
+    }
+
+    fn request(&self) -> anyhow::Result<StartRunRequest> {
+        let plan = input::read_plan(&self.plan)?;
+        Ok(StartRunRequest {
+            input_json: Value::Object(self.inputs.gather(&plan)?).to_string(),
+            plan,
+            file_name: self.plan.clone(),
+            skip_phases: self.skip.clone(),
+            request_id: Uuid::now_v7().to_string(),
+            ..Default::default()
+        })
+    }
+}
+
+/// The conduct of one run.
+#[derive(Debug)]
+struct Conduct<'a> {
+    context: &'a Context,
+    stage: &'a Stage,
+    report: Option<PathBuf>,
+    detach: bool,
+}
+
+impl Conduct<'_> {
+    async fn perform(&self, request: StartRunRequest) -> anyhow::Result<ExitCode> {
+        let root = trace::root();
+        let traceparent = traceparent_of(&root);
+        let run = self.start(request).instrument(root).await?;
+        if self.detach {
+            self.say_goodbye(&run)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut view = View::of(self.context);
+        let followed = tokio::select! {
+            followed = follow(&self.stage.mesh, &run.id, traceparent.as_deref(), &mut view) => followed,
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted?;
+                view.close();
+                return Ok(self.interrupted(&run));
+            }
+        };
+        view.close();
+        self.end(&followed?).instrument(trace::below(traceparent.as_deref(), "nova report")).await
+    }
+
+    async fn start(&self, request: StartRunRequest) -> anyhow::Result<Run> {
+        Ok(self.stage.mesh.workflows().start_run(request).await?.into_inner().run.unwrap_or_default())
+    }
+
+    async fn end(&self, run: &Run) -> anyhow::Result<ExitCode> {
+        summary::conclude(self.context, &self.stage.mesh, run, self.report.as_deref()).await?;
+        let succeeded = run.state() == RunState::Succeeded;
+        Ok(ExitCode::from(if succeeded { 0 } else { failure::FAILED }))
+    }
+
+    fn say_goodbye(&self, run: &Run) -> anyhow::Result<()> {
+        if self.context.json {
+            return output::json(&json!({"run": run::record(run)}));
+        }
+        eprintln!("nova: the run goes on; `nova workflow watch {}` follows it", run.id);
+        output::line(&run.id)
+    }
+
+    fn interrupted(&self, run: &Run) -> ExitCode {
+        if self.stage.is_for_one_run() {
+            eprintln!("nova: interrupted; the mesh that was brought up for run {} goes down", run.id);
+        } else {
+            eprintln!("nova: the run goes on; `nova workflow watch {}` follows it", run.id);
+        }
+        ExitCode::from(failure::INTERRUPTED)
+    }
+}

@@ -1,0 +1,82 @@
+//! The mesh that a run is on: the one that runs here, or one brought up for it.
+
+use anyhow::bail;
+use clap::Args;
+use nova_client::Mesh;
+
+use crate::cli::Context;
+use crate::connection;
+use crate::home::MeshFile;
+use crate::supervisor::{Launch, Launched};
+
+/// Which mesh.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Leave a mesh that was brought up for the run running.
+    #[arg(long)]
+    keep: bool,
+    /// Where a mesh that is brought up keeps its state: sqlite, or a Redis such as
+    /// redis://127.0.0.1:6379/0 [default: sqlite].
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// Send the traces on to an OTLP/gRPC collector, such as http://127.0.0.1:4317.
+    #[arg(long, value_name = "URL")]
+    otlp: Option<String>,
+}
+
+/// A mesh that is there.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) mesh: Mesh,
+    pub(crate) file: MeshFile,
+    /// Set when the mesh goes down with the run.
+    launched: Option<Launched>,
+}
+
+impl Stage {
+    /// Finds the mesh that runs, or brings one up.
+    pub(crate) async fn enter(
+        context: &Context,
+        options: Options,
+        outlives_us: bool,
+    ) -> anyhow::Result<Self> {
+        let home = &context.home;
+        if let Some(file) = home.running()? {
+            options.suit(&file)?;
+            return Ok(Self { mesh: connection::connect_to(home, &file)?, file, launched: None });
+        }
+        let for_one_run = !(options.keep || outlives_us);
+        let store = options.store.unwrap_or_else(|| "sqlite".to_owned());
+        let launch = Launch { home: home.clone(), store, otlp: options.otlp, for_one_run };
+        let launched = launch.start().await?;
+        let file = launched.mesh_file.clone();
+        let mesh = connection::connect_to(home, &file)?;
+        Ok(Self { mesh, file, launched: for_one_run.then_some(launched) })
+    }
+
+    /// Whether the mesh goes down with the run.
+    pub(crate) fn is_for_one_run(&self) -> bool {
+        self.launched.is_some()
+    }
+
+    /// Takes the mesh down if it was brought up for the run.
+    pub(crate) async fn leave(self) -> anyhow::Result<()> {
+        match self.launched {
+            Some(launched) => launched.stop().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Options {
+    /// A mesh that runs cannot be given another store or collector.
+    fn suit(&self, file: &MeshFile) -> anyhow::Result<()> {
+        if self.store.as_ref().is_some_and(|store| *store != file.store) {
+            bail!("the mesh that runs here has another store; `nova down` stops it, or leave --store out");
+        }
+        if self.otlp.is_some() && self.otlp != file.otlp {
+            bail!("the mesh that runs here has another collector; `nova down` stops it, or leave --otlp out");
+        }
+        Ok(())
+    }
+}

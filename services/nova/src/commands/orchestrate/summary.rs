@@ -1,0 +1,100 @@
+//! The end of a run: its report in a file, and a short summary of what became of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use nova_client::Mesh;
+use nova_proto::lifecycle::v1::{Run, StepState};
+use nova_proto::policy::v1::{Decision, Verdict};
+use serde_json::Value;
+
+use crate::cli::Context;
+use crate::commands::pages::Limit;
+use crate::commands::policy::decisions;
+use crate::commands::workflow::{self, run};
+use crate::commands::{cells, output};
+
+/// Denials that a summary shows.
+const DENIALS: u32 = 20;
+/// Decisions reach the policy daemon in batches: how often, and after what pause, to look for them.
+const LOOKS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Writes the report of a run that is over, and prints its summary.
+pub(crate) async fn conclude(
+    context: &Context,
+    mesh: &Mesh,
+    run: &Run,
+    copy: Option<&Path>,
+) -> anyhow::Result<()> {
+    let report = save_report(context, mesh, run, copy).await?;
+    let denials = denials(mesh, run).await?;
+    if context.json {
+        return output::json_line(&record(run, &report, &denials));
+    }
+    print(run, &report, &denials)
+}
+
+async fn save_report(
+    context: &Context,
+    mesh: &Mesh,
+    run: &Run,
+    copy: Option<&Path>,
+) -> anyhow::Result<PathBuf> {
+    let markdown = workflow::report(mesh, &run.id).await?;
+    let path = context.home.reports().join(format!("{}.md", run.id));
+    context.home.write_private(&path, &markdown)?;
+    if let Some(copy) = copy {
+        fs::write(copy, markdown).with_context(|| format!("cannot write {}", copy.display()))?;
+    }
+    Ok(path)
+}
+
+/// What policy denied in the run. A step that ended as denied says that there is something to wait for.
+async fn denials(mesh: &Mesh, run: &Run) -> anyhow::Result<Vec<Decision>> {
+    let mut steps = run.phases.iter().flat_map(|phase| &phase.steps);
+    let expected = steps.any(|step| step.state() == StepState::Denied);
+    for _ in 0..LOOKS {
+        let found = decisions::list(mesh, Verdict::Deny, &run.trace_id, Limit::of(DENIALS)).await?;
+        if !found.is_empty() || !expected {
+            return Ok(found);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(Vec::new())
+}
+
+fn print(run: &Run, report: &Path, denials: &[Decision]) -> anyhow::Result<()> {
+    let took = cells::elapsed(run.create_time.as_ref(), run.end_time.as_ref());
+    output::line(&format!("\n{} {} in {took}", output::printable(&run.plan), run::state(run)))?;
+    if !run.message.is_empty() {
+        output::line(&output::printable(&run.message))?;
+    }
+    output::line("")?;
+    run::steps(run)?;
+    for denial in denials {
+        output::line(&denied(denial))?;
+    }
+    output::line(&format!(
+        "\nreport  {}\ntrace   nova trace {}\nrun     nova workflow show {}",
+        report.display(),
+        run.trace_id,
+        run.id
+    ))
+}
+
+fn denied(decision: &Decision) -> String {
+    let question = decision.question.clone().unwrap_or_default();
+    let text = format!("\ndenied  {} may not call {}: {}", question.subject, question.method, decision.why);
+    format!("{}\n        nova policy explain {}", output::printable(&text), decision.id)
+}
+
+fn record(run: &Run, report: &Path, denials: &[Decision]) -> Value {
+    let mut record = run::record(run);
+    record["kind"] = "summary".into();
+    record["report"] = report.display().to_string().into();
+    record["denials"] = denials.iter().map(decisions::record).collect();
+    record
+}

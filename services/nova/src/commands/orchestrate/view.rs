@@ -1,0 +1,110 @@
+//! What is seen of a run while it goes on: a live view on a terminal, a line for each event
+//! elsewhere, and with `--json` a record for each.
+
+use std::io::{self, IsTerminal as _};
+
+use nova_proto::lifecycle::v1::{Step, WatchRunResponse};
+use serde_json::json;
+
+use super::live::Live;
+use crate::cli::Context;
+use crate::commands::workflow::run;
+use crate::commands::{cells, output};
+
+/// One of the three.
+#[derive(Debug)]
+pub(crate) enum View {
+    Live(Live),
+    Lines,
+    Records,
+}
+
+impl View {
+    /// The view for where the output goes.
+    pub(crate) fn of(context: &Context) -> Self {
+        match (context.json, io::stdout().is_terminal() && io::stderr().is_terminal()) {
+            (true, _) => Self::Records,
+            (false, true) => Self::Live(Live::new()),
+            (false, false) => Self::Lines,
+        }
+    }
+
+    /// Shows an event.
+    pub(crate) fn show(&mut self, event: &WatchRunResponse) -> anyhow::Result<()> {
+        match self {
+            Self::Live(live) => live.show(event),
+            Self::Lines => output::line(&output::printable(&line(event))),
+            Self::Records => output::json_line(&record(event)),
+        }
+    }
+
+    /// Leaves the terminal to what comes next.
+    pub(crate) fn close(&mut self) {
+        if let Self::Live(live) = self {
+            live.close();
+        }
+    }
+}
+
+/// `10:03:22  step_settled    survey/cpu  succeeded, 1 attempt, auditor-1, 1.2s`
+fn line(event: &WatchRunResponse) -> String {
+    let time = event.time.as_ref().map(|time| cells::local(time, "%H:%M:%S")).unwrap_or_default();
+    let place = [event.phase.as_str(), event.step.as_str()];
+    let place = place.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+    let said = [step(event).map(told).unwrap_or_default(), cells::brief(&event.message)];
+    let said = said.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
+    format!("{time}  {:16}  {place}  {said}", event.kind).trim_end().to_owned()
+}
+
+/// How a step stands, in a few words.
+pub(crate) fn told(step: &Step) -> String {
+    let attempts = match step.attempts {
+        0 | 1 => String::new(),
+        attempts => format!("attempt {attempts}"),
+    };
+    let took = cells::elapsed(step.start_time.as_ref(), step.end_time.as_ref());
+    let parts = [run::step_state(step.state()), attempts, step.agent_id.clone(), took];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+fn record(event: &WatchRunResponse) -> serde_json::Value {
+    json!({
+        "sequence": event.sequence,
+        "time": cells::rfc3339(event.time.as_ref()),
+        "kind": event.kind,
+        "phase": event.phase,
+        "step": event.step,
+        "message": event.message,
+        "run_id": event.run.as_ref().map(|run| run.id.as_str()),
+        "run_state": event.run.as_ref().map(run::state),
+        "step_after": step(event).map(run::step_record),
+    })
+}
+
+/// The step that an event is about, as it is after it.
+fn step(event: &WatchRunResponse) -> Option<&Step> {
+    let steps = event.run.iter().flat_map(|run| &run.phases).flat_map(|phase| &phase.steps);
+    steps.into_iter().find(|step| step.id == event.step)
+}
+
+#[cfg(test)]
+mod tests {
+    use nova_proto::lifecycle::v1::{Phase, Run, StepState};
+
+    use super::*;
+
+    #[test]
+    fn a_line_tells_where_what_and_how() {
+        let step = Step { id: "cpu".into(), agent_id: "auditor".into(), attempts: 2, ..Step::default() };
+        let step = Step { state: StepState::Succeeded.into(), ..step };
+        let phase = Phase { steps: vec![step], ..Phase::default() };
+        let event = WatchRunResponse {
+            kind: "step_settled".into(),
+            phase: "survey".into(),
+            step: "cpu".into(),
+            run: Some(Run { phases: vec![phase], ..Run::default() }),
+            ..WatchRunResponse::default()
+        };
+        assert_eq!(line(&event).trim(), "step_settled      survey/cpu  succeeded, attempt 2, auditor");
+    }
+}

@@ -1,0 +1,124 @@
+//! How commands print: tables for people, JSON for programs, both on standard output.
+//!
+//! What a mesh holds was written by others, so that control characters in it are shown and
+//! not obeyed. A reader that goes away (`nova queue tasks | head`) is an error of its own
+//! kind, which ends the command without a word.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::cli::Context;
+
+/// Prints a table, or with `--json` its records.
+pub(crate) fn rows<const N: usize>(
+    context: &Context,
+    headers: [&str; N],
+    rows: Vec<[String; N]>,
+    records: &impl Serialize,
+) -> anyhow::Result<()> {
+    if context.json { json(records) } else { table(&headers, rows.into_iter().map(Vec::from)) }
+}
+
+/// Prints one thing, a line for each field that is not empty, or with `--json` its record.
+pub(crate) fn fields(
+    context: &Context,
+    fields: &[(&str, String)],
+    record: &impl Serialize,
+) -> anyhow::Result<()> {
+    if context.json {
+        return json(record);
+    }
+    let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
+        line(&format!("{name:width$}  {}", printable(value)))?;
+    }
+    Ok(())
+}
+
+/// Prints a table without borders; a line for each row when nobody looks at it on a terminal.
+pub(crate) fn table(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> anyhow::Result<()> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(headers.iter().map(|name| Cell::new(name).add_attribute(Attribute::Dim)));
+    let coloured = colours_are_wanted();
+    for row in rows {
+        table.add_row(row.iter().map(|text| cell(&printable(text), coloured)));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    line(&table.trim_fmt())
+}
+
+/// Whether the user has not refused colours (<https://no-color.org>).
+pub(crate) fn colours_are_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A cell, coloured if that is wanted, and standard output is a terminal.
+fn cell(text: &str, coloured: bool) -> Cell {
+    match colour(text).filter(|_| coloured) {
+        Some(colour) => Cell::new(text).fg(colour),
+        None => Cell::new(text),
+    }
+}
+
+/// Colours for the words that states and verdicts are made of.
+fn colour(word: &str) -> Option<Color> {
+    match word {
+        "succeeded" | "completed" | "allow" | "idle" => Some(Color::Green),
+        "failed" | "dead" | "deny" | "denied" | "error" | "unreachable" => Some(Color::Red),
+        "running" | "leased" | "active" | "queued" | "starting" => Some(Color::Cyan),
+        "fell_back" | "backing_off" | "stopping" | "draining" | "waiting" => Some(Color::Yellow),
+        _ => None,
+    }
+}
+
+/// Prints a record, indented.
+pub(crate) fn json(record: &impl Serialize) -> anyhow::Result<()> {
+    line(&serde_json::to_string_pretty(record)?)
+}
+
+/// Prints a record on one line.
+pub(crate) fn json_line(record: &impl Serialize) -> anyhow::Result<()> {
+    line(&serde_json::to_string(record)?)
+}
+
+/// Prints a line, and sends it off.
+pub(crate) fn line(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    Ok(out.flush()?)
+}
+
+/// Prints text that somebody else wrote: as it is into a file or pipe, printable on a terminal.
+pub(crate) fn foreign(text: &str) -> anyhow::Result<()> {
+    let text = text.trim_end_matches('\n');
+    if io::stdout().is_terminal() { line(&printable(text)) } else { line(text) }
+}
+
+/// Text in which control characters but the line's end are shown, as `\u{1b}`.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' => shown.push('\n'),
+            '\t' => shown.push(' '),
+            hidden if hidden.is_control() => shown.extend(hidden.escape_default()),
+            visible => shown.push(visible),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_escape_sequence_is_shown_and_not_obeyed() {
+        assert_eq!(printable("red \u{1b}[31m\rline\nnext"), "red \\u{1b}[31m\\rline\nnext");
+    }
+}

@@ -1,0 +1,143 @@
+//! `nova workflow`.
+
+mod check;
+pub(crate) mod run;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use nova_client::Mesh;
+use nova_proto::lifecycle::v1::{GetRunReportRequest, GetRunRequest, ListRunsRequest, Run, RunState};
+use serde_json::Value;
+
+use crate::cli::Context;
+use crate::commands::orchestrate::{View, follow};
+use crate::commands::pages::Limit;
+use crate::commands::{cells, output};
+use crate::{connection, failure};
+
+/// Show runs of plans, and check plans.
+#[derive(Debug, Args)]
+pub(crate) struct Workflow {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List runs, newest first.
+    Ls {
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Show a run with its steps.
+    Show {
+        run: String,
+        /// Print the report below.
+        #[arg(long)]
+        report: bool,
+    },
+    /// Check a plan, and show its steps in the order in which they begin.
+    Check(check::Check),
+    /// Follow a run to its end; the exit code is 0 when it succeeds.
+    Watch { run: String },
+    /// Print a run's report, Markdown.
+    Report { run: String },
+}
+
+impl Workflow {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        match self.action {
+            Action::Watch { run } => return watch(context, run).await,
+            Action::Check(check) => check.run(context).await?,
+            Action::Ls { limit } => {
+                connection::reading(context, async |mesh| list(context, &mesh, limit).await).await?;
+            }
+            Action::Show { run, report } => {
+                connection::reading(context, async |mesh| show(context, &mesh, &run, report).await).await?;
+            }
+            Action::Report { run } => {
+                let markdown = connection::reading(context, async |mesh| report(&mesh, &run).await).await?;
+                output::foreign(&markdown)?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn list(context: &Context, mesh: &Mesh, limit: Limit) -> anyhow::Result<()> {
+    let page = async |page_size, page_token| {
+        let request = ListRunsRequest { page_size, page_token, ..Default::default() };
+        let page = mesh.workflows().list_runs(request).await?.into_inner();
+        Ok((page.runs, page.next_page_token))
+    };
+    let runs = limit.gather(page).await?;
+    let rows = runs.iter().map(|run| {
+        [
+            run.id.clone(),
+            run.plan.clone(),
+            run::state(run),
+            cells::relative(run.create_time.as_ref()),
+            cells::elapsed(run.create_time.as_ref(), run.end_time.as_ref()),
+            run.actor.clone(),
+            run.trace_id.clone(),
+        ]
+    });
+    let records: Vec<Value> = runs.iter().map(run::record).collect();
+    output::rows(context, ["RUN", "PLAN", "STATE", "BEGAN", "TOOK", "BY", "TRACE"], rows.collect(), &records)
+}
+
+async fn show(context: &Context, mesh: &Mesh, id: &str, with_report: bool) -> anyhow::Result<()> {
+    let run = get(mesh, id).await?;
+    let markdown = if with_report { Some(report(mesh, id).await?) } else { None };
+    if context.json {
+        let mut record = run::record(&run);
+        record["report"] = markdown.into();
+        return output::json(&record);
+    }
+    let fields = [
+        ("run", run.id.clone()),
+        ("plan", run.plan.clone()),
+        ("state", run::state(&run)),
+        ("message", run.message.clone()),
+        ("began", cells::moment(run.create_time.as_ref())),
+        ("took", cells::elapsed(run.create_time.as_ref(), run.end_time.as_ref())),
+        ("by", run.actor.clone()),
+        ("input", run.input_json.clone()),
+        ("trace", run.trace_id.clone()),
+    ];
+    output::fields(context, &fields, &())?;
+    output::line("")?;
+    run::steps(&run)?;
+    match markdown {
+        Some(markdown) => output::foreign(&format!("\n{markdown}")),
+        None => Ok(()),
+    }
+}
+
+async fn watch(context: &Context, run_id: String) -> anyhow::Result<ExitCode> {
+    let mesh = connection::connect(&context.home)?;
+    let mut view = View::of(context);
+    let run = tokio::select! {
+        run = follow(&mesh, &run_id, None, &mut view) => run?,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            return Ok(ExitCode::from(failure::INTERRUPTED));
+        }
+    };
+    view.close();
+    let succeeded = run.state() == RunState::Succeeded;
+    Ok(ExitCode::from(if succeeded { 0 } else { failure::FAILED }))
+}
+
+/// Reads a run with its steps.
+pub(crate) async fn get(mesh: &Mesh, id: &str) -> anyhow::Result<Run> {
+    let request = GetRunRequest { run_id: id.to_owned(), ..Default::default() };
+    Ok(mesh.workflows().get_run(request).await?.into_inner().run.unwrap_or_default())
+}
+
+/// Reads a run's report.
+pub(crate) async fn report(mesh: &Mesh, id: &str) -> anyhow::Result<String> {
+    let request = GetRunReportRequest { run_id: id.to_owned(), ..Default::default() };
+    Ok(mesh.workflows().get_run_report(request).await?.into_inner().markdown)
+}

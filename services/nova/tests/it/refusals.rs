@@ -1,0 +1,89 @@
+//! What makes no sense is refused before any mesh is looked for.
+
+use crate::harness::Nova;
+
+/// Wrong usage: exit code 2, and standard error says what would be right.
+#[track_caller]
+fn check_usage(args: &str, told: &str) {
+    let ended = Nova::new().run(args);
+    assert_eq!(ended.code, 2, "{args}: {}", ended.stderr);
+    assert!(ended.stderr.contains(told), "{args}: {}", ended.stderr);
+}
+
+/// A command that fails, with its exit code and what it says.
+#[track_caller]
+fn check_failure(nova: &Nova, args: &str, code: i32, told: &str) {
+    let ended = nova.run(args);
+    assert_eq!(ended.code, code, "{args}: {}", ended.stderr);
+    assert!(ended.stderr.contains(told), "{args}: {}", ended.stderr);
+}
+
+#[test]
+fn a_value_that_is_none_of_the_possible_ones_is_refused_with_them() {
+    check_usage("agents ls --state asleep", "[possible values: registered, starting, idle");
+    check_usage("queue tasks --state gone", "[possible values: waiting, ready, leased");
+    check_usage("memory put hello --kind vague", "[possible values: sensory, working");
+    check_usage("identity token worker/a --role king", "[possible values: operator, developer");
+    check_usage("completions tcl", "[possible values: bash");
+}
+
+#[test]
+fn a_number_out_of_range_is_refused() {
+    check_usage("queue enqueue q k --priority 10", "10 is not in 0..=9");
+    check_usage("queue enqueue q k --max-attempts 0", "0 is not in 1..=100");
+    check_usage("queue tasks --limit 0", "0 is not in 1..=1000000");
+    check_usage("node logs p --tail 10001", "10001 is not in 1..=10000");
+}
+
+#[test]
+fn a_length_of_time_needs_its_unit() {
+    check_usage("queue enqueue q k --delay 5", "must be a length of time such as 500ms, 5s or 1h30m");
+    check_usage("identity token worker/a --role worker --ttl=-1s", "must be a length of time");
+}
+
+#[test]
+fn a_pair_needs_its_equals_sign() {
+    check_usage("orchestrate plan.yaml --input repo", "must be key=value");
+    check_usage("queue enqueue q k --metadata =v", "must be key=value");
+}
+
+#[test]
+fn what_is_required_is_asked_for() {
+    check_usage("memory put hello", "--kind");
+    check_usage("identity token worker/a", "--role");
+    check_usage("node telemetry --interval 1s", "--watch");
+    check_usage("orchestrate plan.yaml --detach --report r.md", "cannot be used with");
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named() {
+    let nova = Nova::new();
+    nova.write("plan.yaml", b"kind: Plan");
+    nova.write("list.json", b"[]");
+    nova.write("broken.json", b"{");
+    nova.write("latin1.yaml", &[0xe4]);
+    check_failure(&nova, "orchestrate missing.yaml", 1, "cannot read missing.yaml");
+    check_failure(&nova, "orchestrate latin1.yaml", 1, "latin1.yaml is no UTF-8 text");
+    check_failure(&nova, "orchestrate plan.yaml --input-file list.json", 1, "must hold a JSON object");
+    check_failure(&nova, "orchestrate plan.yaml --input-file broken.json", 1, "broken.json is no JSON");
+    check_failure(&nova, "orchestrate plan.yaml --input a=1 --input a=2", 1, "\"a\" is given twice");
+    check_failure(&nova, "policy put missing.rego", 1, "cannot read missing.rego");
+    check_failure(&nova, "queue enqueue q k --payload @missing", 1, "cannot read missing");
+}
+
+#[test]
+fn what_changes_a_mesh_wants_one_that_runs() {
+    let nova = Nova::new();
+    for args in [
+        "queue enqueue q k",
+        "queue watch",
+        "agents set-state orion idle",
+        "memory put hello --kind semantic",
+        "policy delete authz.rego",
+        "identity token worker/mailer --role worker",
+        "workflow watch 0198",
+        "node ps",
+    ] {
+        check_failure(&nova, args, 3, "no mesh runs in");
+    }
+}
