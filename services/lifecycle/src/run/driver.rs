@@ -97,14 +97,13 @@ impl Driver<'_> {
         self.save(Some(&report)).await
     }
 
-    /// Goes on where the log's cursor stands, and reads every open task once: news may have been lost.
+    /// Goes on where the log's cursor stands: what happened meanwhile comes as news, in order.
     async fn resume(&mut self) -> Result<(), Error> {
         let cursor = self.state.cursor.clone();
         match self.open_watch(cursor).await {
-            Err(Error::Mesh(MeshError::CursorExpired)) => self.open_watch(None).await?,
-            opened => opened?,
+            Err(Error::Mesh(MeshError::CursorExpired)) => self.begin_anew().await,
+            opened => opened,
         }
-        self.read_open_tasks().await
     }
 
     async fn open_watch(&mut self, cursor: Option<String>) -> Result<(), Error> {

@@ -1,0 +1,63 @@
+//! Kills a driver at its n-th touch of the world, before or after it took effect.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use async_trait::async_trait;
+use nova_storage::{Change, Commit, CommitError, Entry, Error, Kv, Range, Revision};
+
+/// Counts down at every touch; once it is burnt, nothing works.
+#[derive(Clone, Debug)]
+pub(crate) struct Fuse(Arc<AtomicI64>);
+
+impl Fuse {
+    pub(crate) fn of(touches: i64) -> Self {
+        Self(Arc::new(AtomicI64::new(touches)))
+    }
+
+    pub(crate) fn is_burnt(&self) -> bool {
+        self.0.load(Ordering::SeqCst) <= 0
+    }
+
+    pub(crate) fn touch(&self) -> bool {
+        self.0.fetch_sub(1, Ordering::SeqCst) <= 1
+    }
+}
+
+/// A store whose commits burn the fuse.
+#[derive(Debug)]
+pub(crate) struct FusedKv {
+    pub(crate) kv: Arc<dyn Kv>,
+    pub(crate) fuse: Fuse,
+}
+
+#[async_trait]
+impl Kv for FusedKv {
+    async fn get(&self, key: &str) -> Result<Option<Entry>, Error> {
+        self.kv.get(key).await
+    }
+
+    async fn range(&self, range: Range) -> Result<Vec<Entry>, Error> {
+        self.kv.range(range).await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Revision, CommitError> {
+        if self.fuse.touch() {
+            return Err(Error::Closed.into());
+        }
+        let committed = self.kv.commit(commit).await;
+        if self.fuse.touch() { Err(Error::Closed.into()) } else { committed }
+    }
+
+    async fn changes(&self, prefix: &str, after: Revision, limit: usize) -> Result<Vec<Change>, Error> {
+        self.kv.changes(prefix, after, limit).await
+    }
+
+    async fn revision(&self) -> Result<Revision, Error> {
+        self.kv.revision().await
+    }
+
+    async fn wait_past(&self, revision: Revision) -> Result<Revision, Error> {
+        self.kv.wait_past(revision).await
+    }
+}

@@ -1,0 +1,93 @@
+//! WorkflowService, without the other daemons: what it takes, keeps and shows.
+
+use nova_lifecycle::LifecycleConfig;
+use nova_proto::lifecycle::v1 as pb;
+use tonic::Code;
+
+use crate::server::{Daemon, fields, reason};
+
+pub(crate) const PLAN: &str = "\
+apiVersion: nova/v1
+kind: Plan
+metadata: {name: small}
+spec:
+  input: {type: object, properties: {repo: {type: string, default: .}}}
+  agents:
+    orion: {role: auditor, capabilities: [host]}
+  phases:
+    - name: audit
+      instructions: look
+      agents: [orion]
+      steps:
+        - {id: cpu, kind: host.cpu, capability: host}
+    - name: rehearsal
+      agents: [orion]
+      steps:
+        - {id: wrong, kind: host.cpu, agent: orion, expect: failed}
+";
+
+fn start(request_id: &str) -> pb::StartRunRequest {
+    pb::StartRunRequest { plan: PLAN.to_owned(), request_id: request_id.to_owned(), ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_plan_is_checked_without_running_it() {
+    let daemon = Daemon::start().await;
+    let request = pb::ValidatePlanRequest { plan: PLAN.to_owned(), ..Default::default() };
+    let answer = daemon.workflows().validate_plan(request).await.unwrap().into_inner();
+    assert_eq!(answer.plan, "small");
+    assert_eq!(answer.phases[1].steps[0].queue, "agent.orion");
+    assert_eq!(answer.phases[1].steps[0].expected(), pb::StepState::Failed);
+}
+
+#[tokio::test]
+async fn a_bad_plan_is_told_its_line() {
+    let daemon = Daemon::start().await;
+    let plan = PLAN.replace("capability: host}", "capability: gpu}");
+    let request = pb::ValidatePlanRequest { plan, file_name: "my.yaml".to_owned(), ..Default::default() };
+    let status = daemon.workflows().validate_plan(request).await.unwrap_err();
+    assert_eq!(fields(&status), ["spec.phases[0].steps[0].capability"]);
+    assert!(status.message().contains("my.yaml:13: no agent of phase"), "{}", status.message());
+}
+
+#[tokio::test]
+async fn the_same_request_starts_one_run() {
+    let daemon = Daemon::start().await;
+    let first = daemon.workflows().start_run(start("a")).await.unwrap().into_inner().run.unwrap();
+    let again = daemon.workflows().start_run(start("a")).await.unwrap().into_inner().run.unwrap();
+    assert_eq!(first.id, again.id);
+    let other = pb::StartRunRequest { input_json: r#"{"repo":"x"}"#.to_owned(), ..start("a") };
+    assert_eq!(reason(&daemon.workflows().start_run(other).await.unwrap_err()), "IDEMPOTENCY_MISMATCH");
+    let runs = daemon.workflows().list_runs(pb::ListRunsRequest::default()).await.unwrap().into_inner().runs;
+    assert_eq!(runs.len(), 1);
+    assert_eq!(runs[0].input_json, r#"{"repo":"."}"#);
+}
+
+#[tokio::test]
+async fn a_run_is_shown_and_reported_while_it_goes_on() {
+    let daemon = Daemon::start().await;
+    let run = daemon.workflows().start_run(start("")).await.unwrap().into_inner().run.unwrap();
+    let named = pb::GetRunRequest { run_id: run.id.clone(), ..Default::default() };
+    let shown = daemon.workflows().get_run(named).await.unwrap().into_inner().run.unwrap();
+    assert_eq!(shown.state(), pb::RunState::Running);
+    assert_eq!(shown.phases.len(), 2);
+    let named = pb::GetRunReportRequest { run_id: run.id.clone(), ..Default::default() };
+    let report = daemon.workflows().get_run_report(named).await.unwrap().into_inner().markdown;
+    assert!(
+        report.starts_with("# Run of small : goes on") || report.starts_with("# Run of small: goes on"),
+        "{report}"
+    );
+    let watch = pb::WatchRunRequest { run_id: run.id, ..Default::default() };
+    let first =
+        daemon.workflows().watch_run(watch).await.unwrap().into_inner().message().await.unwrap().unwrap();
+    assert_eq!((first.sequence, first.kind.as_str()), (1, "run_started"));
+}
+
+#[tokio::test]
+async fn no_more_runs_are_open_than_may_be() {
+    let daemon = Daemon::with(LifecycleConfig { max_open_runs: 1, ..LifecycleConfig::default() }).await;
+    daemon.workflows().start_run(start("a")).await.unwrap();
+    let status = daemon.workflows().start_run(start("b")).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    daemon.workflows().start_run(start("a")).await.unwrap();
+}
