@@ -21,6 +21,8 @@ use crate::connector::Connector;
 use crate::retry::Backoff;
 use crate::{Credential, Credentials, Endpoint, methods};
 
+/// The call with which a process joins; all others wait for its answer.
+const ATTEST: &str = "/nova.identity.v1.IdentityService/AttestWorkload";
 /// Deadline of a unary call that has none of its own and serves none.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -92,7 +94,11 @@ impl Channel {
         Ok(Self { shared: Arc::new(Shared { daemon, endpoint, credentials, connection }) })
     }
 
-    async fn send(self, request: Request<Body>) -> Answer {
+    async fn send(self, mut request: Request<Body>) -> Answer {
+        if request.uri().path() != ATTEST {
+            self.shared.credentials.joined().await;
+        }
+        self.authorize(&mut request);
         let mut transport = self.shared.transport();
         std::future::poll_fn(|cx| transport.poll_ready(cx)).await.map_err(|error| self.away(&error))?;
         transport.call(request).await.map_err(|error| self.away(&error))
@@ -148,7 +154,6 @@ impl Service<Request<Body>> for Channel {
         let this = self.clone();
         let span = trace::client_span(request.uri().path().trim_start_matches('/'));
         trace::inject(&span, request.headers_mut());
-        this.authorize(&mut request);
         let streams = methods::streams(request.uri().path());
         let timeout = timeout_of(&request);
         let call = async move {

@@ -7,6 +7,7 @@ use nova_types::Timestamp;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::watch;
 
 /// What a process shows and whom it trusts, at one moment.
 #[derive(Debug)]
@@ -85,7 +86,14 @@ pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Cr
 /// The present credential of this process; it is replaced as certificates rotate.
 /// Connections that stand are not disturbed, new ones use the new credential.
 #[derive(Clone, Debug)]
-pub struct Credentials(Arc<ArcSwap<Current>>);
+pub struct Credentials(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    current: ArcSwap<Current>,
+    /// True until a process that joins with a one-time token has its first certificate.
+    joining: watch::Sender<bool>,
+}
 
 #[derive(Debug)]
 struct Current {
@@ -96,27 +104,42 @@ struct Current {
 impl Credentials {
     /// Begins with `credential`.
     pub fn new(credential: Credential) -> Result<Self, CredentialsError> {
-        Ok(Self(Arc::new(ArcSwap::from_pointee(Current::of(credential)?))))
+        Self::begin(credential, false)
     }
 
-    /// Reads roots in PEM, for a process that has nothing else yet.
+    /// Reads roots in PEM, for a process that has nothing else yet than a one-time token. Until its
+    /// credential is replaced by a certificate, every call but the one that gets it waits.
     pub fn joining(roots_pem: &str, token: String) -> Result<Self, CredentialsError> {
-        Self::new(Credential::bearer(certificates(roots_pem)?, Some(token)))
+        Self::begin(Credential::bearer(certificates(roots_pem)?, Some(token)), true)
+    }
+
+    fn begin(credential: Credential, joining: bool) -> Result<Self, CredentialsError> {
+        let current = ArcSwap::from_pointee(Current::of(credential)?);
+        Ok(Self(Arc::new(Shared { current, joining: watch::Sender::new(joining) })))
+    }
+
+    /// Waits until the process is more than a candidate for the mesh.
+    pub(crate) async fn joined(&self) {
+        let mut joining = self.0.joining.subscribe();
+        if joining.wait_for(|joining| !joining).await.is_err() {
+            tracing::trace!("the credentials are gone");
+        }
     }
 
     /// Replaces the credential for all connections to come.
     pub fn replace(&self, credential: Credential) -> Result<(), CredentialsError> {
-        self.0.store(Arc::new(Current::of(credential)?));
+        self.0.current.store(Arc::new(Current::of(credential)?));
+        self.0.joining.send_replace(false);
         Ok(())
     }
 
     /// The present credential.
     pub fn current(&self) -> Arc<Credential> {
-        self.0.load().credential.clone()
+        self.0.current.load().credential.clone()
     }
 
     pub(crate) fn client_config(&self) -> Arc<ClientConfig> {
-        self.0.load().client.clone()
+        self.0.current.load().client.clone()
     }
 }
 

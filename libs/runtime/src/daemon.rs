@@ -115,7 +115,8 @@ fn start<D: Daemon>(args: Vec<std::ffi::OsString>) -> Result<ExitCode, StartErro
     }
     let tokio = builder.enable_all().build()?;
     let code = tokio.block_on(run::<D>(settings, listeners));
-    tokio.shutdown_timeout(Duration::from_secs(1));
+    // The read of the lifeline never ends by itself.
+    tokio.shutdown_background();
     code
 }
 

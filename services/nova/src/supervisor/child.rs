@@ -7,18 +7,18 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use command_fds::tokio::CommandFdAsyncExt as _;
+use command_fds::CommandFdExt as _;
 use command_fds::FdMapping;
 use nova_client::Endpoints;
 use nova_identity::authority::Authority;
-use nova_runtime::config::{LogFormat, RuntimeConfig};
 use nova_runtime::Handoff;
+use nova_runtime::config::{LogFormat, RuntimeConfig};
 use nova_types::{Clock as _, SpiffeId, SystemClock};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::sockets::Sockets;
-use crate::home::{private_folder, Home};
+use crate::home::{Home, private_folder};
 
 /// A log is begun anew beyond this size, bytes; the old one is kept beside it.
 const LARGEST_LOG: u64 = 16 << 20;

@@ -121,7 +121,10 @@ impl Mesh {
     }
 
     /// Starts a daemon, and again whenever it dies, until it is stopped; then waits for ever.
-    fn keep_running(&self, name: &'static str) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + '_>> {
+    fn keep_running(
+        &self,
+        name: &'static str,
+    ) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + '_>> {
         Box::pin(async move {
             let mut wait = RESTART.start;
             loop {
@@ -155,7 +158,11 @@ impl Mesh {
     }
 
     /// How it died; none when it was stopped on purpose.
-    async fn until_end(&self, name: &'static str, daemon: &mut Started) -> anyhow::Result<Option<ExitStatus>> {
+    async fn until_end(
+        &self,
+        name: &'static str,
+        daemon: &mut Started,
+    ) -> anyhow::Result<Option<ExitStatus>> {
         let mut stopped = self.stopped.subscribe();
         let told = stopped.wait_for(|names| names.contains(&name));
         tokio::select! {
@@ -197,7 +204,8 @@ impl Mesh {
 
 /// Waits for SIGTERM, or for the end of the command that the mesh was made for.
 async fn until_told(lifeline: bool) {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return;
     };
     tokio::select! {

@@ -74,7 +74,7 @@ fn supervise(command: Supervise) -> anyhow::Result<()> {
     let options = mesh::Options { store: command.store, otlp: command.otlp, lifeline: command.lifeline };
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = tokio.block_on(mesh::run(home, options));
-    tokio.shutdown_timeout(Duration::from_millis(200));
+    tokio.shutdown_background();
     outcome
 }
 

@@ -43,7 +43,9 @@ impl AllSockets {
 
     /// Where each daemon serves gRPC.
     pub(crate) fn endpoints(&self) -> io::Result<Endpoints> {
-        let at = |daemon: &str| Ok::<_, io::Error>(Endpoint(format!("https://{}", self.of(daemon).grpc.local_addr()?)));
+        let at = |daemon: &str| {
+            Ok::<_, io::Error>(Endpoint(format!("https://{}", self.of(daemon).grpc.local_addr()?)))
+        };
         Ok(Endpoints {
             queue: at("queue")?,
             lifecycle: at("lifecycle")?,
