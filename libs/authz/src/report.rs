@@ -13,7 +13,7 @@ use crate::{Batch, PolicyPoint};
 
 /// Decisions in one report.
 pub const LARGEST_BATCH: usize = 1_000;
-/// Decisions of so long go into one report.
+/// Decisions of so long go into one report; a denial goes at once, for somebody will ask about it.
 const GATHERED: Duration = Duration::from_millis(100);
 /// How long the last report may take when the daemon stops.
 const LAST_REPORT: Duration = Duration::from_secs(1);
@@ -68,7 +68,10 @@ impl PolicyPoint {
     async fn report_on(&self, sink: &impl DecisionSink) {
         loop {
             self.ring().filled().await;
-            tokio::time::sleep(GATHERED).await;
+            tokio::select! {
+                () = tokio::time::sleep(GATHERED) => {}
+                () = self.ring().denied() => {}
+            }
             self.report_rest(sink).await;
         }
     }

@@ -14,6 +14,7 @@ pub(crate) struct Ring {
     capacity: usize,
     waiting: Mutex<Waiting>,
     filled: Notify,
+    denied: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -26,13 +27,19 @@ struct Waiting {
 impl Ring {
     /// Room for `capacity` denials, and for as many allowed calls.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { capacity: capacity.max(1), waiting: Mutex::default(), filled: Notify::new() }
+        Self {
+            capacity: capacity.max(1),
+            waiting: Mutex::default(),
+            filled: Notify::new(),
+            denied: Notify::new(),
+        }
     }
 
     /// Adds one; the oldest of its kind gives way when there is no room.
     pub(crate) fn push(&self, decided: Decided) {
         let mut waiting = self.lock();
-        let queue = if decided.allow { &mut waiting.allowed } else { &mut waiting.denied };
+        let denied = !decided.allow;
+        let queue = if denied { &mut waiting.denied } else { &mut waiting.allowed };
         let full = queue.len() >= self.capacity;
         if full {
             queue.pop_front();
@@ -41,6 +48,9 @@ impl Ring {
         waiting.dropped += u64::from(full);
         drop(waiting);
         self.filled.notify_one();
+        if denied {
+            self.denied.notify_one();
+        }
     }
 
     /// Notes decisions that could not be delivered.
@@ -75,6 +85,11 @@ impl Ring {
     /// Waits until something was added since the last wait.
     pub(crate) async fn filled(&self) {
         self.filled.notified().await;
+    }
+
+    /// Waits until a denial was added since the last wait.
+    pub(crate) async fn denied(&self) {
+        self.denied.notified().await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
