@@ -12,6 +12,8 @@ use crate::commands::{End, Invocation, Keep, Output};
 const TAIL: usize = 16 << 10;
 /// Kept of the standard error in the message of a failed attempt, in bytes.
 const SAID: usize = 1 << 10;
+/// Characters of a command that are told.
+const SHOWN: usize = 60;
 /// How long a command may take, in seconds: by default and at most.
 const SECONDS: (u64, u64) = (60, 3_600);
 
@@ -87,10 +89,13 @@ fn settle(command: String, output: &Output, timeout: Duration) -> Result<ShellFi
             duration_ms: output.duration.as_millis(),
         }),
         End::Exited(code) => {
-            Err(SkillError::Command { command, code, stderr: text::tail(&output.stderr, SAID) })
+            let stderr = text::tail(&output.stderr, SAID);
+            Err(SkillError::Command { command: text::short(&command, SHOWN), code, stderr })
         }
-        End::TimedOut | End::Overflowed => Err(SkillError::TimedOut { command, seconds: timeout.as_secs() }),
-        End::Cancelled => Err(SkillError::Cancelled { command }),
+        End::TimedOut | End::Overflowed => {
+            Err(SkillError::TimedOut { command: text::short(&command, SHOWN), seconds: timeout.as_secs() })
+        }
+        End::Cancelled => Err(SkillError::Cancelled { command: text::short(&command, SHOWN) }),
     }
 }
 
@@ -98,7 +103,7 @@ impl Finding for ShellFinding {
     fn summary(&self) -> String {
         let last = self.stdout.lines().last().unwrap_or_default();
         let said = if last.is_empty() { String::new() } else { format!("; it said: {last}") };
-        format!("`{}` ended well after {} ms{said}", self.command, self.duration_ms)
+        format!("`{}` ended well after {} ms{said}", text::short(&self.command, SHOWN), self.duration_ms)
     }
 }
 

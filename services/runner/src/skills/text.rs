@@ -32,6 +32,15 @@ pub(crate) fn list(items: impl IntoIterator<Item = String>, most: usize) -> Stri
     }
 }
 
+/// The beginning of a text, on one line.
+pub(crate) fn short(text: &str, most: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
 /// A share in percent with one decimal.
 pub(crate) fn percent(part: f64, whole: f64) -> f64 {
     if whole <= 0.0 { 0.0 } else { (part / whole * 1_000.0).round() / 10.0 }
@@ -61,6 +70,11 @@ mod tests {
     fn lists_name_what_they_leave_out() {
         assert_eq!(list(["a", "b", "c"].map(String::from), 2), "a, b and 1 more");
         assert_eq!(list([], 2), "none");
+    }
+
+    #[test]
+    fn short_texts_stay_whole() {
+        assert_eq!((short("a\n b", 5).as_str(), short("abcdef", 3).as_str()), ("a b", "abc…"));
     }
 
     #[test]

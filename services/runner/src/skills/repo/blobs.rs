@@ -95,7 +95,7 @@ fn parse(line: &str) -> Option<(String, u64, String)> {
 impl Finding for BlobsFinding {
     fn summary(&self) -> String {
         let blobs = self.largest.iter().map(|blob| {
-            let gone = if blob.present { "" } else { ", deleted since" };
+            let gone = if blob.present { "" } else { ", not in the present commit" };
             format!("{} ({}{gone})", blob.path, text::bytes(blob.bytes))
         });
         let note = self.note.as_deref().map(|note| format!("; {note}")).unwrap_or_default();
@@ -130,7 +130,11 @@ mod tests {
         let largest = &outcome.data["largest"][0];
         assert_eq!((&largest["path"], &largest["present"]), (&"data set.bin".into(), &false.into()));
         assert_eq!((&outcome.data["blobs"], &outcome.data["large"]), (&2.into(), &1.into()));
-        assert!(outcome.summary.contains("deleted since") && outcome.importance > 0.5, "{}", outcome.summary);
+        assert!(
+            outcome.summary.contains("not in the present commit") && outcome.importance > 0.5,
+            "{}",
+            outcome.summary
+        );
     }
 
     #[test]

@@ -37,7 +37,7 @@ const PATTERNS: &[(&str, &str)] = &[
     ),
     (
         ASSIGNMENT,
-        r#"(?i)\b[a-z0-9_.-]*(?:secret|token|passw(?:or)?d|passphrase|api_?key|access_?key|private_?key|credential)[a-z0-9_]*["']?\s*(?::|=|:=|=>)\s*["']([A-Za-z0-9+/=_.~!@#%^&*-]{16,256})["']"#,
+        r#"(?i)(?:secret|token|passw(?:or)?d|passphrase|api_?key|access_?key|private_?key|credential)[a-z0-9_]*["']?\s*(?::|=|:=|=>)\s*["']([A-Za-z0-9+/=_.~!@#%^&*-]{16,256})["']"#,
     ),
 ];
 const ASSIGNMENT: &str = "random value under a secret's name";
