@@ -13,13 +13,15 @@ use nova_proto::node::v1::{
 };
 use nova_runtime::testing::{AsCaller, TestServer};
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, interval};
 use tonic::Status;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(5);
 
 pub(crate) type Client = NodeServiceClient<InterceptedService<Channel, AsCaller>>;
 
@@ -93,7 +95,7 @@ impl Node {
 
     /// Waits until the process is in `state`.
     pub(crate) async fn until(&self, id: &str, state: ProcessState) -> Process {
-        let mut last = None;
+        let (mut last, mut looks) = (None, interval(LOOK));
         let in_state = async {
             loop {
                 let process = self.get(id).await.unwrap();
@@ -101,7 +103,7 @@ impl Node {
                     return process;
                 }
                 last = Some(process);
-                sleep(Duration::from_millis(5)).await;
+                looks.tick().await;
             }
         };
         match tokio::time::timeout(PATIENCE, in_state).await {
@@ -124,10 +126,10 @@ impl Node {
 
 /// Waits until `holds`, and says `what` when it never does.
 pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let give_up = Instant::now() + PATIENCE;
+    let (give_up, mut looks) = (Instant::now() + PATIENCE, interval(LOOK));
     while !holds() {
         assert!(Instant::now() < give_up, "{what}");
-        sleep(Duration::from_millis(5)).await;
+        looks.tick().await;
     }
 }
 

@@ -82,7 +82,8 @@ async fn a_cpu_limit_ends_what_does_not_stop_computing() {
     let process = node.until("a", ProcessState::Failed).await;
     assert_eq!((process.exit_code, process.signal), (-1, 9));
     let cpu_time = Duration::try_from(process.usage.unwrap().cpu_time.unwrap()).unwrap();
-    assert!(cpu_time >= Duration::from_millis(900), "{cpu_time:?}");
+    // The kernel counts ticks towards the limit, and time for the account: on a busy host they differ.
+    assert!(cpu_time >= Duration::from_millis(500), "{cpu_time:?}");
 }
 
 #[tokio::test]
