@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::record::{NewTask, Spec};
 
 /// Fingerprint of namespace, queue and key.
-pub type Key = u128;
+pub(super) type Key = u128;
 
 /// What is known of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Keys {
 }
 
 /// Fingerprint of a task's key; nothing when it has none.
-pub fn key_of(spec: &Spec) -> Option<Key> {
+pub fn key_of(spec: &Spec) -> Option<u128> {
     if spec.request_id.is_empty() {
         return None;
     }

@@ -1,1 +1,276 @@
-//! stub
+//! The core against a model: any sequence of verbs, on a held clock, with restarts in between.
+//!
+//! The model knows only what callers were told. After each step the invariants of the queue must hold; a
+//! restart builds a core from what the batches wrote, as a store does.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::{
+    Core, Limits,
+    batch::Batch,
+    entry::Row,
+    restore::{Counters, KeptEnding, KeptTask},
+};
+use crate::{
+    codec::{Packer, Stored, Unpacker, pack_change, pack_spec, unpack_change, unpack_spec},
+    record::{Lease, LeaseRef, LeaseRequest, NewTask, Outcome, Settlement, Spec},
+    task::{Failure, Micros, Retry, State},
+};
+
+const SECOND: Micros = 1_000_000;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Enqueue { key: Option<u8>, delayed: bool },
+    Lease { max: usize },
+    Settle { which: usize, how: u8 },
+    Heartbeat { which: usize },
+    Pass { micros: Micros },
+    Commit,
+    Restart,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (proptest::option::of(0u8..4), any::<bool>())
+            .prop_map(|(key, delayed)| Step::Enqueue { key, delayed }),
+        4 => (1usize..4).prop_map(|max| Step::Lease { max }),
+        5 => (any::<usize>(), 0u8..3).prop_map(|(which, how)| Step::Settle { which, how }),
+        1 => any::<usize>().prop_map(|which| Step::Heartbeat { which }),
+        3 => (0..40 * SECOND).prop_map(|micros| Step::Pass { micros }),
+        2 => Just(Step::Commit),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// What a store would hold.
+#[derive(Debug, Default)]
+struct Disk {
+    tasks: BTreeMap<Row, (Uuid, Vec<u8>, Micros, Micros)>,
+    journal: BTreeMap<u64, Vec<u8>>,
+    finished: BTreeMap<Row, KeptEnding>,
+    counters: Counters,
+}
+
+impl Disk {
+    fn write(&mut self, batch: &Batch) {
+        for task in &batch.inserts {
+            self.tasks.insert(task.row, (task.id, pack_spec(&task.spec), task.created, task.ready_at));
+            self.counters.last_row = self.counters.last_row.max(task.row);
+        }
+        let mut packed = Packer::default();
+        for change in &batch.changes {
+            let hold = change.hold.as_ref();
+            pack_change(&mut packed, change.row, change.event, &change.status, hold, change.settled);
+        }
+        if !batch.changes.is_empty() {
+            self.journal.insert(batch.first, packed.0);
+            self.counters.last_entry = batch.first + batch.changes.len() as u64 - 1;
+        }
+        for ended in &batch.finished {
+            let ending = KeptEnding { state: ended.state, journal: ended.journal, at: ended.at };
+            self.finished.insert(ended.row, ending);
+        }
+        if let Some(first) = batch.dropped {
+            self.journal.retain(|row, _| *row > first);
+        }
+        for row in &batch.forgotten {
+            self.tasks.remove(row);
+            self.finished.remove(row);
+        }
+        self.counters.last_token = self.counters.last_token.max(batch.last_token);
+        self.counters.floor = batch.floor;
+    }
+
+    fn read(&self, now: Micros) -> Core {
+        let mut core = Core::new(limits(), 1);
+        for (row, (id, spec, created, ready_at)) in &self.tasks {
+            let spec = unpack_spec(spec).unwrap();
+            let (row, id, created, ready_at) = (*row, *id, *created, *ready_at);
+            let task = KeptTask { row, id, spec, payload_len: 1, created, ready_at };
+            core.restore_task(task, self.finished.get(&row).copied()).unwrap();
+        }
+        for (first, packed) in &self.journal {
+            core.restore_journal(*first, changes(packed));
+        }
+        core.restored(self.counters, now);
+        core
+    }
+}
+
+fn changes(packed: &[u8]) -> Vec<Stored> {
+    let mut from = Unpacker(packed);
+    let mut changes = Vec::new();
+    while !from.is_empty() {
+        changes.push(unpack_change(&mut from).unwrap());
+    }
+    changes
+}
+
+fn limits() -> Limits {
+    Limits {
+        tasks: 1_000,
+        queues: 10,
+        payload_cache: 0,
+        ageing_step: Duration::from_secs(1),
+        finished: 1_000,
+        finished_for: Duration::from_secs(86_400),
+        events: 1,
+    }
+}
+
+fn task(key: Option<u8>, delayed: bool) -> NewTask {
+    let spec = Spec {
+        namespace: "default".into(),
+        queue: "q".into(),
+        kind: "k".into(),
+        metadata: Vec::new(),
+        request_id: key.map(|key| key.to_string()).unwrap_or_default().into(),
+        body_hash: 1,
+        priority: 0,
+        retry: Retry { max_attempts: 2, ..Retry::default() },
+        attempt_timeout: None,
+        traceparent: "".into(),
+    };
+    NewTask { spec, payload: Arc::from(&b"p"[..]), delay: Duration::from_secs(u64::from(delayed) * 20) }
+}
+
+/// What callers were told, once it was committed.
+#[derive(Debug, Default)]
+struct Told {
+    stored: BTreeMap<Uuid, State>,
+    keys: BTreeMap<u8, Uuid>,
+    leases: Vec<Lease>,
+    last_token: u64,
+}
+
+struct Run {
+    core: Core,
+    disk: Disk,
+    told: Told,
+    now: Micros,
+}
+
+impl Run {
+    fn new() -> Self {
+        let now = 1_700_000_000 * SECOND;
+        Self { core: Core::new(limits(), 1), disk: Disk::default(), told: Told::default(), now }
+    }
+
+    fn step(&mut self, step: &Step) {
+        self.core.tick(self.now);
+        match step {
+            Step::Enqueue { key, delayed } => self.enqueue(*key, *delayed),
+            Step::Lease { max } => self.lease(*max),
+            Step::Settle { which, how } => self.settle(*which, *how),
+            Step::Heartbeat { which } => self.heartbeat(*which),
+            Step::Pass { micros } => self.now += micros,
+            Step::Commit => {}
+            Step::Restart => {
+                self.commit();
+                self.core = self.disk.read(self.now);
+            }
+        }
+        self.commit();
+        self.check();
+    }
+
+    fn commit(&mut self) {
+        let batch = self.core.take_batch(self.now);
+        for change in &batch.changes {
+            if let Some(before) = self.told.stored.get(&change.id) {
+                assert!(!before.is_terminal(), "an ended task changed");
+            }
+            self.told.stored.insert(change.id, change.status.state);
+        }
+        self.disk.write(&batch);
+    }
+
+    fn enqueue(&mut self, key: Option<u8>, delayed: bool) {
+        // One body for each key, or it would be a mismatch.
+        let receipt = self.core.enqueue(vec![task(key, delayed && key.is_none())], self.now).unwrap()[0];
+        if let Some(key) = key {
+            let known = *self.told.keys.entry(key).or_insert(receipt.id);
+            assert_eq!(known, receipt.id, "a key named two tasks");
+        }
+    }
+
+    fn lease(&mut self, max: usize) {
+        let request = LeaseRequest {
+            namespace: "default".into(),
+            queues: vec!["q".into()],
+            worker: "w".into(),
+            max,
+            duration: Duration::from_secs(10),
+            wait: Duration::ZERO,
+        };
+        for lease in self.core.lease(&request, self.now) {
+            assert!(lease.token > self.told.last_token, "a token did not grow");
+            assert!(lease.task.status.attempts <= 2, "more attempts than may be");
+            assert!(lease.task.status.ready_at <= self.now, "a task started before its time");
+            self.told.last_token = lease.token;
+            self.told.leases.push(lease);
+        }
+    }
+
+    /// The lease that a number picks, and whether it is the newest of its task.
+    fn pick(&self, which: usize) -> Option<(LeaseRef, bool)> {
+        let lease = self.told.leases.get(which.checked_rem(self.told.leases.len())?)?;
+        let newest = self.told.leases.iter().rfind(|other| other.task.id == lease.task.id)?;
+        Some((LeaseRef { id: lease.task.id, token: lease.token }, newest.token == lease.token))
+    }
+
+    fn settle(&mut self, which: usize, how: u8) {
+        let Some((lease, newest)) = self.pick(which) else { return };
+        let outcome = match how {
+            0 => Outcome::Completed(Arc::from(&b"r"[..])),
+            1 => Outcome::Failed { error: Failure::expired(), permanent: false, retry_after: None },
+            _ => Outcome::Released,
+        };
+        let before = self.core.task("default", lease.id);
+        self.core.settle("default", Settlement { lease, outcome }, self.now);
+        if !newest || before.is_none() {
+            assert_eq!(self.core.task("default", lease.id), before, "a stale token had an effect");
+        }
+    }
+
+    fn heartbeat(&mut self, which: usize) {
+        let Some((lease, newest)) = self.pick(which) else { return };
+        let ends = self.core.heartbeat("default", &[lease], Duration::from_secs(10), self.now);
+        assert!(newest || ends[0].is_none(), "a stale token was extended");
+    }
+
+    fn check(&self) {
+        let counted = &self.core.stats("default");
+        let count = |state: State| self.told.stored.values().filter(|other| **other == state).count() as u64;
+        for row in counted {
+            assert_eq!(row.waiting, count(State::Waiting));
+            assert_eq!(row.ready, count(State::Ready));
+            assert_eq!(row.leased, count(State::Leased));
+            assert_eq!(row.completed, count(State::Completed));
+            assert_eq!(row.dead, count(State::Dead));
+        }
+        for (id, state) in &self.told.stored {
+            let live = self.core.task("default", *id).map(|task| task.status.state);
+            assert_eq!(live.is_none(), state.is_terminal(), "task {id} was lost or came back");
+            assert!(live.is_none_or(|live| live == *state));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_sequence_of_verbs_and_restarts_breaks_an_invariant(
+        steps in proptest::collection::vec(any_step(), 1..120),
+    ) {
+        let mut run = Run::new();
+        for step in &steps {
+            run.step(step);
+        }
+    }
+}

@@ -44,15 +44,15 @@ impl Core {
             };
         }
         let Some(entry) = self.live(namespace, lease.id) else { return Settled::Lost };
-        let same = match (entry.settled, outcome) {
-            (Some((token, Ending::Failed)), Outcome::Failed { .. })
-            | (Some((token, Ending::Released)), Outcome::Released) => token == lease.token,
-            _ => false,
+        let (token, state) = match (entry.settled, outcome) {
+            (Some((token, Ending::Failed)), Outcome::Failed { .. }) => (token, State::Waiting),
+            (Some((token, Ending::Released)), Outcome::Released) => (token, State::Ready),
+            _ => return Settled::Lost,
         };
-        if !same {
+        if token != lease.token {
             return Settled::Lost;
         }
-        Settled::Done { state: entry.status.state, ready_at: entry.status.ready_at }
+        Settled::Done { state, ready_at: entry.status.ready_at }
     }
 
     /// Takes back an expired lease, unless a heartbeat extended it.

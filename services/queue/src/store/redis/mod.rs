@@ -64,6 +64,8 @@ pub struct RedisStore {
     news: watch::Sender<Cursor>,
     background: Mutex<Option<(Gathered, Functions, Args)>>,
     server: Server,
+    limits: Limits,
+    durability: Durability,
 }
 
 impl RedisStore {
@@ -78,6 +80,7 @@ impl RedisStore {
         let head = head(&settings.limits);
         // Leases that live now get a grace: this may be the end of an outage.
         let newest = opening(&functions, &head).await?;
+        let durability = durability(&server).await?;
         let (gatherer, gathered) = gatherer(settings.calls, settings.bytes);
         Ok(Self {
             gatherer: Arc::new(gatherer),
@@ -85,6 +88,8 @@ impl RedisStore {
             news: watch::Sender::new(Cursor(newest, u64::MAX)),
             background: Mutex::new(Some((gathered, functions, head))),
             server,
+            limits: settings.limits,
+            durability,
         })
     }
 
@@ -146,6 +151,14 @@ async fn opening(functions: &Functions, head: &Args) -> Result<u64, Error> {
     newest.ok_or_else(|| Error::Store("redis answered what the queue does not understand".into()))
 }
 
+/// What this server's acknowledgements survive.
+async fn durability(server: &Server) -> Result<Durability, Error> {
+    let mut command = ::redis::cmd("INFO");
+    command.arg("persistence");
+    let info: String = server.query(&command).await.map_err(|error| Error::Store(error.to_string()))?;
+    Ok(if info.contains("aof_enabled:1") { Durability::Aof } else { Durability::Memory })
+}
+
 fn text(number: usize) -> Vec<u8> {
     number.to_string().into_bytes()
 }
@@ -185,16 +198,16 @@ fn settle_args(namespace: &str, settlements: Vec<Settlement>) -> Args {
     args
 }
 
-fn receipts(row: &Row, limits: &[NewTask]) -> Result<Vec<Receipt>, Error> {
+fn receipts(row: &Row, tasks: &[NewTask], limits: &Limits) -> Result<Vec<Receipt>, Error> {
     let number = |at: usize| row.get(at).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
     match row.first().map(Vec::as_slice) {
         Some(b"!full") => {
             let held = number(1).unwrap_or(0);
-            Err(Error::TooManyTasks { held, limit: held })
+            Err(Error::TooManyTasks { held, limit: limits.tasks })
         }
-        Some(b"!queues") => Err(Error::TooManyQueues(0)),
+        Some(b"!queues") => Err(Error::TooManyQueues(limits.queues)),
         Some(b"!mismatch") => {
-            let task = number(1).and_then(|index: usize| limits.get(index));
+            let task = number(1).and_then(|index: usize| tasks.get(index));
             let request_id = task.map(|task| task.spec.request_id.to_string()).unwrap_or_default();
             let id = row.get(2).and_then(|id| Uuid::from_slice(id).ok()).unwrap_or_default();
             Err(Error::IdempotencyMismatch { request_id, id })
@@ -213,7 +226,7 @@ fn receipt(bytes: &[u8]) -> Result<Receipt, Error> {
 impl Store for RedisStore {
     async fn enqueue(&self, tasks: Vec<NewTask>) -> Result<Vec<Receipt>, Error> {
         let row = self.gatherer.ask(enqueue_args(&tasks)).await?;
-        receipts(&row, &tasks)
+        receipts(&row, &tasks, &self.limits)
     }
 
     async fn lease(&self, request: LeaseRequest) -> Result<Vec<Lease>, Error> {
@@ -311,7 +324,7 @@ impl Store for RedisStore {
     }
 
     fn durability(&self) -> Durability {
-        Durability::Aof
+        self.durability
     }
 }
 

@@ -321,7 +321,11 @@ local function settle_one(c, namespace, args, at)
   if not record then return struct.pack('<Bd', 0, 0) end
   if not mine then
     if s.settled ~= token or s.ending ~= ENDINGS[kind] then return struct.pack('<Bd', 0, 0) end
-    return struct.pack('<Bd', s.state, s.ready)
+    -- A repeated settlement of a task that lives on is told what the first was.
+    local state = s.state
+    if state < COMPLETED and kind == 'F' then state = WAITING end
+    if state < COMPLETED and kind == 'R' then state = READY end
+    return struct.pack('<Bd', state, s.ready)
   end
   redis.call('ZREM', c.p .. 'l', id)
   if kind == 'C' then

@@ -1,0 +1,80 @@
+//! Fencing, expiry and waiting.
+
+use nova_proto::queue::v1 as pb;
+use pb::TaskState;
+use tonic::Code;
+
+use crate::harness::{
+    Home, PATIENCE, ask, ask_briefly, client, complete, fail, get, millis, put, refer, refused, take, task,
+};
+
+pub(crate) async fn a_stale_token_is_refused_as_lease_lost(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    let id = put(&mut client, task("t")).await;
+    let stale = take(&mut client, ask_briefly()).await;
+    let fresh = take(&mut client, ask()).await;
+    let code = Code::FailedPrecondition;
+    refused(client.complete(complete(&stale, "stale")).await, code, "LEASE_LOST");
+    refused(client.fail(fail(&stale)).await, code, "LEASE_LOST");
+    let release = pb::ReleaseRequest { lease: Some(refer(&stale)), ..Default::default() };
+    refused(client.release(release).await, code, "LEASE_LOST");
+    let beat = pb::HeartbeatRequest { leases: vec![refer(&stale), refer(&fresh)], ..Default::default() };
+    let beat = client.heartbeat(beat).await.unwrap().into_inner().results;
+    assert_eq!((beat[0].lost, beat[1].lost), (true, false));
+    client.complete(complete(&fresh, "fresh")).await.unwrap();
+    assert_eq!(&get(&mut client, &id).await.result[..], b"fresh");
+}
+
+pub(crate) async fn a_repeated_completion_is_answered_as_the_first(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    let id = put(&mut client, task("t")).await;
+    let lease = take(&mut client, ask()).await;
+    client.complete(complete(&lease, "first")).await.unwrap();
+    client.complete(complete(&lease, "second")).await.unwrap();
+    assert_eq!(&get(&mut client, &id).await.result[..], b"first");
+}
+
+pub(crate) async fn an_expired_lease_is_given_to_the_next_worker(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    let id = put(&mut client, task("t")).await;
+    let first = take(&mut client, ask_briefly()).await;
+    let second = take(&mut client, ask()).await;
+    let taken = second.task.clone().unwrap();
+    assert_eq!((taken.id.as_str(), second.attempt), (id.as_str(), 2));
+    assert!(second.token > first.token);
+    assert_eq!(taken.last_error.unwrap().reason, "LEASE_EXPIRED");
+}
+
+pub(crate) async fn an_attempt_ends_at_its_timeout(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    put(&mut client, pb::NewTask { attempt_timeout: millis(50), ..task("t") }).await;
+    take(&mut client, ask()).await;
+    let second = take(&mut client, ask()).await;
+    assert_eq!(second.task.unwrap().last_error.unwrap().reason, "ATTEMPT_TIMEOUT");
+}
+
+pub(crate) async fn a_long_poll_wakes_when_work_arrives(home: &Home) {
+    let server = home.serve().await;
+    let (mut worker, mut producer) = (client(&server), client(&server));
+    let (lease, id) = tokio::join!(take(&mut worker, ask()), put(&mut producer, task("t")));
+    let leased = lease.task.unwrap();
+    assert_eq!((leased.id.as_str(), leased.state()), (id.as_str(), TaskState::Leased));
+}
+
+pub(crate) async fn a_long_poll_ends_with_the_daemon(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    put(&mut client, task("t")).await;
+    take(&mut client, ask()).await;
+    let polling = async {
+        let answer = client.lease(ask()).await;
+        answer.map(|answer| answer.into_inner().leases.len())
+    };
+    let both = async { tokio::join!(polling, server.stop()).0 };
+    let answer = tokio::time::timeout(PATIENCE, both).await.expect("the poll ends with the daemon");
+    assert!(matches!(answer, Ok(0)) || answer.is_err());
+}

@@ -1,0 +1,55 @@
+//! The queue through its own front door: a real server, a real client, both stores.
+
+mod crash;
+mod harness;
+mod input;
+mod leases;
+mod life;
+mod watch;
+mod work;
+
+/// Instantiates every claim for both stores.
+macro_rules! on_both_stores {
+    ($($module:ident :: $claim:ident,)*) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() {
+                super::$module::$claim(&super::harness::Home::sqlite()).await;
+            })*
+        }
+        mod on_redis {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() {
+                super::$module::$claim(&super::harness::Home::redis()).await;
+            })*
+        }
+    };
+}
+
+on_both_stores! {
+    life::a_task_is_enqueued_leased_heartbeated_and_completed,
+    life::a_failed_task_is_retried_after_its_backoff,
+    life::a_worker_may_say_when_to_retry,
+    life::the_last_attempt_leads_to_the_dead_letters,
+    life::a_repeated_request_is_the_same_task,
+    life::another_body_under_a_known_key_is_a_mismatch,
+    life::lists_show_tasks_and_queues,
+    life::a_denied_caller_reaches_nothing,
+    leases::a_stale_token_is_refused_as_lease_lost,
+    leases::a_repeated_completion_is_answered_as_the_first,
+    leases::an_expired_lease_is_given_to_the_next_worker,
+    leases::an_attempt_ends_at_its_timeout,
+    leases::a_long_poll_wakes_when_work_arrives,
+    leases::a_long_poll_ends_with_the_daemon,
+    watch::a_watch_tells_every_change_of_its_tasks,
+    watch::a_watch_resumes_after_a_restart_of_the_daemon,
+    watch::a_cursor_that_is_gone_answers_cursor_expired,
+    work::a_stream_leases_heartbeats_and_settles,
+    work::a_stream_never_sends_more_than_its_credit,
+    work::a_dropped_stream_keeps_its_leases,
+    work::a_draining_daemon_says_so,
+    work::a_stream_that_does_not_open_is_refused,
+    input::bad_input_names_its_field,
+    input::an_unknown_task_is_not_found,
+    crash::a_killed_daemon_loses_nothing_and_gives_no_token_twice,
+}

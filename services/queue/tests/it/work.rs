@@ -1,0 +1,138 @@
+//! The stream a worker lives on.
+
+use nova_proto::queue::v1 as pb;
+use pb::{TaskState, work_request::Message as Say, work_response::Message as Hear};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Streaming};
+
+use crate::harness::{Client, Home, PATIENCE, ask, client, enqueue, get, put, refer, refused, take, task};
+
+/// A worker's ends of its stream.
+struct Worker {
+    say: mpsc::Sender<pb::WorkRequest>,
+    hear: Streaming<pb::WorkResponse>,
+}
+
+impl Worker {
+    async fn open(client: &mut Client, credit: u32) -> Self {
+        let open =
+            pb::WorkOpen { queues: vec!["q".into()], worker: "w-1".into(), credit, ..Default::default() };
+        let (say, said) = mpsc::channel(16);
+        say.send(pb::WorkRequest { message: Some(Say::Open(open)) }).await.unwrap();
+        let hear = client.work(ReceiverStream::new(said)).await.unwrap().into_inner();
+        Self { say, hear }
+    }
+
+    async fn say(&self, message: Say) {
+        self.say.send(pb::WorkRequest { message: Some(message) }).await.unwrap();
+    }
+
+    async fn hear(&mut self) -> Hear {
+        let message = tokio::time::timeout(PATIENCE, self.hear.message()).await.expect("the queue answers");
+        message.unwrap().expect("the stream stands").message.unwrap()
+    }
+
+    async fn leases(&mut self) -> Vec<pb::Lease> {
+        match self.hear().await {
+            Hear::Leases(leases) => leases.leases,
+            other => panic!("leases were to come, not {other:?}"),
+        }
+    }
+
+    async fn settle(
+        &mut self,
+        lease: pb::LeaseRef,
+        outcome: pb::settlement::Outcome,
+    ) -> pb::SettlementResult {
+        let settlement = pb::Settlement { lease: Some(lease), outcome: Some(outcome) };
+        self.say(Say::Settle(pb::WorkSettle { settlements: vec![settlement] })).await;
+        match self.hear().await {
+            Hear::Settled(settled) => settled.results.into_iter().next().unwrap(),
+            other => panic!("an answer to a settlement was to come, not {other:?}"),
+        }
+    }
+}
+
+fn completed(result: &str) -> pb::settlement::Outcome {
+    pb::settlement::Outcome::Completed(result.as_bytes().to_vec().into())
+}
+
+pub(crate) async fn a_stream_leases_heartbeats_and_settles(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    let mut worker = Worker::open(&mut client, 1).await;
+    let id = put(&mut client, task("in")).await;
+    let lease = worker.leases().await.remove(0);
+    assert_eq!(&lease.task.as_ref().unwrap().payload[..], b"in");
+    worker.say(Say::Heartbeat(pb::WorkHeartbeat { leases: vec![refer(&lease)] })).await;
+    let Hear::Heartbeats(beats) = worker.hear().await else { panic!("heartbeats are answered") };
+    assert!(!beats.results[0].lost);
+    let failure = pb::settlement::Outcome::Failed(pb::Failure::default());
+    assert_eq!(worker.settle(refer(&lease), failure).await.state(), TaskState::Waiting);
+    worker.say(Say::Credit(1)).await;
+    let again = worker.leases().await.remove(0);
+    let stale = worker.settle(refer(&lease), completed("stale")).await;
+    assert!(stale.lost);
+    let settled = worker.settle(refer(&again), completed("out")).await;
+    assert_eq!(
+        (settled.task_id.as_str(), settled.lost, settled.state()),
+        (id.as_str(), false, TaskState::Completed)
+    );
+    assert_eq!(&get(&mut client, &id).await.result[..], b"out");
+}
+
+pub(crate) async fn a_stream_never_sends_more_than_its_credit(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    client.enqueue(enqueue((0..10).map(|_| task("t")).collect())).await.unwrap();
+    let mut worker = Worker::open(&mut client, 3).await;
+    let mut held = worker.leases().await;
+    while held.len() < 3 {
+        held.extend(worker.leases().await);
+    }
+    assert_eq!(held.len(), 3);
+    let settled = worker.settle(refer(&held[0]), completed("r")).await;
+    assert!(!settled.lost, "the next message after three leases is the answer: no fourth lease came");
+    worker.say(Say::Credit(2)).await;
+    let mut more = worker.leases().await;
+    while more.len() < 2 {
+        more.extend(worker.leases().await);
+    }
+    assert_eq!(more.len(), 2);
+}
+
+pub(crate) async fn a_dropped_stream_keeps_its_leases(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    let id = put(&mut client, task("t")).await;
+    let mut worker = Worker::open(&mut client, 5).await;
+    let lease = worker.leases().await.remove(0);
+    drop(worker);
+    assert_eq!(get(&mut client, &id).await.state(), TaskState::Leased);
+    let beat = pb::HeartbeatRequest { leases: vec![refer(&lease)], ..Default::default() };
+    assert!(!client.heartbeat(beat).await.unwrap().into_inner().results[0].lost);
+    let next = put(&mut client, task("next")).await;
+    let taken = take(&mut client, ask()).await;
+    assert_eq!(taken.task.unwrap().id, next, "the dropped stream takes nothing more");
+}
+
+pub(crate) async fn a_draining_daemon_says_so(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    put(&mut client, task("t")).await;
+    let mut worker = Worker::open(&mut client, 5).await;
+    let lease = worker.leases().await.remove(0);
+    server.runtime.shutdown().cancel();
+    assert!(matches!(worker.hear().await, Hear::Draining(_)));
+    let settled = worker.settle(refer(&lease), completed("r")).await;
+    assert!(!settled.lost, "what is held may still be settled");
+}
+
+pub(crate) async fn a_stream_that_does_not_open_is_refused(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    let first = pb::WorkRequest { message: Some(Say::Credit(1)) };
+    let mut hear = client.work(tokio_stream::once(first)).await.unwrap().into_inner();
+    refused(hear.message().await, Code::InvalidArgument, "INVALID_ARGUMENT");
+}
