@@ -38,11 +38,8 @@ pub trait DecisionSink: Send + Sync + Debug {
 #[async_trait]
 impl DecisionSink for Mesh {
     async fn record(&self, batch: &Batch) -> Result<(), ReportError> {
-        match self
-            .policy()
-            .report_decisions(nova_proto::policy::v1::ReportDecisionsRequest::from(batch))
-            .await
-        {
+        let request = nova_proto::policy::v1::ReportDecisionsRequest::from(batch);
+        match nova_rpc::trace::unrecorded(self.policy().report_decisions(request)).await {
             Ok(_) => Ok(()),
             Err(status) => Err(ReportError {
                 retryable: !matches!(status.code(), Code::InvalidArgument | Code::Unimplemented),

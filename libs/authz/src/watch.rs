@@ -36,7 +36,9 @@ impl PolicyPoint {
 
     async fn watch_once(&self, mesh: &Mesh) -> Result<(), Status> {
         let revision = self.status().revision;
-        let watch = mesh.policy().watch_snapshots(WatchSnapshotsRequest { revision }).await?;
+        let mut policy = mesh.policy();
+        let watch =
+            nova_rpc::trace::unrecorded(policy.watch_snapshots(WatchSnapshotsRequest { revision })).await?;
         let mut snapshots = watch.into_inner();
         while let Some(message) = snapshots.message().await? {
             if let Some(snapshot) = message.snapshot {

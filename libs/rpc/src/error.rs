@@ -56,6 +56,12 @@ impl Error {
         error
     }
 
+    /// INVALID_ARGUMENT: the request is no message of the contract.
+    pub(crate) fn unreadable(why: &str) -> Self {
+        let message = format!("the request cannot be read: {why}");
+        Self::new(Code::InvalidArgument, Reason::InvalidArgument, message)
+    }
+
     /// NOT_FOUND: no resource of this type (`nova.queue.v1.Task`) has this name.
     pub fn not_found(resource_type: &'static str, name: impl fmt::Display) -> Self {
         let kind = resource_type.rsplit('.').next().unwrap_or(resource_type).to_lowercase();

@@ -17,8 +17,10 @@ pub mod metrics;
 mod reason;
 pub mod server;
 pub mod trace;
+mod unreadable;
 
 pub use authentication::{Caller, caller};
 pub use authorization::{Authorizer, Decision, Question};
 pub use error::Error;
 pub use reason::Reason;
+pub use unreadable::unreadable;

@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 
 use crate::authentication::Authenticator;
 use crate::metrics::ServerMetrics;
+use crate::unreadable::{is_of_the_decoder, unreadable};
 use crate::{Authorizer, Caller, Error, Question, authorization, deadline, trace};
 
 /// Answered to anybody: who balances load has no identity.
@@ -103,7 +104,7 @@ where
         Err(error) => return Ok(refusal(error)),
     };
     match deadline::keep(timeout, inner.call(request)).await {
-        Ok(response) => response,
+        Ok(response) => response.map(readable),
         Err(deadline::Elapsed) => Ok(refusal(Error::deadline_exceeded())),
     }
 }
@@ -126,6 +127,14 @@ fn admit(request: Request<Body>, parts: &Parts, method: &str) -> Result<Request<
 
 fn question<'a>(parts: &'a Parts, caller: &'a Caller, method: &'a str) -> Question<'a> {
     Question { subject: caller.spiffe_id.as_ref(), roles: &caller.roles, service: parts.service, method }
+}
+
+/// An answer of the decoder as bad input, any other as it is.
+fn readable(response: Response<Body>) -> Response<Body> {
+    match Status::from_header_map(response.headers()) {
+        Some(status) if is_of_the_decoder(&status) => unreadable(status).into_http(),
+        _ => response,
+    }
 }
 
 fn refusal(error: Error) -> Response<Body> {

@@ -39,7 +39,7 @@ impl AgentProcess {
         let agent_id = agent_of(&handoff)?;
         let credentials = Credentials::joining(&handoff.bundle_pem, handoff.join_token)?;
         let mesh = Mesh::new(handoff.endpoints, credentials.clone())?;
-        let source = Arc::new(IdentityDaemon::new(mesh.clone()));
+        let source = Arc::new(IdentityDaemon::new(mesh.clone())?);
         credentials.replace(source.issue().await?)?;
         let readiness = Needs::new().add("certificate");
         let clock = Arc::new(SystemClock);

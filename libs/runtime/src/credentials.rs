@@ -49,31 +49,49 @@ impl From<tonic::Status> for IssueError {
 }
 
 /// Asks the identity daemon: first with a join token, then with the certificate it has.
+///
+/// Until the first certificate is there, the same key is asked for again: the token is bound to the
+/// request it came with, so that an answer that was lost can be had again.
 #[derive(Debug)]
 pub struct IdentityDaemon {
     mesh: Mesh,
+    first_key: KeyPair,
 }
 
 impl IdentityDaemon {
     /// Asks through `mesh`, whose credentials hold the join token or a certificate.
-    pub fn new(mesh: Mesh) -> Self {
-        Self { mesh }
+    pub fn new(mesh: Mesh) -> Result<Self, IssueError> {
+        Ok(Self { mesh, first_key: new_key()? })
+    }
+
+    async fn attest(&self) -> Result<Credential, IssueError> {
+        let request = AttestWorkloadRequest { csr: request_for(&self.first_key)? };
+        let svid = self.mesh.identity().attest_workload(request).await?.into_inner().svid;
+        Ok(credential(svid.ok_or(IssueError::Empty)?, &self.first_key))
+    }
+
+    async fn renew(&self) -> Result<Credential, IssueError> {
+        let key = new_key()?;
+        let request = RenewX509Request { csr: request_for(&key)? };
+        let svid = self.mesh.identity().renew_x509(request).await?.into_inner().svid;
+        Ok(credential(svid.ok_or(IssueError::Empty)?, &key))
     }
 }
 
 #[async_trait]
 impl CredentialSource for IdentityDaemon {
     async fn issue(&self) -> Result<Credential, IssueError> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let csr = CertificateParams::default().serialize_request(&key)?.der().to_vec();
-        let mut identity = self.mesh.identity();
-        let svid = if self.mesh.credentials().current().key.is_none() {
-            identity.attest_workload(AttestWorkloadRequest { csr }).await?.into_inner().svid
-        } else {
-            identity.renew_x509(RenewX509Request { csr }).await?.into_inner().svid
-        };
-        Ok(credential(svid.ok_or(IssueError::Empty)?, &key))
+        let joined = self.mesh.credentials().current().key.is_some();
+        if joined { self.renew().await } else { self.attest().await }
     }
+}
+
+fn new_key() -> Result<KeyPair, IssueError> {
+    Ok(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?)
+}
+
+fn request_for(key: &KeyPair) -> Result<Vec<u8>, IssueError> {
+    Ok(CertificateParams::default().serialize_request(key)?.der().to_vec())
 }
 
 fn credential(svid: X509Svid, key: &KeyPair) -> Credential {

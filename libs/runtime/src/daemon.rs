@@ -195,8 +195,10 @@ async fn serve<D: Daemon>(
 
 /// Gets a certificate and a policy, in the background: the daemon starts without either.
 fn join_mesh<D: Daemon>(settings: &Settings<D::Config>, runtime: &Runtime) -> Result<(), StartError> {
-    let own = D::credentials(&settings.daemon, &settings.runtime)?;
-    let source = own.unwrap_or_else(|| Arc::new(IdentityDaemon::new(runtime.clients().clone())));
+    let source = match D::credentials(&settings.daemon, &settings.runtime)? {
+        Some(own) => own,
+        None => Arc::new(IdentityDaemon::new(runtime.clients().clone())?),
+    };
     let certificate = runtime.readiness("certificate");
     let credentials = runtime.clients().credentials().clone();
     runtime.spawn_background(

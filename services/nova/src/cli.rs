@@ -24,7 +24,8 @@ pub(crate) struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no mesh or not reachable, 4 denied, 5 not found.";
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no mesh or not reachable, 4 denied, 5 not found.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -67,7 +68,8 @@ impl Cli {
     /// Runs the command.
     pub(crate) fn run(self) -> ExitCode {
         let outcome = Home::open(self.home).and_then(|home| {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
             runtime.block_on(self.command.run(Context { home, json: self.json }))
         });
         outcome.unwrap_or_else(|error| failure::report(&error))

@@ -97,7 +97,7 @@ async fn beat(
             HeartbeatAgentRequest { namespace: String::new(), agent_id: agent.to_string(), active_tasks };
         let mut request = tonic::Request::new(beat);
         request.set_timeout(BEAT_PATIENCE);
-        match mesh.agents().heartbeat_agent(request).await {
+        match nova_rpc::trace::unrecorded(mesh.agents().heartbeat_agent(request)).await {
             Ok(answer) if answer.get_ref().state() == AgentState::Draining && !drain.is_cancelled() => {
                 tracing::info!("told to drain");
                 drain.cancel();

@@ -7,14 +7,14 @@
 use futures::StreamExt as _;
 use futures::stream::{BoxStream, ReadyChunks};
 use nova_storage::Revision;
-use nova_types::{Namespace, RunId, Timestamp};
+use nova_types::{Namespace, RunId, StepId, Timestamp};
 
 use super::engine::{self, Command};
-use super::event::{Entry, Event};
+use super::event::{Entry, Event, StepError};
 use super::executor::Executor;
 use super::mesh::{MeshError, News};
 use super::observe::{TaskView, observe};
-use super::state::State;
+use super::state::{State, StepStatus};
 use crate::error::Error;
 
 /// News that are recorded in one commit at most.
@@ -149,9 +149,15 @@ impl Driver<'_> {
     }
 
     async fn read_open_tasks(&mut self) -> Result<(), Error> {
-        for task_id in open_tasks(&self.state) {
-            let task = self.executor.mesh.task(&self.state.start.namespace, &task_id).await?;
-            task.iter().for_each(|task| self.observe(task, None));
+        for (step, task_id) in open_tasks(&self.state) {
+            match self.executor.task(&self.state, &task_id).await? {
+                Some(task) => self.observe(&task, None),
+                None => {
+                    let error =
+                        StepError::new("TASK_LOST", format!("the queue does not keep task {task_id}"));
+                    self.note(Event::StepFailed { step, error }, None);
+                }
+            }
         }
         self.save(None).await
     }
@@ -182,10 +188,11 @@ impl Driver<'_> {
     }
 }
 
-/// Tasks of the steps that have not ended.
-fn open_tasks(state: &State) -> Vec<String> {
-    let open = state.steps.iter().filter(|step| !step.status.is_settled());
-    open.filter_map(|step| step.task_id.clone()).collect()
+/// Steps that wait for their tasks.
+fn open_tasks(state: &State) -> Vec<(StepId, String)> {
+    let open = |index: &usize| matches!(state.steps[*index].status, StepStatus::Queued | StepStatus::Running);
+    let task = |index: usize| Some((state.step(index).id.clone(), state.steps[index].task_id.clone()?));
+    (0..state.steps.len()).filter(open).filter_map(task).collect()
 }
 
 fn ended() -> MeshError {

@@ -125,15 +125,13 @@ impl Todo {
     fn pending_phase(&mut self, state: &State, index: usize) {
         let phase = state.phase(index);
         let skip = |reason| Event::PhaseSkipped { phase: phase.name.clone(), reason };
-        if state.start.skip_phases.contains(&phase.name) {
-            return self.events.push(skip(Skip::LeftOut));
-        }
-        let needs: Vec<usize> =
-            phase.needs.iter().filter_map(|name| state.start.plan.phase_index(name)).collect();
+        let needs = needed_phases(state, index);
         if !needs.iter().all(|need| state.phases[*need].status.is_settled()) {
             return;
         }
-        if phase.always || needs.iter().all(|need| ended_well(state, *need)) {
+        if state.start.skip_phases.contains(&phase.name) {
+            self.events.push(skip(Skip::LeftOut));
+        } else if phase.always || needs.iter().all(|need| ended_well(state, *need)) {
             self.begin.push(index);
         } else {
             self.events.push(skip(Skip::NeedFailed));
@@ -193,10 +191,17 @@ impl Todo {
     }
 }
 
-/// Whether those that need a phase may begin.
+fn needed_phases(state: &State, phase: usize) -> Vec<usize> {
+    let needs = state.phase(phase).needs.iter();
+    needs.filter_map(|name| state.start.plan.phase_index(name)).collect()
+}
+
+/// Whether those that need a phase may begin. One that was left out stands for those that it needs.
 fn ended_well(state: &State, phase: usize) -> bool {
     match state.phases[phase].status {
-        PhaseStatus::Skipped(reason) => reason == Skip::LeftOut,
+        PhaseStatus::Skipped(Skip::LeftOut) => {
+            needed_phases(state, phase).into_iter().all(|need| ended_well(state, need))
+        }
         PhaseStatus::Ended => state.steps_of(phase).all(|index| state.as_expected(index)),
         _ => false,
     }

@@ -12,6 +12,7 @@ use tracing::{Instrument as _, Span};
 use super::engine::TaskSpec;
 use super::event::{Event, StepError};
 use super::mesh::{AgentProcess, Mesh, MeshError, Watch};
+use super::observe::TaskView;
 use super::report::Evidence;
 use super::state::{State, StepStatus};
 use super::store::Runs;
@@ -61,6 +62,12 @@ impl Executor {
             tracing::info_span!("run.watch", otel.name = "run.watch", run = %state.start.run_id),
         );
         self.mesh.watch(&state.start.namespace, state.start.run_id, cursor).instrument(span).await
+    }
+
+    /// Reads the task of a step.
+    pub(super) async fn task(&self, state: &State, task_id: &str) -> Result<Option<TaskView>, MeshError> {
+        let span = tracing::info_span!("run.step", otel.name = "run.step", run = %state.start.run_id);
+        self.mesh.task(&state.start.namespace, task_id).instrument(run_span(state, span)).await
     }
 
     /// Starts the agents of a phase and tells them its instructions.
@@ -138,14 +145,18 @@ impl Executor {
         let mut events = Vec::new();
         for batch in batches(tasks) {
             let span = tracing::info_span!("run.step", otel.name = "run.step", run = %state.start.run_id, steps = %names(&batch));
-            let stored = self.mesh.enqueue(&state.start.namespace, &batch);
-            match stored.instrument(run_span(state, span)).await {
-                Ok(ids) => events.extend(batch.into_iter().zip(ids).map(queued)),
-                Err(MeshError::Refused(_)) => events.extend(self.enqueue_singly(state, batch).await?),
-                Err(error) => return Err(error.into()),
-            }
+            let stored = self.enqueue_batch(state, batch).instrument(run_span(state, span));
+            events.extend(stored.await?);
         }
         Ok(events)
+    }
+
+    async fn enqueue_batch(&self, state: &State, batch: Vec<TaskSpec>) -> Result<Vec<Event>, Error> {
+        match self.mesh.enqueue(&state.start.namespace, &batch).await {
+            Ok(ids) => Ok(batch.into_iter().zip(ids).map(queued).collect()),
+            Err(MeshError::Refused(_)) => self.enqueue_singly(state, batch).await,
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// One of a batch is at fault: that one fails, the others are stored.

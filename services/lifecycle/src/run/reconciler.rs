@@ -48,7 +48,7 @@ pub async fn keep_reconciled(mesh: Arc<dyn Mesh>, wants: Wants, every: Duration,
             () = tokio::time::sleep(every) => {}
             () = drain.cancelled() => return,
         }
-        match reconcile(mesh.as_ref(), &wants, stray).await {
+        match nova_rpc::trace::unrecorded(reconcile(mesh.as_ref(), &wants, stray)).await {
             Ok(wanted) => stray = wanted,
             Err(error) => tracing::warn!(%error, "agents' processes could not be reconciled"),
         }

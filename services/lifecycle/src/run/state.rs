@@ -284,7 +284,11 @@ fn step_records(start: &Start, places: &HashMap<StepId, usize>) -> Vec<StepRecor
     for (phase, step) in start.plan.steps() {
         let needs = step.needs.iter().filter_map(|need| places.get(need).copied()).collect();
         let fallback = step.fallback.as_ref().and_then(|id| places.get(id).copied());
-        records.push(StepRecord::new(phase, place_in_phase[phase], needs, fallback));
+        let mut record = StepRecord::new(phase, place_in_phase[phase], needs, fallback);
+        if start.skip_phases.contains(&start.plan.spec.phases[phase].name) {
+            record.status = StepStatus::Skipped(Skip::LeftOut);
+        }
+        records.push(record);
         place_in_phase[phase] += 1;
     }
     for index in 0..records.len() {

@@ -198,6 +198,25 @@ fn a_phase_that_is_left_out_satisfies_those_that_need_it() {
 }
 
 #[test]
+fn a_phase_that_is_left_out_keeps_the_order_of_the_others() {
+    let (_, log) = Bench::start(PLAN, &["rehearsal"], &good_work).run();
+    let place = |kind: &str, phase: &str| {
+        log.iter().position(|entry| entry.event.kind() == kind && entry.event.phase() == Some(phase))
+    };
+    assert!(place("phase_started", "report").unwrap() > place("phase_ended", "audit").unwrap());
+}
+
+#[test]
+fn a_phase_that_is_left_out_passes_on_what_failed_before_it() {
+    let work = |task: &TaskSpec, attempt: u32| match task.kind.as_str() {
+        "cpu" => Err(StepError::new("EXIT", "code 9")),
+        _ => good_work(task, attempt),
+    };
+    let (state, _) = Bench::start(PLAN, &["rehearsal"], &work).run();
+    assert_eq!(state.phases[2].status, PhaseStatus::Skipped(Skip::NeedFailed));
+}
+
+#[test]
 fn what_needs_a_failed_step_is_skipped_and_the_run_fails() {
     let work = |task: &TaskSpec, attempt: u32| match task.kind.as_str() {
         "cpu" => Err(StepError::new("EXIT", "code 9")),

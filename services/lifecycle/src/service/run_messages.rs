@@ -96,7 +96,8 @@ fn phase_to_wire(state: &State, index: usize) -> pb::Phase {
         instructions: spec.instructions.clone(),
         agents: spec.agents.iter().map(ToString::to_string).collect(),
         steps: state.steps_of(index).map(|step| step_to_wire(state, step)).collect(),
-        skipped: matches!(state.phases[index].status, PhaseStatus::Skipped(_)),
+        skipped: matches!(state.phases[index].status, PhaseStatus::Skipped(_))
+            || state.start.skip_phases.contains(&spec.name),
     }
 }
 

@@ -91,3 +91,13 @@ async fn no_more_runs_are_open_than_may_be() {
     assert_eq!(status.code(), Code::ResourceExhausted);
     daemon.workflows().start_run(start("a")).await.unwrap();
 }
+
+#[test]
+fn every_blueprint_is_a_good_plan() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/blueprints");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let checked = nova_lifecycle::plan::parse(&std::fs::read_to_string(&path).unwrap(), "blueprint");
+        assert!(checked.is_ok(), "{}: {}", path.display(), checked.unwrap_err());
+    }
+}

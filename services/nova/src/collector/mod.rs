@@ -37,18 +37,25 @@ pub(crate) struct Collector {
 
 impl Collector {
     /// Opens the store and listens on loopback.
-    #[expect(clippy::disallowed_methods, reason = "the supervisor is no daemon and has no runtime to spawn on")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the supervisor is no daemon and has no runtime to spawn on"
+    )]
     pub(crate) fn start(traces: &Path, otlp: Option<&str>) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", PORT)).or_else(|_| TcpListener::bind("127.0.0.1:0"))?;
+        let listener =
+            TcpListener::bind(("127.0.0.1", PORT)).or_else(|_| TcpListener::bind("127.0.0.1:0"))?;
         listener.set_nonblocking(true)?;
         let endpoint = format!("http://{}", listener.local_addr()?);
         let forward = otlp.map(Forward::to).transpose()?;
-        let receiver = Receiver::new(Traces::create(traces).context("cannot open the store of traces")?, forward);
+        let receiver =
+            Receiver::new(Traces::create(traces).context("cannot open the store of traces")?, forward);
         let (stop, stopped) = oneshot::channel();
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let services = Server::builder()
             .add_service(TraceServiceServer::new(receiver.clone()).max_decoding_message_size(LARGEST_BATCH))
-            .add_service(MetricsServiceServer::new(receiver.clone()).max_decoding_message_size(LARGEST_BATCH));
+            .add_service(
+                MetricsServiceServer::new(receiver.clone()).max_decoding_message_size(LARGEST_BATCH),
+            );
         let served = services.serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
             stopped.await.unwrap_or_default();
         });

@@ -61,7 +61,11 @@ fn flat(span: &Wire, service: &str) -> Span {
         start_ns: i64::try_from(span.start_time_unix_nano).unwrap_or(i64::MAX),
         end_ns: i64::try_from(span.end_time_unix_nano).unwrap_or(i64::MAX),
         error: span.status.as_ref().is_some_and(|status| status.code == 2),
-        attributes: span.attributes.iter().filter_map(|a| Some((a.key.clone(), json(a.value.as_ref()?)))).collect(),
+        attributes: span
+            .attributes
+            .iter()
+            .filter_map(|a| Some((a.key.clone(), json(a.value.as_ref()?))))
+            .collect(),
     }
 }
 

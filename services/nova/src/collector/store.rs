@@ -123,18 +123,24 @@ fn insert_one(connection: &Connection, span: &Span) -> rusqlite::Result<()> {
     connection
         .prepare_cached("INSERT OR IGNORE INTO span VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
         .execute(params![
-            span.trace_id, span.span_id, span.parent_id, span.service, span.name, span.start_ns, span.end_ns,
-            span.error, attributes
+            span.trace_id,
+            span.span_id,
+            span.parent_id,
+            span.service,
+            span.name,
+            span.start_ns,
+            span.end_ns,
+            span.error,
+            attributes
         ])?;
     Ok(())
 }
 
 fn prune(writer: &mut Writer) -> rusqlite::Result<()> {
     writer.since_prune = 0;
-    writer.connection.execute(
-        "DELETE FROM span WHERE rowid <= (SELECT max(rowid) FROM span) - ?1",
-        [KEPT],
-    )?;
+    writer
+        .connection
+        .execute("DELETE FROM span WHERE rowid <= (SELECT max(rowid) FROM span) - ?1", [KEPT])?;
     Ok(())
 }
 

@@ -32,7 +32,8 @@ pub(crate) fn fields(
     }
     let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
-        line(&format!("{name:width$}  {}", printable(value)))?;
+        let below = format!("\n{:width$}  ", "");
+        line(&format!("{name:width$}  {}", printable(value).trim_end().replace('\n', &below)))?;
     }
     Ok(())
 }

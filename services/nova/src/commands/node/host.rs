@@ -77,9 +77,9 @@ fn sample(context: &Context, telemetry: &wire::Telemetry) -> anyhow::Result<()> 
         ("memory", memory),
         ("swap", format!("{} used", cells::bytes(telemetry.swap_used_bytes))),
         ("pressure", pressure(telemetry).trim_start().to_owned()),
-        ("disks", filesystems.collect::<Vec<_>>().join("; ")),
-        ("network", interfaces.collect::<Vec<_>>().join("; ")),
-        ("gpus", telemetry.gpus.iter().map(gpu).collect::<Vec<_>>().join("; ")),
+        ("disks", filesystems.collect::<Vec<_>>().join("\n")),
+        ("network", interfaces.collect::<Vec<_>>().join("\n")),
+        ("gpus", telemetry.gpus.iter().map(gpu).collect::<Vec<_>>().join("\n")),
     ];
     output::fields(context, &fields, &telemetry_record(telemetry))
 }
@@ -104,7 +104,7 @@ pub(crate) async fn show(context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
     let mut capabilities: Vec<String> =
         node.capabilities.iter().map(|(name, how)| format!("{name}: {how}")).collect();
     capabilities.sort();
-    let gpus = node.gpus.iter().map(gpu).collect::<Vec<_>>().join("; ");
+    let gpus = node.gpus.iter().map(gpu).collect::<Vec<_>>().join("\n");
     let fields = [
         ("node", node.id.clone()),
         ("system", format!("{}, kernel {}, {}", node.os, node.kernel, node.architecture)),
@@ -112,7 +112,7 @@ pub(crate) async fn show(context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
         ("memory", cells::bytes(node.memory_bytes)),
         ("gpus", if gpus.is_empty() { "none".to_owned() } else { gpus }),
         ("booted", cells::moment(node.boot_time.as_ref())),
-        ("can", capabilities.join("; ")),
+        ("can", capabilities.join("\n")),
     ];
     output::fields(context, &fields, &node_record(&node))
 }

@@ -51,9 +51,14 @@ fn row(process: &Process) -> [String; 9] {
         end(process),
         process.restarts.to_string(),
         cells::duration(usage.cpu_time.as_ref()).map(cells::exact).unwrap_or_default(),
-        cells::bytes(usage.max_memory_bytes),
+        memory(usage.max_memory_bytes),
         cells::labels(&spec.labels),
     ]
+}
+
+/// The most memory seen; empty for a process that ended before it was looked at.
+fn memory(max_bytes: u64) -> String {
+    if max_bytes == 0 { String::new() } else { cells::bytes(max_bytes) }
 }
 
 /// How and when a process ended; empty while it runs.

@@ -33,7 +33,8 @@ impl View {
     pub(crate) fn show(&mut self, event: &WatchRunResponse) -> anyhow::Result<()> {
         match self {
             Self::Live(live) => live.show(event),
-            Self::Lines => output::line(&output::printable(&line(event))),
+            Self::Lines if concerns_people(event) => output::line(&output::printable(&line(event))),
+            Self::Lines => Ok(()),
             Self::Records => output::json_line(&record(event)),
         }
     }
@@ -44,6 +45,12 @@ impl View {
             live.close();
         }
     }
+}
+
+/// Events without a message, phase or step are the engine's own; but for the run's first and last.
+fn concerns_people(event: &WatchRunResponse) -> bool {
+    let named = [&event.phase, &event.step, &event.message].iter().any(|text| !text.is_empty());
+    named || event.kind.starts_with("run_")
 }
 
 /// `10:03:22  step_settled    survey/cpu  succeeded, 1 attempt, auditor-1, 1.2s`

@@ -31,10 +31,7 @@ const PATTERNS: &[(&str, &str)] = &[
     ("SendGrid key", r"\b(SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43})"),
     ("JSON web token", r"\b(eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,})"),
     ("private key", r"(-----BEGIN (?:[A-Z]+ )?PRIVATE KEY(?: BLOCK)?-----)\s*\n\s*[A-Za-z0-9+/=:]"),
-    (
-        "password in a URL",
-        r"\b[a-z][a-z0-9+.-]*://[^/\s:@'\x22<>{}$]+:([^/\s:@'\x22<>{}$%]{6,})@[A-Za-z0-9.-]+",
-    ),
+    ("password in a URL", r"://[^/\s:@'\x22<>{}$]{1,128}:([^/\s:@'\x22<>{}$%]{6,128})@[A-Za-z0-9.-]+"),
     (
         ASSIGNMENT,
         r#"(?i)(?:secret|token|passw(?:or)?d|passphrase|api_?key|access_?key|private_?key|credential)[a-z0-9_]*["']?\s*(?::|=|:=|=>)\s*["']([A-Za-z0-9+/=_.~!@#%^&*-]{16,256})["']"#,

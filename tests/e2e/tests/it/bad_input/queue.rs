@@ -1,0 +1,215 @@
+//! What the queue refuses.
+
+use nova_proto::queue::v1::work_request::Message as Said;
+use nova_proto::queue::v1::*;
+use prost::Message;
+use prost_types::Duration;
+use tonic::Code;
+
+use super::{Case, UNKNOWN, bad, fails, unknown};
+
+macro_rules! rpc {
+    ($method:literal) => {
+        concat!("nova.queue.v1.QueueService/", $method)
+    };
+}
+
+const MIB: usize = 1 << 20;
+
+pub(crate) fn good(rpc: &str) -> Option<Vec<u8>> {
+    Some(match rpc {
+        rpc!("Enqueue") => enqueue(task()).encode_to_vec(),
+        rpc!("Lease") => lease().encode_to_vec(),
+        rpc!("Heartbeat") => heartbeat(1).encode_to_vec(),
+        rpc!("Complete") => complete(UNKNOWN, 0).encode_to_vec(),
+        rpc!("Fail") => failed().encode_to_vec(),
+        rpc!("Release") => ReleaseRequest { lease: held(UNKNOWN), ..Default::default() }.encode_to_vec(),
+        rpc!("GetTask") => get(UNKNOWN).encode_to_vec(),
+        _ => return None,
+    })
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    [enqueues(), leases(), settlements(), reads(), work()].concat()
+}
+
+fn enqueues() -> Vec<Case> {
+    let one = |what: &str, task: NewTask, field: &str| bad(rpc!("Enqueue"), what, &enqueue(task), field);
+    let retry = |retry: RetryPolicy| NewTask { retry: Some(retry), ..task() };
+    let many = EnqueueRequest { tasks: vec![task(); 1_001], ..Default::default() };
+    vec![
+        bad(rpc!("Enqueue"), "nothing", &EnqueueRequest::default(), "tasks"),
+        bad(rpc!("Enqueue"), "1,001 tasks", &many, "tasks"),
+        one("an empty task", NewTask::default(), "tasks[0].queue"),
+        one("no kind", NewTask { kind: String::new(), ..task() }, "tasks[0].kind"),
+        one("a name of 300 bytes", NewTask { queue: "q".repeat(300), ..task() }, "tasks[0].queue"),
+        one("2 MiB", NewTask { payload: vec![0; 2 * MIB].into(), ..task() }, "tasks[0].payload"),
+        one("priority 10", NewTask { priority: 10, ..task() }, "tasks[0].priority"),
+        one("a long key", NewTask { request_id: "r".repeat(300), ..task() }, "tasks[0].request_id"),
+        one("a negative delay", NewTask { delay: seconds(-1), ..task() }, "tasks[0].delay"),
+        one("an endless delay", NewTask { delay: seconds(i64::MAX), ..task() }, "tasks[0].delay"),
+        one(
+            "a negative timeout",
+            NewTask { attempt_timeout: seconds(-5), ..task() },
+            "tasks[0].attempt_timeout",
+        ),
+        one(
+            "101 attempts",
+            retry(RetryPolicy { max_attempts: 101, ..Default::default() }),
+            "tasks[0].retry.max_attempts",
+        ),
+        one(
+            "a factor of 0.5",
+            retry(RetryPolicy { factor: 0.5, ..Default::default() }),
+            "tasks[0].retry.factor",
+        ),
+        one(
+            "no factor at all",
+            retry(RetryPolicy { factor: f64::NAN, ..Default::default() }),
+            "tasks[0].retry.factor",
+        ),
+        one(
+            "a negative backoff",
+            retry(RetryPolicy { initial_backoff: seconds(-1), ..Default::default() }),
+            "tasks[0].retry.initial_backoff",
+        ),
+        one(
+            "a long label",
+            NewTask { metadata: [("key".to_owned(), "v".repeat(300))].into(), ..task() },
+            "tasks[0].metadata[\"key\"]",
+        ),
+    ]
+}
+
+fn leases() -> Vec<Case> {
+    let one = |what: &str, request: LeaseRequest, field: &str| bad(rpc!("Lease"), what, &request, field);
+    let lost = [LeaseRef { task_id: "lost".to_owned(), token: 1 }];
+    vec![
+        one("nothing", LeaseRequest::default(), "queues"),
+        one("no worker", LeaseRequest { worker: String::new(), ..lease() }, "worker"),
+        one("65 queues", LeaseRequest { queues: vec!["q".to_owned(); 65], ..lease() }, "queues"),
+        one("a bad name", LeaseRequest { queues: vec!["q q".to_owned()], ..lease() }, "queues[0]"),
+        one("1,001 tasks", LeaseRequest { max_tasks: 1_001, ..lease() }, "max_tasks"),
+        one(
+            "a lease of a day",
+            LeaseRequest { lease_duration: seconds(86_400), ..lease() },
+            "lease_duration",
+        ),
+        one("a long wait", LeaseRequest { wait: seconds(61), ..lease() }, "wait"),
+        bad(rpc!("Heartbeat"), "nothing", &HeartbeatRequest::default(), "leases"),
+        bad(rpc!("Heartbeat"), "1,001 leases", &heartbeat(1_001), "leases"),
+        bad(
+            rpc!("Heartbeat"),
+            "a bad id",
+            &HeartbeatRequest { leases: lost.to_vec(), ..Default::default() },
+            "leases[0].task_id",
+        ),
+    ]
+}
+
+fn settlements() -> Vec<Case> {
+    let wordy = Some(TaskError { reason: "r".repeat(65), message: String::new() });
+    let lost = |rpc, body: Vec<u8>| Case {
+        body,
+        ..fails(rpc, "a lease that never was", &(), Code::FailedPrecondition, "LEASE_LOST")
+    };
+    vec![
+        bad(rpc!("Complete"), "nothing", &CompleteRequest::default(), "lease"),
+        bad(rpc!("Complete"), "a bad id", &complete("lost", 0), "lease.task_id"),
+        bad(rpc!("Complete"), "2 MiB", &complete(UNKNOWN, 2 * MIB), "result"),
+        lost(rpc!("Complete"), complete(UNKNOWN, 0).encode_to_vec()),
+        bad(rpc!("Fail"), "nothing", &FailRequest::default(), "lease"),
+        bad(rpc!("Fail"), "a long reason", &FailRequest { error: wordy, ..failed() }, "error.reason"),
+        bad(
+            rpc!("Fail"),
+            "a late retry",
+            &FailRequest { retry_after: seconds(i64::MAX), ..failed() },
+            "retry_after",
+        ),
+        lost(rpc!("Fail"), failed().encode_to_vec()),
+        bad(rpc!("Release"), "nothing", &ReleaseRequest::default(), "lease"),
+        lost(rpc!("Release"), ReleaseRequest { lease: held(UNKNOWN), ..Default::default() }.encode_to_vec()),
+    ]
+}
+
+fn reads() -> Vec<Case> {
+    let watch = |queue: &str, filter: &str| WatchTasksRequest {
+        queue: queue.to_owned(),
+        metadata_filter: filter.to_owned(),
+        ..Default::default()
+    };
+    vec![
+        bad(rpc!("GetTask"), "nothing", &GetTaskRequest::default(), "task_id"),
+        unknown(rpc!("GetTask"), &get(UNKNOWN)),
+        bad(
+            rpc!("ListTasks"),
+            "state 99",
+            &ListTasksRequest { states: vec![99], ..Default::default() },
+            "states[0]",
+        ),
+        bad(
+            rpc!("ListTasks"),
+            "a name of 300 bytes",
+            &ListTasksRequest { queue: "q".repeat(300), ..Default::default() },
+            "queue",
+        ),
+        bad(rpc!("WatchTasks"), "a name of 300 bytes", &watch(&"q".repeat(300), ""), "queue"),
+        bad(rpc!("WatchTasks"), "no value", &watch("", "run"), "metadata_filter"),
+    ]
+}
+
+fn work() -> Vec<Case> {
+    let said = |message| WorkRequest { message: Some(message) };
+    let open = WorkOpen { queues: vec!["q".to_owned()], worker: "w".to_owned(), ..Default::default() };
+    let opened =
+        |what: &str, open: WorkOpen, field: &str| bad(rpc!("Work"), what, &said(Said::Open(open)), field);
+    vec![
+        bad(rpc!("Work"), "nothing", &WorkRequest::default(), "message"),
+        bad(rpc!("Work"), "credit before it is open", &said(Said::Credit(1)), "message"),
+        opened("no queues", WorkOpen { queues: Vec::new(), ..open.clone() }, "open.queues"),
+        opened("no worker", WorkOpen { worker: String::new(), ..open.clone() }, "open.worker"),
+        opened("much credit", WorkOpen { credit: 10_001, ..open.clone() }, "open.credit"),
+        opened(
+            "a short lease",
+            WorkOpen { lease_duration: seconds(-1), ..open.clone() },
+            "open.lease_duration",
+        ),
+        opened("a bad namespace", WorkOpen { namespace: "n".repeat(300), ..open }, "open.namespace"),
+    ]
+}
+
+fn enqueue(task: NewTask) -> EnqueueRequest {
+    EnqueueRequest { tasks: vec![task], ..Default::default() }
+}
+
+fn task() -> NewTask {
+    NewTask { queue: "q".to_owned(), kind: "k".to_owned(), ..Default::default() }
+}
+
+fn lease() -> LeaseRequest {
+    LeaseRequest { queues: vec!["q".to_owned()], worker: "w".to_owned(), ..Default::default() }
+}
+
+fn heartbeat(count: usize) -> HeartbeatRequest {
+    HeartbeatRequest { leases: vec![held(UNKNOWN).unwrap(); count], ..Default::default() }
+}
+
+fn complete(task: &str, bytes: usize) -> CompleteRequest {
+    CompleteRequest { lease: held(task), result: vec![0; bytes].into(), ..Default::default() }
+}
+
+fn failed() -> FailRequest {
+    FailRequest { lease: held(UNKNOWN), ..Default::default() }
+}
+
+fn held(task: &str) -> Option<LeaseRef> {
+    Some(LeaseRef { task_id: task.to_owned(), token: 1 })
+}
+
+fn get(task: &str) -> GetTaskRequest {
+    GetTaskRequest { task_id: task.to_owned(), ..Default::default() }
+}
+
+fn seconds(seconds: i64) -> Option<Duration> {
+    Some(Duration { seconds, nanos: 0 })
+}

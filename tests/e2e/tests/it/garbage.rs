@@ -1,0 +1,108 @@
+//! Garbage harms nobody: whatever arrives as a message, the daemon answers with a proper error and lives on.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use nova_client::Mesh;
+use nova_e2e::callers::Callers;
+use nova_e2e::contracts::{self, Rpc};
+use nova_e2e::raw;
+use nova_e2e::tape::{Messages, Tape};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use tonic::Code;
+
+/// How long garbage is thrown.
+const SHORT: Duration = Duration::from_secs(45);
+const LONG: Duration = Duration::from_secs(600);
+
+/// A body for one RPC.
+#[derive(Clone, Debug)]
+struct Garbage {
+    /// Index of the RPC.
+    rpc: prop::sample::Index,
+    body: Body,
+}
+
+#[derive(Clone, Debug)]
+enum Body {
+    /// Bytes.
+    Noise(Vec<u8>),
+    /// A message of the right form.
+    Message(Vec<u8>),
+    /// Such a message with some bytes turned, and cut off.
+    Mutated { tape: Vec<u8>, turned: Vec<(prop::sample::Index, u8)>, kept: prop::sample::Index },
+}
+
+impl Body {
+    fn encoded(&self, rpc: &Rpc, messages: &Messages) -> Vec<u8> {
+        match self {
+            Self::Noise(noise) => noise.clone(),
+            Self::Message(tape) => Tape::new(tape).message(&rpc.request, messages),
+            Self::Mutated { tape, turned, kept } => {
+                let mut body = Tape::new(tape).message(&rpc.request, messages);
+                if body.is_empty() {
+                    return body;
+                }
+                for (place, bits) in turned {
+                    let place = place.index(body.len());
+                    body[place] ^= bits;
+                }
+                body.truncate(kept.index(body.len()) + 1);
+                body
+            }
+        }
+    }
+}
+
+fn garbage() -> impl Strategy<Value = Garbage> {
+    let tape = || vec(any::<u8>(), 0..400);
+    let turned = vec((any::<prop::sample::Index>(), any::<u8>()), 1..8);
+    let mutated = (tape(), turned, any::<prop::sample::Index>());
+    let body = prop_oneof![
+        1 => vec(any::<u8>(), 0..300).prop_map(Body::Noise),
+        4 => tape().prop_map(Body::Message),
+        3 => mutated.prop_map(|(tape, turned, kept)| Body::Mutated { tape, turned, kept }),
+    ];
+    (any::<prop::sample::Index>(), body).prop_map(|(rpc, body)| Garbage { rpc, body })
+}
+
+#[test]
+fn no_message_kills_a_daemon_or_is_answered_with_internal() {
+    let callers = Callers::of_a_new_mesh();
+    let (mesh, pids) = (callers.everybody(), callers.pids());
+    let (rpcs, messages) = (contracts::rpcs(), contracts::messages());
+    let (thrown, until) = (Cell::new(0_u32), Instant::now() + duration());
+    let mut runner =
+        TestRunner::new(Config { failure_persistence: None, max_shrink_time: 20_000, ..config() });
+    while Instant::now() < until {
+        let outcome = runner.run(&garbage(), |garbage| {
+            let rpc = garbage.rpc.get(&rpcs);
+            let body = garbage.body.encoded(rpc, &messages);
+            thrown.set(thrown.get() + 1);
+            callers.block_on(assert_survived(&mesh, rpc, body))
+        });
+        outcome.unwrap_or_else(|failure| panic!("{failure}"));
+        callers.assert_unharmed(&pids);
+    }
+    println!("{} messages were thrown at {} RPCs", thrown.get(), rpcs.len());
+}
+
+/// Cases between two looks at the processes.
+fn config() -> Config {
+    Config { cases: 200, ..Config::default() }
+}
+
+fn duration() -> Duration {
+    if std::env::var_os("NOVA_TEST_FULL").is_some() { LONG } else { SHORT }
+}
+
+async fn assert_survived(mesh: &Mesh, rpc: &Rpc, body: Vec<u8>) -> Result<(), TestCaseError> {
+    let channel = mesh.channel(rpc.daemon).expect("a daemon of the mesh");
+    let Err(status) = raw::call(channel, &rpc.name, vec![Bytes::from(body)]).await else { return Ok(()) };
+    let bad = matches!(status.code(), Code::Internal | Code::Unknown | Code::Unavailable | Code::DataLoss);
+    prop_assert!(!bad, "{} answers {status:?}", rpc.name);
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! What a newcomer does first.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use nova_testkit::{Nova, eventually};
+
+use crate::run::{blueprint, orchestrate, orchestrated, repository_input};
+
+#[test]
+fn a_plan_runs_with_no_mesh_and_leaves_no_process_behind() {
+    let nova = Nova::new();
+    for _ in 0..2 {
+        let run = orchestrated(&nova, &[]);
+        for part in ["foundation", "rehearsal", "observability", "host", "secret", "fell back", "denied"] {
+            assert!(run.report.to_lowercase().contains(part), "no {part:?} in the report:\n{}", run.report);
+        }
+        assert!(nova.mesh_file().is_none(), "the mesh went down with the run");
+    }
+}
+
+#[test]
+fn a_mesh_comes_up_when_the_default_ports_are_taken() {
+    let taken: Vec<_> = (7101..7116).chain([4317]).map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
+    let nova = Nova::new();
+    orchestrated(&nova, &["--skip", "rehearsal"]);
+    drop(taken);
+}
+
+#[test]
+fn the_rehearsal_can_be_left_out() {
+    let run = orchestrated(&Nova::new(), &["--skip", "rehearsal"]);
+    assert!(!run.report.contains("PERMISSION_DENIED"), "{}", run.report);
+}
+
+#[test]
+fn records_stay_readable_when_the_mesh_is_gone() {
+    let nova = Nova::new();
+    let run = orchestrated(&nova, &[]);
+    let shown = nova.run(&["workflow", "show", &run.id]).ok();
+    assert!(shown.contains("foundation"), "{shown}");
+    let trace = nova.run(&["trace", &run.trace]).ok();
+    assert!(trace.contains("lifecycle") && trace.contains("queue"), "{trace}");
+}
+
+#[test]
+fn a_kept_mesh_serves_the_next_run() {
+    let nova = Nova::new();
+    orchestrated(&nova, &["--keep", "--skip", "rehearsal"]);
+    let pid = nova.mesh_file().expect("the mesh was kept")["pid"].clone();
+    orchestrated(&nova, &["--skip", "rehearsal"]);
+    assert_eq!(nova.mesh_file().expect("it still runs")["pid"], pid);
+    nova.run(&["down"]).ok();
+    assert!(nova.mesh_file().is_none());
+}
+
+#[test]
+fn two_meshes_cannot_share_a_home() {
+    let nova = Nova::new();
+    nova.run(&["up"]).ok();
+    let pid = nova.mesh_file().unwrap()["pid"].clone();
+    let again = nova.run(&["up"]);
+    assert!(again.stderr.contains("runs here already"), "{}", again.stderr);
+    assert_eq!(nova.mesh_file().unwrap()["pid"], pid);
+}
+
+#[test]
+fn a_plan_that_is_wrong_names_its_line_and_runs_nothing() {
+    let nova = Nova::new();
+    let plan = nova.folder().join("wrong.yaml");
+    std::fs::write(&plan, "apiVersion: nova/v1\nkind: Plan\nmetadata: {name: wrong, version: 1}\nspec:\n  phases: 7\n").unwrap();
+    let ran = nova.run(&["orchestrate", plan.to_str().unwrap()]);
+    assert_ne!(ran.code, 0);
+    assert!(ran.stderr.contains("wrong.yaml:5"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_step_that_does_not_end_as_declared_fails_the_run() {
+    let nova = Nova::new();
+    let text = std::fs::read_to_string(blueprint()).unwrap().replace("expect: denied", "expect: succeeded");
+    let plan = nova.folder().join("undeclared.yaml");
+    std::fs::write(&plan, text).unwrap();
+    let input = repository_input(&nova);
+    let ran = nova.run(&["orchestrate", plan.to_str().unwrap(), "--input", &input]);
+    assert_eq!(ran.code, 1, "{}\n{}", ran.stdout, ran.stderr);
+}
+
+#[test]
+fn a_mesh_is_gone_to_the_last_process_when_its_command_is_killed() {
+    let nova = Nova::new();
+    let (plan, input) = (blueprint(), repository_input(&nova));
+    let mut command = nova.spawn(&["orchestrate", &plan, "--input", &input]);
+    let supervisor = eventually("agents run", Duration::from_secs(60), || {
+        let pid = nova.mesh_file()?["pid"].as_u64()?;
+        (Nova::session(pid).len() > 8).then_some(pid)
+    });
+    command.kill().unwrap();
+    command.wait().unwrap();
+    eventually("every process is gone", Duration::from_secs(20), || {
+        Nova::session(supervisor).is_empty().then_some(())
+    });
+}
+
+#[test]
+fn bad_usage_has_an_exit_code_of_its_own() {
+    assert_eq!(Nova::new().run(&["orchestrate"]).code, 2);
+    assert_eq!(orchestrate(&Nova::new(), &["--skip", "nonsense"]).code, 1);
+}

@@ -1,0 +1,36 @@
+//! The same on Redis: the queue's and the key-value's state are there.
+
+use nova_testkit::Nova;
+use nova_testkit::redis::RedisServer;
+
+use crate::kill::survives_on;
+use crate::run::orchestrated;
+
+#[test]
+fn a_plan_runs_on_redis_and_stays_readable() {
+    let (redis, nova) = (RedisServer::start(), Nova::new());
+    nova.run(&["up", "--store", &redis.url()]).ok();
+    let run = orchestrated(&nova, &[]);
+    nova.run(&["down"]).ok();
+    nova.run(&["up", "--store", &redis.url()]).ok();
+    let shown = nova.run(&["workflow", "show", &run.id]).ok();
+    assert!(shown.contains("foundation"), "{shown}");
+}
+
+#[test]
+fn a_run_on_redis_survives_the_death_of_the_queue() {
+    let redis = RedisServer::start();
+    survives_on("queue", 400, &["--store", &redis.url()]);
+}
+
+#[test]
+fn a_run_on_redis_survives_the_death_of_lifecycle() {
+    let redis = RedisServer::start();
+    survives_on("lifecycle", 300, &["--store", &redis.url()]);
+}
+
+#[test]
+fn a_run_on_redis_survives_the_death_of_identity() {
+    let redis = RedisServer::start();
+    survives_on("identity", 500, &["--store", &redis.url()]);
+}

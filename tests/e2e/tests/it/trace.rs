@@ -1,0 +1,36 @@
+//! One run is one trace.
+
+use std::time::Duration;
+
+use nova_testkit::{Collector, Nova, eventually};
+
+use crate::run::orchestrated;
+
+const PARTS: [&str; 7] = ["nova", "lifecycle", "queue", "identity", "node", "policy", "runner"];
+
+#[test]
+fn one_run_is_one_connected_trace_through_every_part() {
+    let (collector, nova) = (Collector::start(), Nova::new());
+    let run = orchestrated(&nova, &["--otlp", &collector.endpoint]);
+    let tree = eventually("the trace is complete", Duration::from_secs(20), || {
+        let tree = collector.tree(&run.trace);
+        (!tree.spans.is_empty() && tree.orphans().is_empty()).then_some(tree)
+    });
+    assert_eq!(tree.roots().len(), 1, "{:?}", tree.roots());
+    for part in PARTS {
+        assert!(tree.services().contains_key(part), "no span of {part}: {:?}", tree.services());
+    }
+    for daemon in ["lifecycle", "queue", "identity", "node", "policy"] {
+        assert!(tree.count(daemon, "policy.decide") > 0, "no decision in {daemon}");
+    }
+    assert!(tree.count("policy", "nova.policy.v1.PolicyService/Explain") > 0, "the denial was explained");
+}
+
+#[test]
+fn the_mesh_keeps_the_same_trace_for_itself() {
+    let (collector, nova) = (Collector::start(), Nova::new());
+    let run = orchestrated(&nova, &["--otlp", &collector.endpoint, "--skip", "rehearsal"]);
+    let kept = nova.run(&["--json", "trace", &run.trace]).json();
+    let kept = kept.as_array().expect("a list of spans").len();
+    assert_eq!(kept, collector.tree(&run.trace).spans.len());
+}

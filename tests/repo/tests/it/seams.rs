@@ -1,0 +1,58 @@
+//! Only the runtime reads the environment and handles signals: everything else is told.
+
+use nova_repo::files::{self, File};
+use nova_repo::rust;
+
+const ENVIRONMENT: &[&str] = &["env::var(", "env::var_os(", "env::vars(", "env::vars_os(", "env::set_var("];
+const SIGNALS: &[&str] = &["tokio::signal", "signal::unix", "signal::ctrl_c", "signal_hook"];
+const CLOCK: &[&str] = &["SystemTime::now("];
+
+/// Where it is their business.
+const AT_HOME: &[&str] = &["libs/runtime/", "libs/testkit/", "services/nova/", "tests/"];
+
+/// Who does it all the same, and why. May only shrink.
+const EXCEPTIONS: &[(&str, &str)] = &[
+    // The processes that it starts are given PATH, HOME, LANG and TZ, and nothing else.
+    ("services/node-agent/src/lib.rs", "env::var_os("),
+    // The one clock.
+    ("libs/types/src/clock.rs", "SystemTime::now("),
+];
+
+#[test]
+fn only_the_runtime_reads_the_environment() {
+    assert_only_at_home(ENVIRONMENT);
+}
+
+#[test]
+fn only_the_runtime_handles_signals() {
+    assert_only_at_home(SIGNALS);
+}
+
+#[test]
+fn time_is_taken_from_the_clock() {
+    assert_only_at_home(CLOCK);
+}
+
+#[test]
+fn each_exception_is_needed() {
+    for (path, word) in EXCEPTIONS {
+        let code = rust::without_tests(&rust::code(&files::file(path).text));
+        assert!(code.contains(word), "{path} does not use {word} any more: remove the exception");
+    }
+}
+
+#[track_caller]
+fn assert_only_at_home(words: &[&str]) {
+    let mut found = Vec::new();
+    for file in files::with_extension("rs").iter().filter(|file| file.is_source() && !file.is_in(AT_HOME)) {
+        let code = rust::without_tests(&rust::code(&file.text));
+        found.extend(words.iter().filter(|word| code.contains(**word)).map(|word| place(file, &code, word)));
+    }
+    found.retain(|(path, word, _)| !EXCEPTIONS.contains(&(path.as_str(), *word)));
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+fn place<'a>(file: &File, code: &str, word: &&'a str) -> (String, &'a str, usize) {
+    let place = code.find(*word).expect("it was found");
+    (file.path.clone(), word, rust::line_of(code, place))
+}
