@@ -3,3 +3,9 @@
 mod bad_input;
 mod denied;
 mod garbage;
+mod kill;
+mod orchestrate;
+mod python;
+mod redis_store;
+mod run;
+mod trace;

@@ -49,7 +49,7 @@ fn words(line: &str) -> Option<Vec<String>> {
         Some(rest) => rest.split_once("-- ")?.1,
         None => line.strip_prefix("nova ")?,
     };
-    let end = rest.find([';', '|', '>', '#', '&']).unwrap_or(rest.len());
+    let end = rest.find([';', '|', '>', '#', '&', '─']).unwrap_or(rest.len());
     Some(split(&rest[..end]))
 }
 

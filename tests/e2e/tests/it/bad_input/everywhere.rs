@@ -71,10 +71,9 @@ fn spoiled(field: &FieldDescriptorProto) -> Option<Vec<(&'static str, Vec<u8>)>>
             ("300 bytes", bytes(number, &[b'r'; 300])),
             ("a control character", bytes(number, b"a\nb")),
         ]),
-        (Type::String, "page_token" | "cursor") => Some(vec![
-            ("garbage", bytes(number, b"%%%")),
-            ("noise", bytes(number, b"_____________________w")),
-        ]),
+        (Type::String, "page_token" | "cursor") => {
+            Some(vec![("garbage", bytes(number, b"%%%")), ("noise", bytes(number, b"_-_-"))])
+        }
         (Type::String, name) if name.ends_with("_id") => Some(vec![
             ("300 bytes", bytes(number, &[b'i'; 300])),
             ("a slip", bytes(number, "ünknown id".as_bytes())),
