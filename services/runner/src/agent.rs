@@ -37,7 +37,7 @@ pub(crate) enum AgentError {
 
 /// Joins the mesh and works until the agent is to end.
 pub(crate) async fn live(arguments: Arguments) -> Result<(), AgentError> {
-    let process = AgentProcess::join("nova-runner").await.map_err(AgentError::Join)?;
+    let process = AgentProcess::join("runner").await.map_err(AgentError::Join)?;
     tracing::info!(agent = %process.agent_id, "joined");
     let ended = tokio::select! {
         ended = work(&process, &arguments) => ended,

@@ -18,7 +18,7 @@ use super::stat::Stat;
 use super::status::Cause;
 
 /// Variables of the daemon that every process inherits, where they are set.
-pub const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
+pub const INHERITED: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "NOVA_DEPTH"];
 
 /// A command ready to be started.
 #[derive(Clone, Debug)]

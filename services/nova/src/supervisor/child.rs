@@ -127,7 +127,7 @@ pub(crate) fn executable() -> anyhow::Result<std::path::PathBuf> {
 
 /// What a daemon may see of our environment: what programs need, and settings of its own.
 fn environment() -> impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)> {
-    const NEEDED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
+    const NEEDED: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "NOVA_DEPTH"];
     std::env::vars_os().filter(|(key, _)| {
         let key = key.to_string_lossy();
         NEEDED.contains(&key.as_ref()) || (key.starts_with("NOVA_") && key.contains("__"))

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn test_command_knows_that_it_is_one() {
+    fn a_test_command_knows_that_it_is_one() {
         let data = tested(&makefile("echo depth $$NOVA_DEPTH"), r#"{"run_tests":"true"}"#, 0).data;
         assert_eq!((&data["passed"], &data["tail"]), (&true.into(), &"depth 1".into()));
     }

@@ -1,0 +1,87 @@
+//! Commands end within their bounds, and nothing of them stays.
+
+use super::*;
+
+fn sh(script: &str) -> Invocation {
+    Invocation::new("sh", Duration::from_secs(20)).args(["-c", script])
+}
+
+fn run(invocation: &Invocation) -> Output {
+    Commands::default().run(invocation).unwrap()
+}
+
+fn alive(pid: &str) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    !status.is_empty() && !status.contains(") Z ")
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} did not come true");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn command_answers_its_code_and_both_streams() {
+    let output = run(&sh("echo out; echo err >&2; exit 3"));
+    assert_eq!(output.end, End::Exited(3));
+    assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
+}
+
+#[test]
+fn command_reads_what_it_is_given() {
+    let mut invocation = Invocation::new("wc", Duration::from_secs(20)).args(["-c"]);
+    invocation.stdin = vec![b'x'; 300_000];
+    assert_eq!(String::from_utf8_lossy(&run(&invocation).stdout).trim(), "300000");
+}
+
+#[test]
+fn timeout_kills_the_whole_group() {
+    let mut invocation = sh("sleep 60 & echo $!; wait");
+    invocation.timeout = Duration::from_millis(300);
+    let output = run(&invocation);
+    assert_eq!(output.end, End::TimedOut);
+    let pid = String::from_utf8(output.stdout).unwrap();
+    eventually("the end of the background process", || !alive(&pid));
+}
+
+#[test]
+fn nothing_left_in_the_background_outlives_the_command() {
+    let output = run(&sh("sleep 60 >/dev/null 2>&1 & echo $!"));
+    assert_eq!(output.end, End::Exited(0));
+    let pid = String::from_utf8(output.stdout).unwrap();
+    eventually("the end of the background process", || !alive(&pid));
+}
+
+#[test]
+fn group_dies_with_the_runner_that_held_its_pipe() {
+    let mut guard = Guard::start().unwrap();
+    let mut child = spawn(&sh("sleep 60"), guard.group()).unwrap();
+    drop(guard.shell.stdin.take());
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+}
+
+#[test]
+fn endless_output_is_stopped_at_the_bound() {
+    let mut invocation = sh("yes");
+    invocation.stdout = Keep::First(1_000);
+    let output = run(&invocation);
+    assert_eq!((output.end, output.stdout.len(), output.truncated), (End::Overflowed, 1_000, true));
+}
+
+#[test]
+fn tail_keeps_the_end() {
+    let mut invocation = sh("seq 1 100000");
+    invocation.stdout = Keep::Last(13);
+    let output = run(&invocation);
+    assert_eq!((output.stdout.as_slice(), output.truncated), (&b"99999\n100000\n"[..], true));
+}
+
+#[test]
+fn cancelled_command_is_killed() {
+    let cancelled = CancellationToken::new();
+    cancelled.cancel();
+    assert_eq!(Commands::new(cancelled).run(&sh("sleep 60")).unwrap().end, End::Cancelled);
+}
