@@ -9,7 +9,7 @@ use futures::stream::{BoxStream, ReadyChunks};
 use nova_storage::Revision;
 use nova_types::{Namespace, RunId, StepId, Timestamp};
 
-use super::engine::{self, Command};
+use super::engine::{self, Command, TaskSpec};
 use super::event::{Entry, Event, StepError};
 use super::executor::Executor;
 use super::mesh::{MeshError, News};
@@ -75,11 +75,7 @@ impl Driver<'_> {
                 let event = self.executor.begin_phase(&self.state, phase).await?;
                 self.note(event, None);
             }
-            Command::Enqueue(tasks) => {
-                for event in self.executor.enqueue(&self.state, tasks).await? {
-                    self.note(event, None);
-                }
-            }
+            Command::Enqueue(tasks) => return self.enqueue(tasks).await,
             Command::EndPhase(phase) => {
                 self.executor.end_phase(&self.state, phase).await?;
                 let phase = self.state.phase(phase).name.clone();
@@ -88,6 +84,15 @@ impl Driver<'_> {
             Command::Finish { succeeded, message } => return self.finish(succeeded, message).await,
         }
         self.save(None).await
+    }
+
+    /// A task that an earlier driver stored may have ended already. Its news are to come, unless they are lost.
+    async fn enqueue(&mut self, tasks: Vec<TaskSpec>) -> Result<(), Error> {
+        let enqueued = self.executor.enqueue(&self.state, tasks).await?;
+        let any_known = enqueued.iter().any(|enqueued| enqueued.known);
+        enqueued.into_iter().for_each(|enqueued| self.note(enqueued.event, None));
+        self.save(None).await?;
+        if any_known && self.state.news_lost { self.read_open_tasks().await } else { Ok(()) }
     }
 
     async fn finish(&mut self, succeeded: bool, message: String) -> Result<(), Error> {

@@ -11,7 +11,7 @@ use tracing::{Instrument as _, Span};
 
 use super::engine::TaskSpec;
 use super::event::{Event, StepError};
-use super::mesh::{AgentProcess, Mesh, MeshError, Watch};
+use super::mesh::{AgentProcess, Mesh, MeshError, Stored, Watch};
 use super::observe::TaskView;
 use super::report::Evidence;
 use super::state::{State, StepStatus};
@@ -42,6 +42,15 @@ pub struct Executor {
     pub trust_domain: TrustDomain,
     /// How long the end of a run waits for decisions that daemons have not reported yet.
     pub decision_wait: Duration,
+}
+
+/// What came of the task of a step.
+#[derive(Debug)]
+pub(super) struct Enqueued {
+    /// What to record.
+    pub(super) event: Event,
+    /// Whether an earlier driver stored it and did not come to record that.
+    pub(super) known: bool,
 }
 
 impl Executor {
@@ -141,38 +150,39 @@ impl Executor {
     }
 
     /// Stores the tasks of steps.
-    pub(super) async fn enqueue(&self, state: &State, tasks: Vec<TaskSpec>) -> Result<Vec<Event>, Error> {
-        let mut events = Vec::new();
+    pub(super) async fn enqueue(&self, state: &State, tasks: Vec<TaskSpec>) -> Result<Vec<Enqueued>, Error> {
+        let mut enqueued = Vec::new();
         for batch in batches(tasks) {
             let span = tracing::info_span!("run.step", otel.name = "run.step", run = %state.start.run_id, steps = %names(&batch));
             let stored = self.enqueue_batch(state, batch).instrument(run_span(state, span));
-            events.extend(stored.await?);
+            enqueued.extend(stored.await?);
         }
-        Ok(events)
+        Ok(enqueued)
     }
 
-    async fn enqueue_batch(&self, state: &State, batch: Vec<TaskSpec>) -> Result<Vec<Event>, Error> {
+    async fn enqueue_batch(&self, state: &State, batch: Vec<TaskSpec>) -> Result<Vec<Enqueued>, Error> {
         match self.mesh.enqueue(&state.start.namespace, &batch).await {
-            Ok(ids) => Ok(batch.into_iter().zip(ids).map(queued).collect()),
+            Ok(stored) => Ok(batch.into_iter().zip(stored).map(enqueued).collect()),
             Err(MeshError::Refused(_)) => self.enqueue_singly(state, batch).await,
             Err(error) => Err(error.into()),
         }
     }
 
     /// One of a batch is at fault: that one fails, the others are stored.
-    async fn enqueue_singly(&self, state: &State, batch: Vec<TaskSpec>) -> Result<Vec<Event>, Error> {
-        let mut events = Vec::new();
+    async fn enqueue_singly(&self, state: &State, batch: Vec<TaskSpec>) -> Result<Vec<Enqueued>, Error> {
+        let mut answers = Vec::new();
         for task in batch {
             match self.mesh.enqueue(&state.start.namespace, std::slice::from_ref(&task)).await {
-                Ok(mut ids) => events.extend(ids.pop().map(|id| queued((task, id)))),
+                Ok(mut stored) => answers.extend(stored.pop().map(|stored| enqueued((task, stored)))),
                 Err(MeshError::Refused(why)) => {
                     let error = StepError::new("TASK_REFUSED", why);
-                    events.push(Event::StepFailed { step: task.step, error });
+                    answers
+                        .push(Enqueued { event: Event::StepFailed { step: task.step, error }, known: false });
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(events)
+        Ok(answers)
     }
 
     /// Lets the agents go that no other run wants, and gathers what the report tells.
@@ -284,8 +294,9 @@ fn session_request(state: &State, phase: usize, agent: &AgentId) -> Option<nova_
     nova_types::RequestId::parse("request_id", &text).ok().flatten()
 }
 
-fn queued((task, task_id): (TaskSpec, String)) -> Event {
-    Event::StepQueued { step: task.step, task_id }
+fn enqueued((task, stored): (TaskSpec, Stored)) -> Enqueued {
+    let event = Event::StepQueued { step: task.step, task_id: stored.task_id };
+    Enqueued { event, known: stored.known }
 }
 
 fn names(tasks: &[TaskSpec]) -> String {

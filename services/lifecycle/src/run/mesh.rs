@@ -33,6 +33,15 @@ pub struct News {
     pub task: Option<TaskView>,
 }
 
+/// A task that the queue has stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Id of the task.
+    pub task_id: String,
+    /// Whether it was stored before.
+    pub known: bool,
+}
+
 /// A watch of a run's tasks.
 pub type Watch = BoxStream<'static, Result<News, MeshError>>;
 
@@ -97,8 +106,8 @@ pub struct Denial {
 /// The other daemons. Every call is idempotent: after an error it may be made again.
 #[async_trait]
 pub trait Mesh: Debug + Send + Sync + 'static {
-    /// Stores tasks, all or none, and gives their ids in order. A task with a known request_id is the same one.
-    async fn enqueue(&self, namespace: &Namespace, tasks: &[TaskSpec]) -> Result<Vec<String>, MeshError>;
+    /// Stores tasks, all or none; answers in order. A task with a known request_id is the same one.
+    async fn enqueue(&self, namespace: &Namespace, tasks: &[TaskSpec]) -> Result<Vec<Stored>, MeshError>;
 
     /// A task as it stands; none when the queue no longer keeps it.
     async fn task(&self, namespace: &Namespace, task_id: &str) -> Result<Option<TaskView>, MeshError>;

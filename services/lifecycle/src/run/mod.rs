@@ -24,7 +24,7 @@ pub use driver::drive;
 pub use engine::{Command, TaskSpec, next};
 pub use event::{Entry, Event, Skip, Start, StepError};
 pub use executor::Executor;
-pub use mesh::{AgentProcess, Denial, Mesh, MeshError, News, ProcessView, Watch};
+pub use mesh::{AgentProcess, Denial, Mesh, MeshError, News, ProcessView, Stored, Watch};
 pub use observe::{TaskPlace, TaskView, observe};
 pub use reconciler::{keep_reconciled, reconcile};
 pub use report::{Evidence, report};

@@ -35,6 +35,8 @@ pub struct State {
     pub sequence: u64,
     /// How far the watch of the queue has come; none before there is a watch.
     pub cursor: Option<String>,
+    /// Whether the watch had to begin anew: news from before may be lost.
+    pub news_lost: bool,
     /// Phases in the plan's order.
     pub phases: Vec<PhaseRecord>,
     /// Steps in the plan's order.
@@ -170,6 +172,7 @@ impl State {
             start_time: first.time,
             sequence: first.sequence,
             cursor: None,
+            news_lost: false,
             end: None,
             places,
             start,
@@ -182,6 +185,7 @@ impl State {
             return Err(Error::Gap { last: self.sequence, found: entry.sequence });
         }
         self.sequence = entry.sequence;
+        self.news_lost |= entry.event == Event::WatchOpened && self.cursor.is_some();
         if entry.cursor.is_some() {
             self.cursor.clone_from(&entry.cursor);
         }

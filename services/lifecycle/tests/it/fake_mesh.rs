@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use nova_lifecycle::run::{
-    AgentProcess, Denial, Mesh, MeshError, News, ProcessView, StepError, TaskPlace, TaskSpec, TaskView, Watch,
+    AgentProcess, Denial, Mesh, MeshError, News, ProcessView, StepError, Stored, TaskPlace, TaskSpec,
+    TaskView, Watch,
 };
 use nova_types::{AgentId, Namespace, RunId, Timestamp};
 use serde_json::json;
@@ -83,7 +84,7 @@ impl FakeMesh {
 
 #[async_trait]
 impl Mesh for FakeMesh {
-    async fn enqueue(&self, _: &Namespace, tasks: &[TaskSpec]) -> Result<Vec<String>, MeshError> {
+    async fn enqueue(&self, _: &Namespace, tasks: &[TaskSpec]) -> Result<Vec<Stored>, MeshError> {
         self.effect(|world| tasks.iter().map(|task| store(world, task)).collect())
     }
 
@@ -133,10 +134,11 @@ impl Mesh for FakeMesh {
 }
 
 /// Stores a task once; the same request must be the same task.
-fn store(world: &mut World, task: &TaskSpec) -> String {
+fn store(world: &mut World, task: &TaskSpec) -> Stored {
+    let stored = |known| Stored { task_id: task.request_id.clone(), known };
     if let Some((payload, _)) = world.tasks.get(&task.request_id) {
         assert_eq!(*payload, task.payload, "{} came again with another body", task.request_id);
-        return task.request_id.clone();
+        return stored(true);
     }
     let view = TaskView {
         step: task.step.clone(),
@@ -148,5 +150,5 @@ fn store(world: &mut World, task: &TaskSpec) -> String {
     };
     world.tasks.insert(task.request_id.clone(), (task.payload.clone(), view));
     world.work(&task.request_id, &task.kind);
-    task.request_id.clone()
+    stored(false)
 }

@@ -10,7 +10,7 @@ use nova_types::{AgentId, Namespace, RunId};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::run::{AgentProcess, Denial, Mesh, MeshError, ProcessView, TaskSpec, TaskView, Watch};
+use crate::run::{AgentProcess, Denial, Mesh, MeshError, ProcessView, Stored, TaskSpec, TaskView, Watch};
 
 /// Clients of the other daemons.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ impl Peers {
 
 #[async_trait]
 impl Mesh for Peers {
-    async fn enqueue(&self, namespace: &Namespace, tasks: &[TaskSpec]) -> Result<Vec<String>, MeshError> {
+    async fn enqueue(&self, namespace: &Namespace, tasks: &[TaskSpec]) -> Result<Vec<Stored>, MeshError> {
         queue::enqueue(&self.0, namespace, tasks).await
     }
 

@@ -11,7 +11,7 @@ use tonic::Code;
 
 use super::error;
 use crate::plan::Retry;
-use crate::run::{MeshError, News, StepError, TaskPlace, TaskSpec, TaskView, Watch};
+use crate::run::{MeshError, News, StepError, Stored, TaskPlace, TaskSpec, TaskView, Watch};
 
 /// Largest result that a run's log takes, in bytes.
 const MAX_RESULT_BYTES: usize = 768 << 10;
@@ -20,11 +20,12 @@ pub(super) async fn enqueue(
     mesh: &Mesh,
     namespace: &Namespace,
     tasks: &[TaskSpec],
-) -> Result<Vec<String>, MeshError> {
+) -> Result<Vec<Stored>, MeshError> {
     let tasks = tasks.iter().map(new_task).collect();
     let request = pb::EnqueueRequest { namespace: namespace.to_string(), tasks };
     let response = mesh.queue().enqueue(request).await.map_err(|status| error(&status))?;
-    Ok(response.into_inner().tasks.into_iter().map(|task| task.id).collect())
+    let stored = |task: pb::EnqueuedTask| Stored { task_id: task.id, known: task.duplicate };
+    Ok(response.into_inner().tasks.into_iter().map(stored).collect())
 }
 
 pub(super) async fn task(
