@@ -9,7 +9,7 @@ use nova_types::{DecisionId, Violations};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::{Reason, trace};
+use crate::{Reason, bounded, trace};
 
 const DOMAIN: &str = "nova";
 
@@ -192,9 +192,13 @@ impl From<nova_types::Violation> for Error {
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let content = *error.0;
+        let mut content = *error.0;
+        let (violations, left_out) = bounded::violations(content.violations);
+        if left_out > 0 {
+            content.metadata.insert("violations_left_out".to_owned(), left_out.to_string());
+        }
         let mut details = ErrorDetails::with_error_info(content.reason.as_str(), DOMAIN, content.metadata);
-        for violation in content.violations {
+        for violation in violations {
             details.add_bad_request_violation(violation.field, violation.rule);
         }
         if content.retry_after.is_some() {
@@ -206,7 +210,7 @@ impl From<Error> for Status {
         if let Some(trace_id) = trace::current_trace_id() {
             details.set_request_info(trace_id, "");
         }
-        Status::with_error_details(content.code, content.message, details)
+        Status::with_error_details(content.code, bounded::message(&content.message), details)
     }
 }
 

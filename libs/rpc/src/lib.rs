@@ -11,6 +11,7 @@
 
 pub mod authentication;
 pub mod authorization;
+mod bounded;
 pub mod deadline;
 mod error;
 pub mod metrics;

@@ -182,9 +182,11 @@ async fn serve<D: Daemon>(
     if let Some(lifeline) = lifeline {
         runtime.spawn_background("lifeline", lifeline.watch(gone.clone()));
     }
+    let services_start = runtime.readiness("services");
     runtime.spawn_background("http", http::serve(page, runtime.clone(), telemetry.registry.clone()));
     join_mesh::<D>(&settings, runtime)?;
     let routes = D::start(settings.daemon, runtime.clone()).await?;
+    services_start.ready();
     let authenticator = MeshAuthenticator::new(&handoff.jwks, handoff.trust_domain.clone(), runtime.clock())?;
     let guard = GuardLayer::new(D::NAME, Arc::new(authenticator), Arc::new(runtime.policy().clone()));
     let services = guard.layer(standard_services(routes, runtime)?.prepare());

@@ -15,15 +15,16 @@ use crate::home::Home;
 #[command(name = "nova", version, propagate_version = true, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     /// Folder of the mesh's state, certificates and records [default: the platform's data folder].
-    #[arg(long, env = "NOVA_HOME", global = true, value_name = "DIR", hide_env_values = true)]
+    #[arg(long, env = "NOVA_HOME", global = true, value_name = "DIR", hide_env_values = true, help_heading = EVERYWHERE)]
     home: Option<PathBuf>,
     /// Print JSON instead of tables.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
     #[command(subcommand)]
     command: Command,
 }
 
+const EVERYWHERE: &str = "Options of every command";
 const EXIT_CODES: &str =
     "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no mesh or not reachable, 4 denied, 5 not found.";
 

@@ -1,14 +1,21 @@
 //! How a command reaches a mesh: the one that runs, or one brought up for as long as it reads.
 
 use std::fs;
+use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use nova_client::{Credential, Credentials, Mesh};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::cli::Context;
 use crate::failure::NoMesh;
 use crate::home::{Home, MeshFile};
 use crate::supervisor::{Launch, Launched};
+
+/// How long to wait for another command to be done with its mesh.
+const TURN: Duration = Duration::from_secs(5);
+/// When to say that a mesh is being brought up.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// Clients of the mesh in `home`, with the operator's certificate.
 pub(crate) fn connect(home: &Home) -> anyhow::Result<Mesh> {
@@ -52,16 +59,68 @@ impl Reached {
     }
 }
 
-/// The mesh that runs, or one brought up to be read.
+/// The mesh that runs, or one brought up to be read, with the store that the last one had.
 pub(crate) async fn reach(context: &Context) -> anyhow::Result<Reached> {
     let home = &context.home;
-    if let Some(mesh) = home.running()? {
-        return Ok(Reached { mesh: connect_to(home, &mesh)?, launched: None });
+    let launch = Launch { home: home.clone(), store: home.last_store(), otlp: None, for_one_run: true };
+    let mut found = Box::pin(find(launch, |_| true));
+    let found = match timeout(SILENCE, &mut found).await {
+        Ok(found) => found?,
+        Err(_) => {
+            eprintln!("nova: no mesh runs; one is brought up to read its records");
+            found.await?
+        }
+    };
+    let mesh = connect_to(home, found.file())?;
+    Ok(Reached { mesh, launched: found.launched() })
+}
+
+/// A mesh that was there, or was brought up.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Running(MeshFile),
+    Launched(Launched),
+}
+
+impl Found {
+    /// Where the mesh is.
+    pub(crate) fn file(&self) -> &MeshFile {
+        match self {
+            Self::Running(file) => file,
+            Self::Launched(launched) => &launched.mesh_file,
+        }
     }
-    let launch = Launch { home: home.clone(), store: "sqlite".to_owned(), otlp: None, for_one_run: true };
-    let launched = launch.start().await?;
-    let mesh = connect_to(home, &launched.mesh_file)?;
-    Ok(Reached { mesh, launched: Some(launched) })
+
+    /// What was brought up.
+    pub(crate) fn launched(self) -> Option<Launched> {
+        match self {
+            Self::Running(_) => None,
+            Self::Launched(launched) => Some(launched),
+        }
+    }
+}
+
+/// Finds the mesh that runs, if it `suits`, or launches one. Another command may be bringing one
+/// up or taking one down at this moment: waits for its turn.
+pub(crate) async fn find(launch: Launch, suits: impl Fn(&MeshFile) -> bool) -> anyhow::Result<Found> {
+    let give_up = Instant::now() + TURN;
+    loop {
+        match launch.home.running()? {
+            Some(file) if suits(&file) => return Ok(Found::Running(file)),
+            Some(_) if Instant::now() > give_up => {
+                bail!("the mesh that runs here goes down with its run; wait for that, or use another --home")
+            }
+            Some(_) => {}
+            None => match launch.clone().start().await {
+                Ok(launched) => return Ok(Found::Launched(launched)),
+                Err(error) if launch.home.try_lock()?.is_some() || Instant::now() > give_up => {
+                    return Err(error);
+                }
+                Err(_) => {}
+            },
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
 }
 
 fn operator(home: &Home) -> anyhow::Result<Credential> {

@@ -58,10 +58,15 @@ fn reader_is_gone(error: &anyhow::Error) -> bool {
 }
 
 fn report_status(status: &Status) -> ExitCode {
-    eprintln!("nova: {}", status.message());
     let details = status.get_error_details();
-    for violation in details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default() {
-        eprintln!("  {}: {}", violation.field, violation.description);
+    match details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default() {
+        [] | [_] => eprintln!("nova: {}", status.message()),
+        violations => {
+            eprintln!("nova: {} things are wrong", violations.len());
+            for violation in violations {
+                eprintln!("  {}: {}", violation.field, violation.description);
+            }
+        }
     }
     if let Some(info) = details.error_info() {
         eprintln!("  reason: {}", info.reason);

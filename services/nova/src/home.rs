@@ -106,8 +106,14 @@ impl Home {
         }
     }
 
+    /// The store of the last mesh here, where its records are.
+    pub(crate) fn last_store(&self) -> String {
+        fs::read_to_string(self.0.join("store")).unwrap_or_else(|_| "sqlite".to_owned())
+    }
+
     /// Says where the mesh is.
     pub(crate) fn announce(&self, mesh: &MeshFile) -> anyhow::Result<()> {
+        self.write_private(&self.0.join("store"), &mesh.store)?;
         self.write_private(&self.mesh_file(), &serde_json::to_string_pretty(mesh)?)
     }
 

@@ -16,7 +16,7 @@ use crate::{
 pub struct Config {
     /// Most live tasks over all queues; an enqueue beyond answers RESOURCE_EXHAUSTED.
     pub max_tasks: usize,
-    /// Most queues over all namespaces.
+    /// Most queues over all namespaces, those that were only asked for included.
     pub max_queues: usize,
     /// Bytes of payloads kept in memory between enqueue and lease; beyond, they are read from the store.
     pub payload_cache_bytes: usize,
@@ -39,7 +39,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_tasks: 2_000_000,
-            max_queues: 10_000,
+            max_queues: 100_000,
             payload_cache_bytes: 64 << 20,
             ageing_step_ms: 5_000,
             keep_finished: 200_000,

@@ -39,6 +39,13 @@ impl Spec {
     pub fn label(&self, key: &str) -> Option<&str> {
         self.metadata.iter().find(|(name, _)| &**name == key).map(|(_, value)| &**value)
     }
+
+    /// About the bytes that it takes in a message.
+    pub fn size(&self) -> usize {
+        const FIXED: usize = 256;
+        let labels = self.metadata.iter().map(|(key, value)| key.len() + value.len() + 8);
+        FIXED + self.queue.len() + self.kind.len() + self.request_id.len() + labels.sum::<usize>()
+    }
 }
 
 /// A task to be stored.

@@ -102,11 +102,13 @@ impl Driver<'_> {
         self.save(Some(&report)).await
     }
 
-    /// Goes on where the log's cursor stands: what happened meanwhile comes as news, in order.
+    /// Goes on where the log's cursor stands: what happened meanwhile comes as news, in order. If news
+    /// were lost once, whoever noticed may have been killed before it had read every open task.
     async fn resume(&mut self) -> Result<(), Error> {
         let cursor = self.state.cursor.clone();
         match self.open_watch(cursor).await {
             Err(Error::Mesh(MeshError::CursorExpired)) => self.begin_anew().await,
+            Ok(()) if self.state.news_lost => self.read_open_tasks().await,
             opened => opened,
         }
     }

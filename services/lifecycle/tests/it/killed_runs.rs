@@ -142,7 +142,7 @@ async fn check(kills: Vec<(i64, bool)>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 20, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_run_that_is_killed_anywhere_ends_as_if_it_was_not(
@@ -150,6 +150,11 @@ proptest! {
     ) {
         tokio::runtime::Runtime::new().unwrap().block_on(check(kills));
     }
+}
+
+#[tokio::test]
+async fn a_task_that_was_stored_before_the_news_were_lost_is_read() {
+    check(vec![(8, false), (16, false), (58, true)]).await;
 }
 
 #[tokio::test]

@@ -37,16 +37,22 @@ enum Action {
         limit: Limit,
     },
     /// Show one agent and its last moves.
-    Show { agent: String },
+    Show {
+        /// Id of the agent.
+        agent: String,
+    },
     /// Show an agent's moves, newest first.
     History {
+        /// Id of the agent.
         agent: String,
         #[command(flatten)]
         limit: Limit,
     },
     /// Move an agent to a state; a move that the state machine forbids is refused.
     SetState {
+        /// Id of the agent.
         agent: String,
+        /// The next state.
         #[arg(value_parser = STATES)]
         state: String,
         /// Why, for the history.

@@ -13,6 +13,7 @@ use crate::cli::Cli;
 /// bash: `nova completions bash > ~/.local/share/bash-completion/completions/nova`
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
+    /// Shell.
     shell: Shell,
 }
 

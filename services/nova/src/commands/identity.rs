@@ -33,7 +33,10 @@ enum Action {
         limit: Limit,
     },
     /// Show an agent's identity.
-    Show { agent: String },
+    Show {
+        /// Id of the agent.
+        agent: String,
+    },
     /// Make a bearer token, and print it alone.
     Token(Token),
     /// Print the mesh's root certificates, PEM; with --json also the keys that sign tokens.

@@ -40,7 +40,10 @@ enum Action {
     /// Store a memory.
     Put(Put),
     /// Show one memory.
-    Get { memory: String },
+    Get {
+        /// Id of the memory.
+        memory: String,
+    },
     /// Find memories by words, best first; without words, list the newest.
     Search(Search),
 }
@@ -69,6 +72,7 @@ struct Put {
 
 #[derive(Debug, Args)]
 struct Search {
+    /// Words to look for.
     #[arg(default_value = "", hide_default_value = true)]
     query: String,
     /// Only memories with this label; give it again for more.

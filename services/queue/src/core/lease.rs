@@ -11,11 +11,11 @@ use crate::{
     task::{Event, Micros, State, after},
 };
 
-/// Payload bytes after which a lease call takes no further task, so that a reply fits a message of 4 MiB.
+/// Bytes after which a lease call takes no further task, so that a reply fits a message of 4 MiB.
 const REPLY_BYTES: usize = 2 << 20;
 
 impl Core {
-    /// Takes ready tasks, at most `request.max` of them and about 2 MiB of payload. Payloads that memory does
+    /// Takes ready tasks, at most `request.max` of them and about 2 MiB. Payloads that memory does
     /// not hold are absent: the caller reads them from the store.
     pub fn lease(&mut self, request: &LeaseRequest, now: Micros) -> Vec<Lease> {
         let mut leases = Vec::new();
@@ -51,7 +51,7 @@ impl Core {
         self.cached = self.cached.saturating_sub(payload.as_ref().map_or(0, |payload| payload.len()));
         let entry = self.entries.get(&row)?;
         let task = Task { payload, ..entry.view() };
-        let size = entry.payload_len as usize;
+        let size = entry.payload_len as usize + entry.spec.size();
         let duration = crate::task::span(entry.status.expires - now);
         Some((Lease { task, token, duration }, size))
     }

@@ -50,7 +50,9 @@ fn a_run_survives_the_death_of_an_agent() {
 fn a_run_on_a_kept_mesh_goes_on_when_nova_is_killed() {
     let nova = kept_mesh(&[]);
     let mut run = start(&nova);
-    let id = eventually("the run began", Duration::from_secs(60), || latest(&nova)?["id"].as_str().map(str::to_owned));
+    let id = eventually("the run began", Duration::from_secs(60), || {
+        latest(&nova)?["id"].as_str().map(str::to_owned)
+    });
     run.kill().unwrap();
     run.wait().unwrap();
     eventually("the run succeeded", PATIENCE, || (latest(&nova)?["state"] == "succeeded").then_some(()));

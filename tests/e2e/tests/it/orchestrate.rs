@@ -12,7 +12,7 @@ fn a_plan_runs_with_no_mesh_and_leaves_no_process_behind() {
     let nova = Nova::new();
     for _ in 0..2 {
         let run = orchestrated(&nova, &[]);
-        for part in ["foundation", "rehearsal", "observability", "host", "secret", "fell back", "denied"] {
+        for part in ["foundation", "rehearsal", "observability", "host", "secret", "fell_back", "denied"] {
             assert!(run.report.to_lowercase().contains(part), "no {part:?} in the report:\n{}", run.report);
         }
         assert!(nova.mesh_file().is_none(), "the mesh went down with the run");
@@ -21,7 +21,8 @@ fn a_plan_runs_with_no_mesh_and_leaves_no_process_behind() {
 
 #[test]
 fn a_mesh_comes_up_when_the_default_ports_are_taken() {
-    let taken: Vec<_> = (7101..7116).chain([4317]).map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
+    let taken: Vec<_> =
+        (7101..7116).chain([4317]).map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
     let nova = Nova::new();
     orchestrated(&nova, &["--skip", "rehearsal"]);
     drop(taken);
@@ -68,7 +69,11 @@ fn two_meshes_cannot_share_a_home() {
 fn a_plan_that_is_wrong_names_its_line_and_runs_nothing() {
     let nova = Nova::new();
     let plan = nova.folder().join("wrong.yaml");
-    std::fs::write(&plan, "apiVersion: nova/v1\nkind: Plan\nmetadata: {name: wrong, version: 1}\nspec:\n  phases: 7\n").unwrap();
+    std::fs::write(
+        &plan,
+        "apiVersion: nova/v1\nkind: Plan\nmetadata: {name: wrong, version: 1}\nspec:\n  phases: 7\n",
+    )
+    .unwrap();
     let ran = nova.run(&["orchestrate", plan.to_str().unwrap()]);
     assert_ne!(ran.code, 0);
     assert!(ran.stderr.contains("wrong.yaml:5"), "{}", ran.stderr);

@@ -8,7 +8,9 @@ use nova_testkit::Nova;
 #[test]
 fn a_python_client_enqueues_leases_heartbeats_and_completes() {
     let Some(python) = environment() else {
-        eprintln!("SKIPPED a_python_client_enqueues_leases_heartbeats_and_completes: no python3 with venv and grpcio-tools");
+        eprintln!(
+            "SKIPPED a_python_client_enqueues_leases_heartbeats_and_completes: no python3 with venv and grpcio-tools"
+        );
         return;
     };
     let nova = Nova::new();
@@ -37,13 +39,16 @@ fn proto_root() -> PathBuf {
 fn environment() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
     let python = folder.join("bin/python");
-    let good = |python: &Path| succeeds(Command::new(python).args(["-c", "import grpc_tools, grpc_health, grpc_reflection"]));
+    let good = |python: &Path| {
+        succeeds(Command::new(python).args(["-c", "import grpc_tools, grpc_health, grpc_reflection"]))
+    };
     if good(&python) {
         return Some(python);
     }
     let made = succeeds(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder));
     let packages = ["grpcio-tools", "grpcio-health-checking", "grpcio-reflection"];
-    let installed = made && succeeds(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages));
+    let installed =
+        made && succeeds(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages));
     (installed && good(&python)).then_some(python)
 }
 

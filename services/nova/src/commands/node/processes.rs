@@ -21,6 +21,7 @@ pub(crate) struct Ps {
 /// Print what a process wrote.
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
+    /// Id of the process, as `nova node ps` shows it.
     process: String,
     /// Go on with the lines to come, until Ctrl-C.
     #[arg(long, short)]

@@ -22,12 +22,15 @@ pub(crate) struct Live {
     ended: BTreeSet<String>,
     failed_attempts: BTreeMap<String, usize>,
     heading: String,
+    /// Width of the longest step's id.
+    width: usize,
 }
 
 impl Live {
     pub(crate) fn new() -> Self {
         let screen = MultiProgress::new();
-        let total = screen.add(spinner("{spinner:.cyan} {msg}  {elapsed}"));
+        let total = screen.add(spinner("{spinner:.cyan} {elapsed:>3}  {wide_msg}").with_message("the run begins"));
+        total.enable_steady_tick(TICK);
         Self {
             screen,
             total,
@@ -35,12 +38,15 @@ impl Live {
             ended: BTreeSet::new(),
             failed_attempts: BTreeMap::new(),
             heading: String::new(),
+            width: 0,
         }
     }
 
     /// Brings the screen to what an event says.
     pub(crate) fn show(&mut self, event: &WatchRunResponse) -> anyhow::Result<()> {
         let Some(run) = &event.run else { return Ok(()) };
+        let steps = run.phases.iter().flat_map(|phase| &phase.steps);
+        self.width = steps.map(|step| step.id.len()).max().unwrap_or_default();
         for phase in &run.phases {
             if phase.name == event.phase && !phase.skipped {
                 self.head(phase)?;
@@ -81,7 +87,7 @@ impl Live {
             return Ok(());
         }
         self.head(phase)?;
-        self.print(&ended(step))
+        self.print(&ended(&self.padded(&step.id), step))
     }
 
     fn tell_failed_attempts(&mut self, phase: &Phase, step: &Step) -> anyhow::Result<()> {
@@ -89,7 +95,8 @@ impl Live {
         let told = self.failed_attempts.insert(step.id.clone(), failed.len()).unwrap_or_default();
         for attempt in failed.iter().skip(told) {
             self.head(phase)?;
-            let text = format!("{}  attempt {}: {}", step.id, attempt.number, cells::brief(&attempt.error));
+            let (id, error) = (self.padded(&step.id), cells::brief(&attempt.error));
+            let text = format!("{id}  attempt {}: {error}", attempt.number);
             self.print(&format!("  {} {}", painted('↻', YELLOW), output::printable(&text)))?;
         }
         Ok(())
@@ -99,12 +106,16 @@ impl Live {
         if step.state() != StepState::Running {
             return self.stop(step);
         }
-        let (screen, total) = (&self.screen, &self.total);
-        let bar = self
-            .running
-            .entry(step.id.clone())
-            .or_insert_with(|| screen.insert_before(total, spinner("  {spinner:.cyan} {msg}  {elapsed}")));
-        bar.set_message(output::printable(&format!("{}  {}", step.id, told(step))));
+        let message = output::printable(&format!("{}  {}", self.padded(&step.id), told(step)));
+        match self.running.get(&step.id) {
+            Some(bar) => bar.set_message(message),
+            None => {
+                let bar = spinner("  {spinner:.cyan} {elapsed:>3}  {wide_msg}").with_message(message);
+                let bar = self.screen.insert_before(&self.total, bar);
+                bar.enable_steady_tick(TICK);
+                self.running.insert(step.id.clone(), bar);
+            }
+        }
     }
 
     fn stop(&mut self, step: &Step) {
@@ -123,6 +134,10 @@ impl Live {
         self.print(&painted(output::printable(&phase.name), BOLD))
     }
 
+    fn padded(&self, id: &str) -> String {
+        format!("{id:width$}", width = self.width)
+    }
+
     fn print(&self, line: &str) -> anyhow::Result<()> {
         Ok(self.screen.println(line)?)
     }
@@ -130,9 +145,7 @@ impl Live {
 
 fn spinner(template: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(template).expect("the template is fixed");
-    let bar = ProgressBar::new_spinner().with_style(style);
-    bar.enable_steady_tick(TICK);
-    bar
+    ProgressBar::new_spinner().with_style(style)
 }
 
 /// How far a run is: `7 of 20 steps, 3 queued`.
@@ -145,14 +158,14 @@ fn progress(run: &Run) -> String {
 }
 
 /// The line of a step that ended: its mark, what became of it, and why.
-fn ended(step: &Step) -> String {
+fn ended(id: &str, step: &Step) -> String {
     let (mark, colour) = match step.state() {
         StepState::Succeeded => ('✓', GREEN),
         StepState::FellBack => ('↷', YELLOW),
         _ if step.state() == step.expected() => ('✓', YELLOW),
         _ => ('✗', RED),
     };
-    let mut text = format!("{}  {}", step.id, told(step));
+    let mut text = format!("{id}  {}", told(step));
     if step.state() != step.expected() {
         text.push_str(&format!("  (expected: {})", step_state(step.expected())));
     }

@@ -9,9 +9,10 @@ mod summary;
 mod trace;
 mod view;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::Args;
 use nova_proto::lifecycle::v1::{Run, RunState, StartRunRequest};
 use nova_rpc::trace::traceparent_of;
@@ -69,6 +70,7 @@ impl Orchestrate {
     }
 
     fn request(&self) -> anyhow::Result<StartRunRequest> {
+        self.check_report()?;
         let plan = input::read_plan(&self.plan)?;
         Ok(StartRunRequest {
             input_json: Value::Object(self.inputs.gather(&plan)?).to_string(),
@@ -78,6 +80,18 @@ impl Orchestrate {
             request_id: Uuid::now_v7().to_string(),
             ..Default::default()
         })
+    }
+
+    /// Finds out before the run whether its report will have a place.
+    fn check_report(&self) -> anyhow::Result<()> {
+        let folder =
+            self.report.as_deref().and_then(Path::parent).filter(|path| !path.as_os_str().is_empty());
+        match folder {
+            Some(folder) if !folder.is_dir() => {
+                bail!("cannot write the report: there is no folder {}", folder.display())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -34,24 +34,20 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Finds the mesh that runs, or brings one up.
+    /// Finds the mesh that runs, or brings one up. One that goes down with somebody else's run is no use.
     pub(crate) async fn enter(
         context: &Context,
         options: Options,
         outlives_us: bool,
     ) -> anyhow::Result<Self> {
         let home = &context.home;
-        if let Some(file) = home.running()? {
-            options.suit(&file)?;
-            return Ok(Self { mesh: connection::connect_to(home, &file)?, file, launched: None });
-        }
         let for_one_run = !(options.keep || outlives_us);
-        let store = options.store.unwrap_or_else(|| "sqlite".to_owned());
-        let launch = Launch { home: home.clone(), store, otlp: options.otlp, for_one_run };
-        let launched = launch.start().await?;
-        let file = launched.mesh_file.clone();
-        let mesh = connection::connect_to(home, &file)?;
-        Ok(Self { mesh, file, launched: for_one_run.then_some(launched) })
+        let store = options.store.clone().unwrap_or_else(|| "sqlite".to_owned());
+        let launch = Launch { home: home.clone(), store, otlp: options.otlp.clone(), for_one_run };
+        let found = connection::find(launch, |file| !file.for_one_run).await?;
+        options.suit(found.file())?;
+        let (file, mesh) = (found.file().clone(), connection::connect_to(home, found.file())?);
+        Ok(Self { mesh, file, launched: found.launched().filter(|_| for_one_run) })
     }
 
     /// Whether the mesh goes down with the run.

@@ -32,17 +32,26 @@ enum Action {
     /// List the modules of the active revision.
     Ls,
     /// Print a module's Rego.
-    Show { module: String },
+    Show {
+        /// Id of the module, such as authz.rego.
+        module: String,
+    },
     /// Store a module and activate the new revision, if it compiles and its tests pass.
     Put(Put),
     /// Remove a module and activate the new revision, if what is left compiles and passes.
-    Delete { module: String },
+    Delete {
+        /// Id of the module.
+        module: String,
+    },
     /// Ask a question of the active revision; the exit code is 0 for allow and 4 for deny.
     Check(decisions::Check),
     /// List recorded decisions, newest first.
     Decisions(decisions::Decisions),
     /// Tell why a recorded decision fell as it did.
-    Explain { decision: String },
+    Explain {
+        /// Id of the decision, as the denied caller was told.
+        decision: String,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -18,6 +18,7 @@ use crate::connection;
     after_help = "Example:\n  nova queue enqueue mail send --payload '{\"to\":\"ada\"}' --metadata team=post"
 )]
 pub(crate) struct Enqueue {
+    /// Name of the queue; it is made when it is first used.
     queue: String,
     /// What kind of work it is; workers have a handler for each kind.
     kind: String,

@@ -29,7 +29,10 @@ enum Action {
     /// List tasks, newest first.
     Tasks(task::Tasks),
     /// Show one task with its payload and result.
-    Show { task: String },
+    Show {
+        /// Id of the task.
+        task: String,
+    },
     /// Follow changes of tasks until Ctrl-C.
     Watch(watch::Watch),
     /// Put a task into a queue.

@@ -32,6 +32,7 @@ enum Action {
     },
     /// Show a run with its steps.
     Show {
+        /// Id of the run.
         run: String,
         /// Print the report below.
         #[arg(long)]
@@ -40,9 +41,15 @@ enum Action {
     /// Check a plan, and show its steps in the order in which they begin.
     Check(check::Check),
     /// Follow a run to its end; the exit code is 0 when it succeeds.
-    Watch { run: String },
+    Watch {
+        /// Id of the run.
+        run: String,
+    },
     /// Print a run's report, Markdown.
-    Report { run: String },
+    Report {
+        /// Id of the run.
+        run: String,
+    },
 }
 
 impl Workflow {

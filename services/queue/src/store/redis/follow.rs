@@ -23,7 +23,7 @@ use crate::{
 const LONGEST: Duration = Duration::from_millis(500);
 
 /// Rest after a connection that broke.
-const REST: Duration = Duration::from_millis(200);
+const REST: Duration = Duration::from_secs(1);
 
 /// Most entries read at once.
 const ENTRIES: usize = 256;

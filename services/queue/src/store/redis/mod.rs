@@ -36,8 +36,13 @@ use crate::{
     task::{Micros, span},
 };
 
-/// The functions.
-const LIBRARY: &str = include_str!("queue.lua");
+/// The functions, one chunk.
+const LIBRARY: &str = concat!(
+    include_str!("state.lua"),
+    include_str!("verbs.lua"),
+    include_str!("reads.lua"),
+    include_str!("batch.lua")
+);
 
 /// Most steps of one list call; each looks at 1,000 tasks.
 const STEPS: usize = 16;

@@ -1,4 +1,4 @@
-//! The packed forms that `queue.lua` reads and writes.
+//! The packed forms that `state.lua` reads and writes.
 
 use std::{sync::Arc, time::Duration};
 

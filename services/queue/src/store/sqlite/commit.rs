@@ -57,15 +57,13 @@ impl<'c> Writer<'c> {
     /// The store failed: nothing of the batch is there.
     pub(super) fn write(&mut self, batch: &Batch) -> Result<(), Error> {
         self.begin.execute([])?;
-        let written = self.write_all(batch);
-        if let Err(error) = written {
-            if let Err(rollback) = self.rollback.execute([]) {
-                tracing::warn!(%rollback, "a transaction that failed could not be rolled back");
-            }
-            return Err(error);
+        let written = self.write_all(batch).and_then(|()| Ok(self.commit.execute([]).map(drop)?));
+        if written.is_err()
+            && let Err(rollback) = self.rollback.execute([])
+        {
+            tracing::warn!(%rollback, "a transaction that failed could not be rolled back");
         }
-        self.commit.execute([])?;
-        Ok(())
+        written
     }
 
     fn write_all(&mut self, batch: &Batch) -> Result<(), Error> {

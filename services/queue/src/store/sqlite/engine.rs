@@ -290,6 +290,8 @@ impl<'c> Engine<'c> {
         let (core, counters) = recover(self.connection, limits, noise, self.now())?;
         self.core = core;
         self.writer.start_from(counters.last_row, counters.floor);
+        // A commit that failed may stand after all: watches read on from the file.
+        self.parts.ring.reset(self.core.head(), self.core.floor());
         for answer in self.answers.drain(..) {
             answer.fail(error);
         }

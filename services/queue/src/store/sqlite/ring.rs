@@ -59,6 +59,13 @@ impl Ring {
         self.news.send_replace(Cursor(head, 0));
     }
 
+    /// Forgets what it holds: from now on the file tells what happened until `head`.
+    pub(super) fn reset(&self, head: u64, floor: u64) {
+        *self.recent() = Recent { events: VecDeque::new(), bytes: 0, start: head };
+        self.floor.store(floor, Ordering::Release);
+        self.news.send_replace(Cursor(head, 0));
+    }
+
     /// Events after `after`; nothing when the ring does not reach back so far.
     pub(super) fn after(&self, after: u64, limit: usize) -> Option<Vec<TaskEvent>> {
         let recent = self.recent();

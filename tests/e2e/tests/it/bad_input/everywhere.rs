@@ -10,7 +10,7 @@ use tonic::Code;
 use super::{Case, identity, lifecycle, node, policy, queue};
 
 /// Beyond the largest message that a daemon takes.
-const OVERSIZED: usize = 9 << 20;
+const OVERSIZED: usize = 17 << 20;
 
 /// Cases for every RPC: a good request with one field made bad.
 pub(crate) fn cases(rpcs: &[Rpc]) -> Vec<Case> {
@@ -31,7 +31,7 @@ fn good(rpc: &str) -> Vec<u8> {
 
 fn of_rpc(rpc: &Rpc) -> Vec<Case> {
     let mut cases =
-        vec![unreadable(rpc, "no message", vec![0xff; 40]), unreadable(rpc, "9 MiB", oversized())];
+        vec![unreadable(rpc, "no message", vec![0xff; 40]), unreadable(rpc, "17 MiB", oversized())];
     for field in &rpc.request.field {
         for (what, bytes) in spoiled(field).unwrap_or_default() {
             let body = [good(&rpc.name), bytes].concat();

@@ -37,9 +37,11 @@ fn enqueues() -> Vec<Case> {
     let one = |what: &str, task: NewTask, field: &str| bad(rpc!("Enqueue"), what, &enqueue(task), field);
     let retry = |retry: RetryPolicy| NewTask { retry: Some(retry), ..task() };
     let many = EnqueueRequest { tasks: vec![task(); 1_001], ..Default::default() };
+    let all_bad = EnqueueRequest { tasks: vec![NewTask::default(); 1_000], ..Default::default() };
     vec![
         bad(rpc!("Enqueue"), "nothing", &EnqueueRequest::default(), "tasks"),
         bad(rpc!("Enqueue"), "1,001 tasks", &many, "tasks"),
+        bad(rpc!("Enqueue"), "1,000 bad tasks", &all_bad, "tasks[0].queue"),
         one("an empty task", NewTask::default(), "tasks[0].queue"),
         one("no kind", NewTask { kind: String::new(), ..task() }, "tasks[0].kind"),
         one("a name of 300 bytes", NewTask { queue: "q".repeat(300), ..task() }, "tasks[0].queue"),
