@@ -142,7 +142,7 @@ async fn check(kills: Vec<(i64, bool)>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 20, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 20, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_run_that_is_killed_anywhere_ends_as_if_it_was_not(

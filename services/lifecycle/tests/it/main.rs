@@ -1,5 +1,7 @@
 //! The daemon through its RPCs, and runs that are killed at any point.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod agents;
 mod fake_mesh;
 mod fuse;
