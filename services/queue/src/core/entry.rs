@@ -1,6 +1,9 @@
 //! What memory holds of one live task.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use uuid::Uuid;
 
@@ -57,6 +60,12 @@ pub enum Ending {
     Expired,
 }
 
+/// The name of no worker; shared, so that tasks without one cost no allocation.
+pub fn nobody() -> Arc<str> {
+    static NOBODY: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
+    Arc::clone(&NOBODY)
+}
+
 /// A live task.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -90,7 +99,7 @@ impl Entry {
             created,
             updated: created,
             ready_at,
-            worker: Arc::from(""),
+            worker: nobody(),
             expires: 0,
             last_error: None,
         };

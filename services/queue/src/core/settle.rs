@@ -6,7 +6,7 @@ use crate::{
     core::{
         Core,
         batch::{Change, Finished},
-        entry::{Ending, Entry, Row},
+        entry::{Ending, Entry, Row, nobody},
     },
     record::{LeaseRef, Outcome, Settled, Settlement},
     task::{Event, Failure, Micros, State, Verdict, verdict},
@@ -159,7 +159,7 @@ fn ending(
 
 fn drop_hold(entry: &mut Entry, ending: Ending) {
     entry.settled = entry.hold.take().map(|hold| (hold.token, ending));
-    entry.status.worker = Arc::from("");
+    entry.status.worker = nobody();
     entry.status.expires = 0;
 }
 

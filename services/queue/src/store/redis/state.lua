@@ -1,0 +1,179 @@
+-- The queue inside Redis: every verb of the store, atomic, on Redis's own clock.
+--
+-- Keys, all under one prefix KEYS[1] that holds the hash tag:
+--   t  HASH  id -> record, written once          s  HASH  id -> status, once it changes
+--   w  ZSET  id by due time                      l  ZSET  id by end of lease
+--   r:<queue> ZSET id by order key               f  ZSET  ended id by time of its end
+--   a  ZSET  every kept id, by id                o  HASH  id -> result
+--   k  HASH  idempotency key -> id and body      c:<queue> HASH state -> count
+--   q  SET   queues                              e  STREAM events, one entry for each call
+--   n  last token    i  last id    v  number of the last event    g  end of the last outage    p  last use
+-- A queue is named <namespace> NUL <name>. Ids are 16 bytes, tokens 8, so that numbers stay exact.
+-- Every loop is bounded: nothing here grows with the backlog.
+
+local WAITING, READY, LEASED, COMPLETED, DEAD = 1, 2, 3, 4, 5
+local FAILED, RELEASED, EXPIRED, DONE = 1, 2, 3, 4
+local STATUS = '<BHdddc8ddc8BHc0Hc0Hc0'
+local RECORD = '<HddddddBBc0Hc0'
+local STEP = 64
+local OUTAGE = 2000000
+local REPLY = 2097152
+local NONE = '\0\0\0\0\0\0\0\0'
+
+local function pack_number(value)
+  return struct.pack('>I4I4', math.floor(value / 4294967296), value % 4294967296)
+end
+
+local function unpack_number(bytes)
+  local high, low = struct.unpack('>I4I4', bytes)
+  return high * 4294967296 + low
+end
+
+local function pack_status(s)
+  return struct.pack(STATUS, s.state, s.attempts, s.updated, s.ready, s.expires, s.token, s.duration,
+    s.deadline, s.settled, s.ending, #s.worker, s.worker, #s.reason, s.reason, #s.message, s.message)
+end
+
+local function unpack_record(bytes)
+  local r = {}
+  r.max, r.initial, r.factor, r.most, r.timeout, r.created, r.ready, r.priority, r.key, r.queue, r.body =
+    struct.unpack(RECORD, bytes)
+  return r
+end
+
+local function unpack_status(bytes, record)
+  local s = {}
+  if bytes then
+    s.state, s.attempts, s.updated, s.ready, s.expires, s.token, s.duration, s.deadline, s.settled, s.ending,
+      s.worker, s.reason, s.message = struct.unpack(STATUS, bytes)
+    return s
+  end
+  local state = READY
+  if record.ready > record.created then state = WAITING end
+  return { state = state, attempts = 0, updated = record.created, ready = record.ready, expires = 0,
+    token = NONE, duration = 0, deadline = 0, settled = NONE, ending = 0, worker = '', reason = '', message = '' }
+end
+
+-- The record without its payload.
+local function bare(bytes, record)
+  local length = struct.unpack('<I4', bytes, record.body)
+  return string.sub(bytes, 1, record.body + 3 + length)
+end
+
+local function count(c, queue, state, by)
+  local counts = c.counts[queue]
+  if not counts then
+    counts = {}
+    c.counts[queue] = counts
+  end
+  counts[state] = (counts[state] or 0) + by
+end
+
+-- Notes that a task came from one state (or none) into the one that its status names.
+local function note(c, id, record, from, s, packed)
+  if from then count(c, record.queue, from, -1) end
+  count(c, record.queue, s.state, 1)
+  if s.state == READY then c.woken[record.queue] = true end
+  c.events[#c.events + 1] = id .. struct.pack('<I4', #packed) .. packed
+end
+
+local function save(c, id, record, from, s)
+  s.updated = c.now
+  local packed = pack_status(s)
+  redis.call('HSET', c.p .. 's', id, packed)
+  note(c, id, record, from, s, packed)
+end
+
+local function make_ready(c, id, record, s)
+  local order = s.ready + c.step * (9 - record.priority)
+  redis.call('ZADD', c.p .. 'r:' .. record.queue, order, id)
+end
+
+local function load(c, id)
+  local bytes = redis.call('HGET', c.p .. 't', id)
+  if not bytes then return nil end
+  local record = unpack_record(bytes)
+  return record, unpack_status(redis.call('HGET', c.p .. 's', id), record), bytes
+end
+
+local function drop_hold(s, ending)
+  s.settled, s.ending = s.token, ending
+  s.token, s.expires, s.duration, s.deadline, s.worker = NONE, 0, 0, 0, ''
+end
+
+local function finish(c, id, record, s, state, ending)
+  drop_hold(s, ending)
+  s.state = state
+  save(c, id, record, LEASED, s)
+  redis.call('ZADD', c.p .. 'f', c.now, id)
+end
+
+-- Ends an attempt that failed or expired: again after a rest, or dead.
+local function end_attempt(c, id, record, s, permanent, after, jitter, ending)
+  if permanent or s.attempts >= record.max then return finish(c, id, record, s, DEAD, ending) end
+  local rest = after
+  if rest < 0 then
+    rest = math.min(record.initial * record.factor ^ (s.attempts - 1), record.most) * (1 - 0.2 * jitter)
+  end
+  drop_hold(s, ending)
+  s.state = WAITING
+  s.ready = c.now + math.floor(rest)
+  save(c, id, record, LEASED, s)
+  redis.call('ZADD', c.p .. 'w', s.ready, id)
+end
+
+local function promote(c)
+  local due = redis.call('ZRANGE', c.p .. 'w', '-inf', c.now, 'BYSCORE', 'LIMIT', 0, STEP)
+  for _, id in ipairs(due) do
+    redis.call('ZREM', c.p .. 'w', id)
+    local record, s = load(c, id)
+    if record and s.state == WAITING then
+      s.state = READY
+      save(c, id, record, WAITING, s)
+      make_ready(c, id, record, s)
+    end
+  end
+end
+
+local function reclaim_one(c, id)
+  redis.call('ZREM', c.p .. 'l', id)
+  local record, s = load(c, id)
+  if not record or s.state ~= LEASED then return end
+  -- A lease given before an outage ended has a grace of its own length from then.
+  if unpack_number(s.token) < c.grace and s.expires < c.grace + s.duration and c.grace + s.duration > c.now then
+    s.expires = c.grace + s.duration
+    redis.call('HSET', c.p .. 's', id, pack_status(s))
+    redis.call('ZADD', c.p .. 'l', s.expires, id)
+    return
+  end
+  s.reason, s.message = 'LEASE_EXPIRED', 'the lease ended before the worker settled it'
+  if s.deadline > 0 and s.deadline <= c.now then
+    s.reason, s.message = 'ATTEMPT_TIMEOUT', 'the attempt took longer than its timeout'
+  end
+  end_attempt(c, id, record, s, false, -1, (c.now % 1000) / 1000, EXPIRED)
+end
+
+local function reclaim(c)
+  local late = redis.call('ZRANGE', c.p .. 'l', '-inf', c.now, 'BYSCORE', 'LIMIT', 0, STEP)
+  for _, id in ipairs(late) do reclaim_one(c, id) end
+end
+
+local function forget(c)
+  local over = redis.call('ZCARD', c.p .. 'f') - c.keep
+  local old = redis.call('ZRANGE', c.p .. 'f', '-inf', c.now - c.keep_for, 'BYSCORE', 'LIMIT', 0, STEP)
+  if #old == 0 and over > 0 then
+    old = redis.call('ZRANGE', c.p .. 'f', 0, math.min(over, STEP) - 1)
+  end
+  for _, id in ipairs(old) do
+    local record, s = load(c, id)
+    if record then
+      count(c, record.queue, s.state, -1)
+      if #record.key > 0 then redis.call('HDEL', c.p .. 'k', record.key) end
+    end
+    redis.call('ZREM', c.p .. 'f', id)
+    redis.call('ZREM', c.p .. 'a', id)
+    redis.call('HDEL', c.p .. 't', id)
+    redis.call('HDEL', c.p .. 's', id)
+    redis.call('HDEL', c.p .. 'o', id)
+  end
+end
