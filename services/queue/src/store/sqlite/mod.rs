@@ -6,6 +6,8 @@
 mod answer;
 mod commit;
 mod engine;
+#[cfg(test)]
+mod failing;
 mod inbox;
 mod parked;
 mod read;

@@ -1,0 +1,111 @@
+//! What a commit that fails leaves behind: nothing, and callers who know.
+
+use std::{sync::Arc, time::Duration};
+
+use nova_types::SystemClock;
+use tempfile::TempDir;
+
+use super::SqliteStore;
+use crate::{
+    config::Config,
+    error::Error,
+    record::{LeaseRef, LeaseRequest, NewTask, Outcome, Receipt, Settled, Settlement, Spec},
+    store::Store,
+    task::{Retry, State},
+};
+
+/// A store whose file can be made to refuse new tasks.
+struct Failing {
+    folder: TempDir,
+    store: SqliteStore,
+}
+
+impl Failing {
+    async fn open() -> Self {
+        let folder = TempDir::new().unwrap();
+        let settings = Config::default().sqlite(folder.path());
+        let store = SqliteStore::open(settings, Arc::new(SystemClock)).await.unwrap();
+        Self { folder, store }
+    }
+
+    fn execute(&self, sql: &str) {
+        let connection = rusqlite::Connection::open(self.folder.path().join("queue.db")).unwrap();
+        connection.execute_batch(sql).unwrap();
+    }
+
+    fn break_it(&self) {
+        self.execute("CREATE TRIGGER broken BEFORE INSERT ON task BEGIN SELECT RAISE(ABORT, 'broken'); END");
+    }
+
+    fn mend(&self) {
+        self.execute("DROP TRIGGER broken");
+    }
+
+    async fn put(&self) -> Result<Receipt, Error> {
+        let spec = Spec {
+            namespace: "default".into(),
+            queue: "q".into(),
+            kind: "k".into(),
+            metadata: Vec::new(),
+            request_id: "".into(),
+            body_hash: 0,
+            priority: 0,
+            retry: Retry::default(),
+            attempt_timeout: None,
+            traceparent: "".into(),
+        };
+        let task = NewTask { spec, payload: Arc::from(&b"p"[..]), delay: Duration::ZERO };
+        Ok(self.store.enqueue(vec![task]).await?[0])
+    }
+
+    async fn take(&self) -> Option<LeaseRef> {
+        let request = LeaseRequest {
+            namespace: "default".into(),
+            queues: vec!["q".into()],
+            worker: "w".into(),
+            max: 1,
+            duration: Duration::from_secs(30),
+            wait: Duration::ZERO,
+        };
+        let lease = self.store.lease(request).await.unwrap().into_iter().next()?;
+        Some(LeaseRef { id: lease.task.id, token: lease.token })
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_stores_nothing_and_the_queue_goes_on() {
+    let queue = Failing::open().await;
+    queue.put().await.unwrap();
+    let lease = queue.take().await.unwrap();
+    queue.break_it();
+    assert!(matches!(queue.put().await, Err(Error::Store(_))));
+    assert_eq!(queue.take().await, None, "the refused task is not there");
+    queue.mend();
+    let receipt = queue.put().await.unwrap();
+    let second = queue.take().await.unwrap();
+    assert_eq!(second.id, receipt.id);
+    assert!(second.token > lease.token);
+    let settlement = Settlement { lease, outcome: Outcome::Completed(Arc::from(&b"r"[..])) };
+    let settled = queue.store.settle(&"default".into(), vec![settlement]).await.unwrap();
+    assert!(matches!(settled[0], Settled::Done { state: State::Completed, .. }));
+}
+
+#[tokio::test]
+async fn a_payload_that_memory_did_not_keep_comes_from_the_file() {
+    let folder = TempDir::new().unwrap();
+    let settings = Config { payload_cache_bytes: 0, ..Config::default() }.sqlite(folder.path());
+    let store = SqliteStore::open(settings, Arc::new(SystemClock)).await.unwrap();
+    let queue = Failing { folder, store };
+    let id = queue.put().await.unwrap().id;
+    let task = queue.store.task(&"default".into(), id).await.unwrap().unwrap();
+    assert_eq!(task.payload.as_deref(), Some(&b"p"[..]));
+    assert_eq!(queue.take().await.map(|lease| lease.id), Some(id));
+}
+
+#[tokio::test]
+async fn a_second_daemon_is_kept_from_the_file() {
+    let queue = Failing::open().await;
+    let settings = Config::default().sqlite(queue.folder.path());
+    let second = SqliteStore::open(settings, Arc::new(SystemClock)).await;
+    assert!(second.is_err());
+}
