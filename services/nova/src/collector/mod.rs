@@ -21,8 +21,8 @@ pub(crate) use store::{TraceSummary, Traces};
 
 use receive::{Forward, Receiver};
 
-/// Where the collector listens when the port is free: OTLP's own.
-const PORT: u16 = 4317;
+/// Where the collector listens when the port is free. OTLP's own, 4317, is left to Jaeger and its like.
+const PORT: u16 = 7100;
 /// Largest batch of spans, bytes.
 const LARGEST_BATCH: usize = 16 << 20;
 

@@ -101,8 +101,12 @@ fn duration() -> Duration {
 
 async fn assert_survived(mesh: &Mesh, rpc: &Rpc, body: Vec<u8>) -> Result<(), TestCaseError> {
     let channel = mesh.channel(rpc.daemon).expect("a daemon of the mesh");
-    let Err(status) = raw::call(channel, &rpc.name, vec![Bytes::from(body)]).await else { return Ok(()) };
+    let body = Bytes::from(body);
+    let t0 = Instant::now();
+    let r = raw::call(channel, &rpc.name, vec![body.clone()]).await;
+    eprintln!("TIMING {} {} {:?}", rpc.name, t0.elapsed().as_millis(), r.as_ref().err().map(|e| e.code()));
+    let Err(status) = r else { return Ok(()) };
     let bad = matches!(status.code(), Code::Internal | Code::Unknown | Code::Unavailable | Code::DataLoss);
-    prop_assert!(!bad, "{} answers {status:?}", rpc.name);
+    prop_assert!(!bad, "{} answers {status:?} to {} bytes: {body:?}", rpc.name, body.len());
     Ok(())
 }

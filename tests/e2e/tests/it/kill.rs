@@ -1,5 +1,6 @@
 //! `kill -9` of any part, at some point of a run: the run ends as it should, every step took effect once.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -13,27 +14,27 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
 fn a_run_survives_the_death_of_the_queue() {
-    survives("queue", 350);
+    survives("queue", &[]);
 }
 
 #[test]
 fn a_run_survives_the_death_of_lifecycle() {
-    survives("lifecycle", 500);
+    survives("lifecycle", &[]);
 }
 
 #[test]
 fn a_run_survives_the_death_of_policy() {
-    survives("policy", 200);
+    survives("policy", &[]);
 }
 
 #[test]
 fn a_run_survives_the_death_of_identity() {
-    survives("identity", 400);
+    survives("identity", &[]);
 }
 
 #[test]
 fn a_run_survives_the_death_of_the_node_agent() {
-    survives("node", 600);
+    survives("node", &[]);
 }
 
 #[test]
@@ -59,23 +60,25 @@ fn a_run_on_a_kept_mesh_goes_on_when_nova_is_killed() {
     each_step_took_effect_once(&nova, &id);
 }
 
-/// Kills a daemon a while after the run began. The moment differs from run to run by itself.
-pub(crate) fn survives(daemon: &str, after_millis: u64) {
-    survives_on(daemon, after_millis, &[]);
-}
-
-pub(crate) fn survives_on(daemon: &str, after_millis: u64, up: &[&str]) {
+/// Kills a daemon at a random point of a run, on a mesh that `up` brings up.
+pub(crate) fn survives(daemon: &str, up: &[&str]) {
+    let moment = random_moment();
+    eprintln!("{daemon} is killed {moment:?} after the run began");
     let nova = kept_mesh(up);
     let pid = nova.pid_of(daemon);
     let run = start(&nova);
     eventually("the run began", Duration::from_secs(60), || latest(&nova));
     let began = Instant::now();
-    eventually("its moment has come", PATIENCE, || {
-        (began.elapsed() > Duration::from_millis(after_millis)).then_some(())
-    });
+    eventually("its moment has come", PATIENCE, || (began.elapsed() > moment).then_some(()));
     kill(u64::from(pid));
     ends_well(&nova, run);
     assert_ne!(nova.pid_of(daemon), pid, "{daemon} was started again");
+}
+
+/// Within the time that a run takes when nothing disturbs it.
+fn random_moment() -> Duration {
+    let random = RandomState::new().build_hasher().finish();
+    Duration::from_millis(random % 2_500)
 }
 
 fn kept_mesh(up: &[&str]) -> Nova {

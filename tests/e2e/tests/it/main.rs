@@ -3,6 +3,7 @@
 mod bad_input;
 mod denied;
 mod garbage;
+mod jaeger;
 mod kill;
 mod orchestrate;
 mod python;

@@ -3,7 +3,7 @@
 use nova_testkit::Nova;
 use nova_testkit::redis::RedisServer;
 
-use crate::kill::survives_on;
+use crate::kill::survives;
 use crate::run::orchestrated;
 
 #[test]
@@ -20,17 +20,17 @@ fn a_plan_runs_on_redis_and_stays_readable() {
 #[test]
 fn a_run_on_redis_survives_the_death_of_the_queue() {
     let redis = RedisServer::start();
-    survives_on("queue", 400, &["--store", &redis.url()]);
+    survives("queue", &["--store", &redis.url()]);
 }
 
 #[test]
 fn a_run_on_redis_survives_the_death_of_lifecycle() {
     let redis = RedisServer::start();
-    survives_on("lifecycle", 300, &["--store", &redis.url()]);
+    survives("lifecycle", &["--store", &redis.url()]);
 }
 
 #[test]
 fn a_run_on_redis_survives_the_death_of_identity() {
     let redis = RedisServer::start();
-    survives_on("identity", 500, &["--store", &redis.url()]);
+    survives("identity", &["--store", &redis.url()]);
 }

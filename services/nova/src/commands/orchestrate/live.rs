@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use nova_proto::lifecycle::v1::{Phase, Run, Step, StepState, WatchRunResponse};
+use nova_proto::lifecycle::v1::{Attempt, Phase, Run, Step, StepState, WatchRunResponse};
 
 use super::view::told;
 use crate::commands::workflow::run::{has_ended, step_state};
@@ -29,7 +29,8 @@ pub(crate) struct Live {
 impl Live {
     pub(crate) fn new() -> Self {
         let screen = MultiProgress::new();
-        let total = screen.add(spinner("{spinner:.cyan} {elapsed:>3}  {wide_msg}").with_message("the run begins"));
+        let total =
+            screen.add(spinner("{spinner:.cyan} {elapsed:>3}  {wide_msg}").with_message("the run begins"));
         total.enable_steady_tick(TICK);
         Self {
             screen,
@@ -90,8 +91,10 @@ impl Live {
         self.print(&ended(&self.padded(&step.id), step))
     }
 
+    /// Tells of attempts that failed and were followed by another.
     fn tell_failed_attempts(&mut self, phase: &Phase, step: &Step) -> anyhow::Result<()> {
-        let failed: Vec<_> = step.attempt_log.iter().filter(|attempt| !attempt.error.is_empty()).collect();
+        let retried = |attempt: &&Attempt| !attempt.error.is_empty() && attempt.number < step.attempts;
+        let failed: Vec<_> = step.attempt_log.iter().filter(retried).collect();
         let told = self.failed_attempts.insert(step.id.clone(), failed.len()).unwrap_or_default();
         for attempt in failed.iter().skip(told) {
             self.head(phase)?;
@@ -166,7 +169,7 @@ fn ended(id: &str, step: &Step) -> String {
         _ => ('✗', RED),
     };
     let mut text = format!("{id}  {}", told(step));
-    if step.state() != step.expected() {
+    if step.state() != step.expected() && step.expected() != StepState::Succeeded {
         text.push_str(&format!("  (expected: {})", step_state(step.expected())));
     }
     if step.state() != StepState::Succeeded && !step.error.is_empty() {

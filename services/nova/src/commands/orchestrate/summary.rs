@@ -70,7 +70,7 @@ fn print(run: &Run, report: &Path, denials: &[Decision]) -> anyhow::Result<()> {
     let took = cells::elapsed(run.create_time.as_ref(), run.end_time.as_ref());
     output::line(&format!("\n{} {} in {took}", output::printable(&run.plan), run::state(run)))?;
     if !run.message.is_empty() {
-        output::line(&output::printable(&run.message))?;
+        output::line(&format!("  {}", output::printable(&run.message).replace("; ", "\n  ")))?;
     }
     output::line("")?;
     run::steps(run)?;

@@ -23,20 +23,18 @@ fn row(phase: &Phase, step: &Step) -> Vec<String> {
     ]
 }
 
-/// What there is to say of a step: whether its end was expected when that is not plain, and its error.
+/// What there is to say of a step: whether it was expected to end otherwise than well, and its error.
 fn note(phase: &Phase, step: &Step) -> String {
     if phase.skipped {
         return "left out".to_owned();
     }
     let expected = match (step.state(), step.expected()) {
-        (state, expected) if state == expected && state != StepState::Succeeded => "as expected",
-        (StepState::Succeeded, StepState::Unspecified) => "",
-        (state, expected) if has_ended(state) && state != expected && state != StepState::Skipped => {
-            return joined(&format!("expected: {}", step_state(expected)), &step.error);
-        }
-        _ => "",
+        (_, StepState::Succeeded | StepState::Unspecified) => String::new(),
+        (state, expected) if state == expected => "as expected".to_owned(),
+        (state, expected) if has_ended(state) => format!("expected: {}", step_state(expected)),
+        _ => String::new(),
     };
-    joined(expected, &step.error)
+    joined(&expected, &step.error)
 }
 
 fn joined(expected: &str, error: &str) -> String {
@@ -135,8 +133,10 @@ mod tests {
         let phase = Phase::default();
         let denied = step(StepState::Denied, StepState::Denied);
         assert_eq!(note(&phase, &denied), "as expected: why");
-        let failed = step(StepState::Failed, StepState::Succeeded);
-        assert_eq!(note(&phase, &failed), "expected: succeeded: why");
+        let failed = step(StepState::Failed, StepState::FellBack);
+        assert_eq!(note(&phase, &failed), "expected: fell_back: why");
+        let plain = step(StepState::Failed, StepState::Succeeded);
+        assert_eq!(note(&phase, &plain), "why");
     }
 
     #[test]
