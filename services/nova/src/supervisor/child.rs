@@ -35,6 +35,8 @@ pub(crate) struct Spec<'a> {
     pub(crate) endpoints: &'a Endpoints,
     pub(crate) collector: &'a str,
     pub(crate) store: &'a str,
+    /// Whether somebody beyond the mesh's own collector wants metrics.
+    pub(crate) pushes_metrics: bool,
 }
 
 /// A started daemon. When its lifeline is dropped, it ends.
@@ -89,6 +91,7 @@ impl Spec<'_> {
             ..RuntimeConfig::default()
         };
         runtime.telemetry.log_format = LogFormat::Json;
+        runtime.telemetry.otlp_metrics = self.pushes_metrics;
         let mut file = toml::Table::new();
         file.insert("runtime".to_owned(), toml::Value::try_from(runtime)?);
         if let Some(own) = self.own_table()? {

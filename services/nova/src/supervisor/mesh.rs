@@ -151,6 +151,7 @@ impl Mesh {
             endpoints: &file.endpoints,
             collector: &file.collector,
             store: &file.store,
+            pushes_metrics: file.otlp.is_some(),
         };
         let daemon = spec.start().await?;
         self.record(name, daemon.process.id())?;

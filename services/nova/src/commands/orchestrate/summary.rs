@@ -86,9 +86,8 @@ fn print(run: &Run, report: &Path, denials: &[Decision]) -> anyhow::Result<()> {
 }
 
 fn denied(decision: &Decision) -> String {
-    let question = decision.question.clone().unwrap_or_default();
-    let text = format!("\ndenied  {} may not call {}: {}", question.subject, question.method, decision.why);
-    format!("{}\n        nova policy explain {}", output::printable(&text), decision.id)
+    let why = output::printable(&decision.why);
+    format!("\ndenied  {why}\n        nova policy explain {}", decision.id)
 }
 
 fn record(run: &Run, report: &Path, denials: &[Decision]) -> Value {
