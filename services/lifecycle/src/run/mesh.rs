@@ -97,7 +97,7 @@ pub struct Denial {
     pub method: String,
     /// Why, in a sentence.
     pub why: String,
-    /// Rules that were looked at, `module:line text`.
+    /// Rules that did not hold, `module:line text`.
     pub rules: Vec<String>,
     /// What would have to change, in a sentence.
     pub remedy: String,

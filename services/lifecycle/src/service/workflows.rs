@@ -8,6 +8,7 @@ use nova_proto::lifecycle::v1 as pb;
 use nova_proto::lifecycle::v1::workflow_service_server::WorkflowService;
 use nova_rpc::{caller, trace};
 use nova_types::{Namespace, RequestId, RunId, Violation, Violations, wire};
+use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
@@ -186,10 +187,8 @@ fn skip_phases(plan: &Plan, names: &[String]) -> Result<BTreeSet<String>, Violat
 
 /// Tells requests apart: everything but the key itself.
 fn fingerprint(request: &pb::StartRunRequest) -> String {
-    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-    let mut hasher = DefaultHasher::new();
-    (&request.plan, &request.input_json, &request.skip_phases).hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
+    let body = serde_json::json!([request.plan, request.input_json, request.skip_phases]);
+    format!("{:x}", Sha256::digest(body.to_string()))
 }
 
 fn name(namespace: &str, id: &str) -> Result<(Namespace, RunId), Error> {

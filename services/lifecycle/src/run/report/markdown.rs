@@ -23,6 +23,10 @@ impl Document {
         self.line(format_args!("- {text}"));
     }
 
+    pub(super) fn sub_item(&mut self, text: &str) {
+        self.line(format_args!("  - {text}"));
+    }
+
     /// A table; nothing when it has no rows.
     pub(super) fn table<const N: usize>(
         &mut self,

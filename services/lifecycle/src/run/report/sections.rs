@@ -176,12 +176,12 @@ pub(super) fn denials(document: &mut Document, state: &State, denials: &[Denial]
             inline(&denial.why)
         ));
         for rule in &denial.rules {
-            document.paragraph(&format!("  - `{}`", inline(rule).replace('`', "'")));
+            document.sub_item(&format!("did not hold: `{}`", inline(rule).replace('`', "'")));
         }
         if !denial.remedy.is_empty() {
-            document.paragraph(&format!("  - What would have to change: {}", inline(&denial.remedy)));
+            document.sub_item(&format!("what would have to change: {}", inline(&denial.remedy)));
         }
-        document.paragraph(&format!("  - `nova policy explain {}`", denial.decision_id));
+        document.sub_item(&format!("`nova policy explain {}`", denial.decision_id));
     }
 }
 

@@ -9,6 +9,9 @@ use crate::run::{Denial, MeshError};
 /// Denials of a report at most.
 const MAX_DENIALS: u32 = 50;
 
+/// Rules of a denial at most.
+const MAX_RULES: usize = 8;
+
 pub(super) async fn denials(mesh: &Mesh, trace_id: &str) -> Result<Vec<Denial>, MeshError> {
     let request = pb::ListDecisionsRequest {
         verdict: pb::Verdict::Deny.into(),
@@ -38,7 +41,8 @@ async fn explain(mesh: &Mesh, decision: pb::Decision) -> Denial {
         Ok(response) => {
             let explained = response.into_inner();
             let rule = |rule: &pb::RuleTrace| format!("{}:{} {}", rule.module, rule.line, rule.text);
-            denial.rules = explained.rules.iter().take(8).map(rule).collect();
+            let failed = explained.rules.iter().filter(|rule| !rule.held);
+            denial.rules = failed.take(MAX_RULES).map(rule).collect();
             denial.remedy = explained.remedy;
         }
         Err(status) => tracing::warn!(decision = denial.decision_id, %status, "a denial was not explained"),
