@@ -48,16 +48,24 @@ async fn main() -> Result<(), Failure> {
     for caller in 0..callers {
         running.spawn(produce(clients[caller % CONNECTIONS].clone(), batch));
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut running = run(running, Duration::from_secs(1)).await?;
     let (before, start) = (done.load(Ordering::Relaxed), Instant::now());
-    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    running = run(running, Duration::from_secs(seconds)).await?;
     let lives = done.load(Ordering::Relaxed) - before;
     let rate = Duration::from_secs(lives).div_f64(start.elapsed().as_secs_f64()).as_secs();
     println!("{mode} {store}: {rate} lives/s");
-    while let Some(ended) = running.try_join_next() {
+    running.shutdown().await;
+    Ok(())
+}
+
+type Running = tokio::task::JoinSet<Result<(), Failure>>;
+
+/// Lets everybody work for a while; whoever ends has failed.
+async fn run(mut running: Running, span: Duration) -> Result<Running, Failure> {
+    if let Ok(Some(ended)) = tokio::time::timeout(span, running.join_next()).await {
         ended??;
     }
-    Ok(())
+    Ok(running)
 }
 
 async fn produce(mut client: Client, batch: usize) -> Result<(), Failure> {

@@ -20,7 +20,7 @@ use crate::{
 /// Ended tasks and journal entries go in steps of this many.
 const STEP: usize = 1_024;
 
-/// Most of either that one commit lets go.
+/// Most of either that one commit lets go, unless it adds more than half as many itself.
 const MOST: usize = 4_096;
 
 /// A journal row in the store.
@@ -103,7 +103,8 @@ impl Core {
         if !self.retention.overdue(keep, keep_for, now) {
             return;
         }
-        while self.batch.forgotten.len() < MOST {
+        let most = MOST.max(2 * self.batch.finished.len());
+        while self.batch.forgotten.len() < most {
             let over = self.retention.ended.len() > keep;
             let goes = |kept: &Kept| over || after(kept.at, keep_for) <= now;
             if !self.retention.ended.front().is_some_and(goes) {
@@ -125,8 +126,9 @@ impl Core {
         if self.retention.surplus(self.limits.events) < STEP {
             return;
         }
+        let most = MOST.max(2 * self.batch.changes.len());
         let mut done = 0;
-        while done < MOST && self.retention.surplus(self.limits.events) > 0 {
+        while done < most && self.retention.surplus(self.limits.events) > 0 {
             let Some(row) = self.retention.journal.pop_front() else { return };
             done += row.rows.len();
             self.retention.entries -= row.rows.len();

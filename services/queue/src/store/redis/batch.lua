@@ -29,7 +29,7 @@ local function batch(keys, args)
   local token = tonumber(redis.call('GET', keys[1] .. 'n') or '0')
   local c = { p = keys[1], now = time[1] * 1000000 + time[2], step = tonumber(args[1]), keep = tonumber(args[2]),
     keep_for = tonumber(args[3]), keep_events = args[4], max_tasks = tonumber(args[5]),
-    max_queues = tonumber(args[6]), token = token, counts = {}, events = {}, woken = {},
+    max_queues = tonumber(args[6]), token = token, counts = {}, events = {}, woken = {}, ended = 0,
     grace = tonumber(redis.call('GET', keys[1] .. 'g') or '0') }
   local replies, at = {}, 7
   note_outage(c)

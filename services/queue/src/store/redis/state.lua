@@ -106,6 +106,7 @@ local function finish(c, id, record, s, state, ending)
   s.state = state
   save(c, id, record, LEASED, s)
   redis.call('ZADD', c.p .. 'f', c.now, id)
+  c.ended = c.ended + 1
 end
 
 -- Ends an attempt that failed or expired: again after a rest, or dead.
@@ -159,10 +160,12 @@ local function reclaim(c)
 end
 
 local function forget(c)
+  -- More than this call ended, so that what is kept does not grow.
+  local most = STEP + c.ended
   local over = redis.call('ZCARD', c.p .. 'f') - c.keep
-  local old = redis.call('ZRANGE', c.p .. 'f', '-inf', c.now - c.keep_for, 'BYSCORE', 'LIMIT', 0, STEP)
+  local old = redis.call('ZRANGE', c.p .. 'f', '-inf', c.now - c.keep_for, 'BYSCORE', 'LIMIT', 0, most)
   if #old == 0 and over > 0 then
-    old = redis.call('ZRANGE', c.p .. 'f', 0, math.min(over, STEP) - 1)
+    old = redis.call('ZRANGE', c.p .. 'f', 0, math.min(over, most) - 1)
   end
   for _, id in ipairs(old) do
     local record, s = load(c, id)
