@@ -16,6 +16,7 @@ local FAILED, RELEASED, EXPIRED, DONE = 1, 2, 3, 4
 local STATUS = '<BHdddc8ddc8BHc0Hc0Hc0'
 local RECORD = '<HddddddBBc0Hc0'
 local STEP = 64
+local MANY = 2000
 local OUTAGE = 2000000
 local REPLY = 2097152
 local NONE = '\0\0\0\0\0\0\0\0'
@@ -69,6 +70,47 @@ local function count(c, queue, state, by)
   counts[state] = (counts[state] or 0) + by
 end
 
+local function run(list)
+  redis.call(unpack(list))
+end
+
+-- Writes that go down together, one command for each key, at the next settle(c).
+local function later(c, command, key, first, second)
+  local name = command .. key
+  local list = c.later[name]
+  if not list then
+    list = { command, c.p .. key }
+    c.later[name] = list
+  end
+  list[#list + 1] = first
+  list[#list + 1] = second
+  if #list > MANY then
+    run(list)
+    c.later[name] = nil
+  end
+end
+
+-- The end of a task's lease; false takes it out of the lease table.
+local function expire_at(c, id, score)
+  c.ends[id] = score
+end
+
+-- Writes all that waits, so that reads see it.
+local function settle(c)
+  for id in pairs(c.dirty) do later(c, 'HSET', 's', id, c.s[id]) end
+  for id, score in pairs(c.ends) do
+    if score then later(c, 'ZADD', 'l', score, id) else later(c, 'ZREM', 'l', id) end
+  end
+  c.dirty, c.ends = {}, {}
+  for _, list in pairs(c.later) do run(list) end
+  c.later = {}
+end
+
+local function keep_status(c, id, packed)
+  c.s[id] = packed
+  c.dirty[id] = true
+end
+
 -- Notes that a task came from one state (or none) into the one that its status names.
 local function note(c, id, record, from, s, packed)
   if from then count(c, record.queue, from, -1) end
@@ -80,20 +122,22 @@ end
 local function save(c, id, record, from, s)
   s.updated = c.now
   local packed = pack_status(s)
-  redis.call('HSET', c.p .. 's', id, packed)
+  keep_status(c, id, packed)
   note(c, id, record, from, s, packed)
 end
 
 local function make_ready(c, id, record, s)
   local order = s.ready + c.step * (9 - record.priority)
-  redis.call('ZADD', c.p .. 'r:' .. record.queue, order, id)
+  later(c, 'ZADD', 'r:' .. record.queue, order, id)
 end
 
 local function load(c, id)
-  local bytes = redis.call('HGET', c.p .. 't', id)
+  local bytes = c.t[id]
+  if bytes == nil then bytes = redis.call('HGET', c.p .. 't', id) end
   if not bytes then return nil end
-  local record = unpack_record(bytes)
-  return record, unpack_status(redis.call('HGET', c.p .. 's', id), record), bytes
+  local record, status = unpack_record(bytes), c.s[id]
+  if status == nil then status = redis.call('HGET', c.p .. 's', id) end
+  return record, unpack_status(status, record), bytes
 end
 
 local function drop_hold(s, ending)
@@ -105,7 +149,7 @@ local function finish(c, id, record, s, state, ending)
   drop_hold(s, ending)
   s.state = state
   save(c, id, record, LEASED, s)
-  redis.call('ZADD', c.p .. 'f', c.now, id)
+  later(c, 'ZADD', 'f', c.now, id)
   c.ended = c.ended + 1
 end
 
@@ -120,7 +164,7 @@ local function end_attempt(c, id, record, s, permanent, after, jitter, ending)
   s.state = WAITING
   s.ready = c.now + math.floor(rest)
   save(c, id, record, LEASED, s)
-  redis.call('ZADD', c.p .. 'w', s.ready, id)
+  later(c, 'ZADD', 'w', s.ready, id)
 end
 
 local function promote(c)
@@ -143,8 +187,8 @@ local function reclaim_one(c, id)
   -- A lease given before an outage ended has a grace of its own length from then.
   if unpack_number(s.token) < c.grace and s.expires < c.grace + s.duration and c.grace + s.duration > c.now then
     s.expires = c.grace + s.duration
-    redis.call('HSET', c.p .. 's', id, pack_status(s))
-    redis.call('ZADD', c.p .. 'l', s.expires, id)
+    keep_status(c, id, pack_status(s))
+    expire_at(c, id, s.expires)
     return
   end
   s.reason, s.message = 'LEASE_EXPIRED', 'the lease ended before the worker settled it'
@@ -159,6 +203,19 @@ local function reclaim(c)
   for _, id in ipairs(late) do reclaim_one(c, id) end
 end
 
+-- Reads the records and statuses of many tasks at once, for load(c, id).
+local function fetch(c, ids)
+  for first = 1, #ids, MANY do
+    local some = { unpack(ids, first, math.min(first + MANY - 1, #ids)) }
+    local records = redis.call('HMGET', c.p .. 't', unpack(some))
+    local statuses = redis.call('HMGET', c.p .. 's', unpack(some))
+    for i, id in ipairs(some) do
+      c.t[id] = records[i]
+      if c.s[id] == nil then c.s[id] = statuses[i] end
+    end
+  end
+end
+
 local function forget(c)
   -- More than this call ended, so that what is kept does not grow.
   local most = STEP + c.ended
@@ -167,16 +224,17 @@ local function forget(c)
   if #old == 0 and over > 0 then
     old = redis.call('ZRANGE', c.p .. 'f', 0, math.min(over, most) - 1)
   end
+  fetch(c, old)
   for _, id in ipairs(old) do
     local record, s = load(c, id)
     if record then
       count(c, record.queue, s.state, -1)
       if #record.key > 0 then redis.call('HDEL', c.p .. 'k', record.key) end
     end
-    redis.call('ZREM', c.p .. 'f', id)
-    redis.call('ZREM', c.p .. 'a', id)
-    redis.call('HDEL', c.p .. 't', id)
-    redis.call('HDEL', c.p .. 's', id)
-    redis.call('HDEL', c.p .. 'o', id)
+    later(c, 'ZREM', 'f', id)
+    later(c, 'ZREM', 'a', id)
+    later(c, 'HDEL', 't', id)
+    later(c, 'HDEL', 's', id)
+    later(c, 'HDEL', 'o', id)
   end
 end

@@ -8,7 +8,7 @@ end
 
 -- What speaks against storing these tasks; nothing is stored before.
 local function refusal(c, args, at, n)
-  local live = redis.call('HLEN', c.p .. 't') - redis.call('ZCARD', c.p .. 'f')
+  local live = c.held + c.stored - c.ended
   if live + n > c.max_tasks then return { '!full', tostring(live) } end
   local within, new, queues = {}, {}, redis.call('SCARD', c.p .. 'q')
   for task = 0, n - 1 do
@@ -21,7 +21,7 @@ local function refusal(c, args, at, n)
       end
       within[key] = body
     end
-    if redis.call('SISMEMBER', c.p .. 'q', queue) == 0 and not new[queue] then
+    if not new[queue] and not c.counts[queue] and redis.call('SISMEMBER', c.p .. 'q', queue) == 0 then
       new[queue] = true
       queues = queues + 1
       if queues > c.max_queues then return { '!queues' } end
@@ -30,22 +30,28 @@ local function refusal(c, args, at, n)
   return nil
 end
 
+local function next_sequence(c)
+  c.sequence = (c.sequence or tonumber(redis.call('GET', c.p .. 'i') or '0')) + 1
+  return c.sequence
+end
+
 local function enqueue_one(c, args, at)
   local queue, key, body = args[at], args[at + 1], args[at + 2]
   if #key > 0 then
     local known = redis.call('HGET', c.p .. 'k', key)
     if known then return string.sub(known, 1, 16) .. '\1' end
   end
-  local id = new_id(c, redis.call('INCR', c.p .. 'i'))
+  local id = new_id(c, next_sequence(c))
   local priority, ready = tonumber(args[at + 3]), c.now + tonumber(args[at + 4])
   local tail = struct.pack('<ddBBc0Hc0', c.now, ready, priority, #key, key, #queue, queue)
   local record = { created = c.now, ready = ready, priority = priority, queue = queue }
-  redis.call('HSET', c.p .. 't', id, args[at + 5] .. tail .. args[at + 6])
-  redis.call('ZADD', c.p .. 'a', 0, id)
+  later(c, 'HSET', 't', id, args[at + 5] .. tail .. args[at + 6])
+  later(c, 'ZADD', 'a', 0, id)
   if #key > 0 then redis.call('HSET', c.p .. 'k', key, id .. body) end
   local s = unpack_status(nil, record)
   note(c, id, record, nil, s, pack_status(s))
-  if s.state == READY then make_ready(c, id, record, s) else redis.call('ZADD', c.p .. 'w', ready, id) end
+  if s.state == READY then make_ready(c, id, record, s) else later(c, 'ZADD', 'w', ready, id) end
+  c.stored = c.stored + 1
   return id .. '\0'
 end
 
@@ -72,8 +78,8 @@ local function lease_one(c, id, bytes, old, ask)
     s.expires = math.min(s.expires, s.deadline)
   end
   save(c, id, record, READY, s)
-  redis.call('ZADD', c.p .. 'l', s.expires, id)
-  return pack_status(s)
+  expire_at(c, id, s.expires)
+  return c.s[id]
 end
 
 local function lease_chunk(c, queue, ask, leases)
@@ -100,6 +106,7 @@ end
 function verbs.L(c, args, at)
   local ask = { max = tonumber(args[at]), duration = tonumber(args[at + 1]), worker = args[at + 2], bytes = 0 }
   local n, leases = tonumber(args[at + 3]), {}
+  settle(c)
   for i = 1, n do
     local more = true
     while more and #leases / 3 < ask.max and ask.bytes < REPLY do
@@ -129,8 +136,8 @@ function verbs.H(c, args, at)
       local stop = c.now + duration
       if s.deadline > 0 then stop = math.min(stop, s.deadline) end
       s.expires, s.duration = math.max(s.expires, stop), math.max(s.duration, duration)
-      redis.call('HSET', c.p .. 's', id, pack_status(s))
-      redis.call('ZADD', c.p .. 'l', s.expires, id)
+      keep_status(c, id, pack_status(s))
+      expire_at(c, id, s.expires)
       ends[i + 1] = struct.pack('<d', s.expires)
     end
   end
@@ -151,9 +158,9 @@ local function settle_one(c, namespace, args, at)
     if state < COMPLETED and kind == 'R' then state = READY end
     return struct.pack('<Bd', state, s.ready)
   end
-  redis.call('ZREM', c.p .. 'l', id)
+  expire_at(c, id, false)
   if kind == 'C' then
-    redis.call('HSET', c.p .. 'o', id, args[at + 3])
+    later(c, 'HSET', 'o', id, args[at + 3])
     finish(c, id, record, s, COMPLETED, DONE)
   elseif kind == 'R' then
     drop_hold(s, RELEASED)
@@ -170,6 +177,9 @@ end
 
 function verbs.S(c, args, at)
   local namespace, n, settled = args[at], tonumber(args[at + 1]), {}
+  local ids = {}
+  for i = 0, n - 1 do ids[i + 1] = args[at + 2 + i * 6] end
+  if n > 1 then fetch(c, ids) end
   for i = 0, n - 1 do settled[i + 1] = settle_one(c, namespace, args, at + 2 + i * 6) end
   return settled, at + 2 + n * 6
 end
