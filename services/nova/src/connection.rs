@@ -78,8 +78,8 @@ pub(crate) async fn reach(context: &Context) -> anyhow::Result<Reached> {
 /// A mesh that was there, or was brought up.
 #[derive(Debug)]
 pub(crate) enum Found {
-    Running(MeshFile),
-    Launched(Launched),
+    Running(Box<MeshFile>),
+    Launched(Box<Launched>),
 }
 
 impl Found {
@@ -95,7 +95,7 @@ impl Found {
     pub(crate) fn launched(self) -> Option<Launched> {
         match self {
             Self::Running(_) => None,
-            Self::Launched(launched) => Some(launched),
+            Self::Launched(launched) => Some(*launched),
         }
     }
 }
@@ -106,13 +106,13 @@ pub(crate) async fn find(launch: Launch, suits: impl Fn(&MeshFile) -> bool) -> a
     let give_up = Instant::now() + TURN;
     loop {
         match launch.home.running()? {
-            Some(file) if suits(&file) => return Ok(Found::Running(file)),
+            Some(file) if suits(&file) => return Ok(Found::Running(Box::new(file))),
             Some(_) if Instant::now() > give_up => {
                 bail!("the mesh that runs here goes down with its run; wait for that, or use another --home")
             }
             Some(_) => {}
             None => match launch.clone().start().await {
-                Ok(launched) => return Ok(Found::Launched(launched)),
+                Ok(launched) => return Ok(Found::Launched(Box::new(launched))),
                 Err(error) if launch.home.try_lock()?.is_some() || Instant::now() > give_up => {
                     return Err(error);
                 }

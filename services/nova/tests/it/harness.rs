@@ -18,28 +18,28 @@ pub(crate) struct Ended {
 
 impl Nova {
     pub(crate) fn new() -> Self {
-        Self { home: TempDir::new().unwrap() }
+        Self { home: TempDir::new().expect("a temporary folder") }
     }
 
     /// Runs `nova` with arguments that have no spaces in them.
     pub(crate) fn run(&self, args: &str) -> Ended {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nova"));
         command.env("NOVA_HOME", self.home.path()).env("NO_COLOR", "1").current_dir(self.home.path());
-        Ended::of(&command.args(args.split_whitespace()).output().unwrap())
+        Ended::of(&command.args(args.split_whitespace()).output().expect("nova can be started"))
     }
 
     /// Writes a file into the folder that commands run in.
     pub(crate) fn write(&self, name: &str, content: &[u8]) {
-        std::fs::write(self.home.path().join(name), content).unwrap();
+        std::fs::write(self.home.path().join(name), content).expect("the home can be written");
     }
 }
 
 impl Ended {
     fn of(output: &Output) -> Self {
         Self {
-            code: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout.clone()).unwrap(),
-            stderr: String::from_utf8(output.stderr.clone()).unwrap(),
+            code: output.status.code().expect("no signal ended it"),
+            stdout: String::from_utf8(output.stdout.clone()).expect("output is text"),
+            stderr: String::from_utf8(output.stderr.clone()).expect("output is text"),
         }
     }
 }

@@ -33,7 +33,7 @@ impl Inputs {
     /// The input object for `plan`, the text of a plan.
     pub(crate) fn gather(&self, plan: &str) -> anyhow::Result<Map<String, Value>> {
         let properties = properties(plan);
-        let mut input = self.from_file()?;
+        let mut input = self.read_input_file()?;
         for (key, text) in arguments::labels(self.input.clone())? {
             let value = coerce(&text, properties.get(&key));
             input.insert(key, value);
@@ -43,7 +43,7 @@ impl Inputs {
         Ok(input)
     }
 
-    fn from_file(&self) -> anyhow::Result<Map<String, Value>> {
+    fn read_input_file(&self) -> anyhow::Result<Map<String, Value>> {
         let Some(path) = &self.input_file else { return Ok(Map::new()) };
         let content = arguments::file(path)?;
         match serde_json::from_slice(&content).with_context(|| format!("{path} is no JSON"))? {
