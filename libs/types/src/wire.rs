@@ -18,6 +18,10 @@ pub fn duration(
 ) -> Result<Duration, Violation> {
     let Some(wire) = wire else { return Ok(default) };
     let rule = || Violation::new(field, format!("must be {:?} to {:?}", range.start(), range.end()));
+    // Before it is converted: prost negates a negative one, which the least of all numbers does not survive.
+    if wire.seconds < 0 || wire.nanos < 0 {
+        return Err(rule());
+    }
     let duration = Duration::try_from(*wire).map_err(|_| rule())?;
     if range.contains(&duration) { Ok(duration) } else { Err(rule()) }
 }
@@ -102,6 +106,16 @@ mod tests {
         let wire = prost_types::Duration { seconds: 61, nanos: 0 };
         let violation = duration("wait", Some(&wire), range, Duration::ZERO).unwrap_err();
         assert_eq!(violation.to_string(), "wait: must be 1s to 60s");
+    }
+
+    #[test]
+    fn the_extremes_of_the_wire_are_out_of_range() {
+        for (seconds, nanos) in [(i64::MIN, 2), (i64::MIN, i32::MIN), (i64::MAX, i32::MAX), (0, -1), (-1, 5)]
+        {
+            let wire = prost_types::Duration { seconds, nanos };
+            let range = Duration::ZERO..=Duration::from_secs(60);
+            assert!(duration("wait", Some(&wire), range, Duration::ZERO).is_err(), "{wire:?}");
+        }
     }
 
     #[test]
