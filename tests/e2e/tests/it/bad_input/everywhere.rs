@@ -85,6 +85,7 @@ fn spoiled(field: &FieldDescriptorProto) -> Option<Vec<(&'static str, Vec<u8>)>>
         (Type::Message, _) if field.type_name() == ".google.protobuf.Duration" => Some(vec![
             ("negative", bytes(number, &duration(-1))),
             ("huge", bytes(number, &duration(i64::MAX))),
+            ("the least of all", bytes(number, &duration(i64::MIN))),
         ]),
         _ => None,
     }
