@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Extensions;
 use http::request::Parts;
@@ -54,6 +55,12 @@ pub trait Authenticator: Send + Sync + Debug {
     /// The caller, or UNAUTHENTICATED for a proof that does not hold. No proof at all is
     /// an anonymous caller, which policy then denies.
     fn authenticate(&self, request: &Parts) -> Result<Arc<Caller>, Error>;
+
+    /// For how long the caller's identity is still good; none when it does not end. Its open streams end then.
+    fn good_for(&self, caller: &Caller) -> Option<Duration> {
+        let _unending = caller;
+        None
+    }
 }
 
 /// The caller of a request that has passed the guard.

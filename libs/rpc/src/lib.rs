@@ -14,6 +14,7 @@ pub mod authorization;
 mod bounded;
 pub mod deadline;
 mod error;
+mod expiry;
 pub mod metrics;
 mod reason;
 pub mod server;

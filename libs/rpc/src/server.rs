@@ -1,9 +1,11 @@
 //! What is done around every call that comes in.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures::FutureExt as _;
 use http::{Request, Response};
 use tokio::time::Instant;
 use tonic::Status;
@@ -12,6 +14,7 @@ use tower::{Layer, Service};
 use tracing::Instrument as _;
 
 use crate::authentication::Authenticator;
+use crate::expiry::UntilExpiry;
 use crate::metrics::ServerMetrics;
 use crate::unreadable::{is_of_the_decoder, unreadable};
 use crate::{Authorizer, Caller, Error, Question, authorization, deadline, trace};
@@ -99,20 +102,32 @@ where
     S: Service<Request<Body>, Response = Response<Body>>,
 {
     let timeout = deadline::requested(request.headers());
-    let request = match admit(request, parts, method) {
-        Ok(request) => request,
+    let (request, identity_ends) = match admit(request, parts, method) {
+        Ok(admitted) => admitted,
         Err(error) => return Ok(refusal(error)),
     };
-    match deadline::keep(timeout, inner.call(request)).await {
-        Ok(response) => response.map(readable),
+    let answer = AssertUnwindSafe(inner.call(request)).catch_unwind();
+    match deadline::keep(timeout, answer).await {
+        Ok(Ok(response)) => response.map(|response| until_expiry(readable(response), identity_ends)),
+        Ok(Err(_)) => Ok(refusal(Error::internal(&Panicked))),
         Err(deadline::Elapsed) => Ok(refusal(Error::deadline_exceeded())),
     }
 }
 
-/// Establishes the caller and decides on it.
-fn admit(request: Request<Body>, parts: &Parts, method: &str) -> Result<Request<Body>, Error> {
+/// The service panicked; the panic's own message is in the log before. Without an answer the caller would take the
+/// broken stream for a daemon that is away, and try again.
+#[derive(Debug, thiserror::Error)]
+#[error("the service panicked")]
+struct Panicked;
+
+/// Establishes the caller and decides on it. Tells when the caller's identity ends, if it does.
+fn admit(
+    request: Request<Body>,
+    parts: &Parts,
+    method: &str,
+) -> Result<(Request<Body>, Option<Instant>), Error> {
     if method.starts_with(OPEN_TO_ALL) {
-        return Ok(request);
+        return Ok((request, None));
     }
     let (mut head, body) = request.into_parts();
     let caller = parts.authenticator.authenticate(&head)?;
@@ -121,8 +136,16 @@ fn admit(request: Request<Body>, parts: &Parts, method: &str) -> Result<Request<
     }
     tracing::Span::current().record("enduser.id", caller.name());
     authorization::enforce(parts.authorizer.authorize(&question(parts, &caller, method)))?;
+    let identity_ends = parts.authenticator.good_for(&caller).map(|rest| Instant::now() + rest);
     head.extensions.insert(caller);
-    Ok(Request::from_parts(head, body))
+    Ok((Request::from_parts(head, body), identity_ends))
+}
+
+fn until_expiry(response: Response<Body>, identity_ends: Option<Instant>) -> Response<Body> {
+    match identity_ends {
+        Some(ends) => response.map(|body| UntilExpiry::wrap(body, ends)),
+        None => response,
+    }
 }
 
 fn question<'a>(parts: &'a Parts, caller: &'a Caller, method: &'a str) -> Question<'a> {

@@ -9,7 +9,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use moka::sync::Cache;
 use nova_rpc::authentication::{Authenticator, roles_of};
 use nova_rpc::{Caller, Error};
-use nova_types::{Clock, SpiffeId, TrustDomain};
+use nova_types::{Clock, SpiffeId, Timestamp, TrustDomain};
 use rustls_pki_types::CertificateDer;
 use serde::Deserialize;
 use x509_parser::extensions::GeneralName;
@@ -103,11 +103,15 @@ impl Authenticator for MeshAuthenticator {
             Some(header) => self.bearer(bearer_token(header)?)?,
             None => request.extensions.get::<Peer>().cloned().unwrap_or_default().0.unwrap_or_default(),
         };
-        let now = u64::try_from(self.clock.now().micros() / 1_000_000).unwrap_or(0);
-        if caller.expires.is_some_and(|expires| expires <= now) {
+        if self.good_for(&caller).is_some_and(|rest| rest.is_zero()) {
             return Err(Error::unauthenticated("the identity has expired; get a new certificate or token"));
         }
         Ok(caller)
+    }
+
+    fn good_for(&self, caller: &Caller) -> Option<Duration> {
+        let ends = i64::try_from(caller.expires?).ok()?.checked_mul(1_000_000)?;
+        Some(Timestamp::from_micros(ends).since(self.clock.now()))
     }
 }
 

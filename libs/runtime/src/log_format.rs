@@ -1,4 +1,4 @@
-//! The JSON form of a log line: one object, with the trace it belongs to.
+//! The forms of a log line, for programs and for people, each with the trace it belongs to.
 
 use std::fmt;
 
@@ -39,6 +39,30 @@ where
         }
         event.record(&mut line);
         writeln!(writer, "{}", Value::Object(line.0))
+    }
+}
+
+/// `TIMESTAMP LEVEL message field=value … trace_id=…`.
+#[derive(Debug)]
+pub(crate) struct HumanLines;
+
+impl<S, N> FormatEvent<S, N> for HumanLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        write!(writer, "{} {:>5} ", SystemClock.now(), event.metadata().level())?;
+        context.format_fields(writer.by_ref(), event)?;
+        if let Some(trace_id) = nova_rpc::trace::current_trace_id() {
+            write!(writer, " trace_id={trace_id}")?;
+        }
+        writeln!(writer)
     }
 }
 

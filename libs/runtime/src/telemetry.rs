@@ -19,7 +19,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry, fmt};
 
 use crate::config::{LogFormat, TelemetryConfig};
-use crate::log_format::JsonLines;
+use crate::log_format::{HumanLines, JsonLines};
 
 /// Telemetry that cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +130,7 @@ fn subscribe(
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     let log: Box<dyn Layer<Registry> + Send + Sync> = match config.log_format {
         LogFormat::Json => Box::new(lines.event_format(JsonLines { service }).with_filter(filter)),
-        LogFormat::Human => Box::new(lines.compact().with_target(false).with_filter(filter)),
+        LogFormat::Human => Box::new(lines.event_format(HumanLines).with_filter(filter)),
     };
     let spans = tracing_opentelemetry::layer()
         .with_tracer(tracer.tracer("nova"))

@@ -1,6 +1,7 @@
 //! What an operator can set.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nova_types::{Violation, Violations};
 use serde::{Deserialize, Serialize};
@@ -17,13 +18,29 @@ pub struct Config {
     pub authority_dir: Option<PathBuf>,
     /// More DNS names for the certificates of all daemons, such as the host's own name.
     pub dns_names: Vec<String>,
+    /// Life of certificates, in seconds: 4 to 30 days. They are renewed at half of it.
+    pub certificate_seconds: u64,
     /// How long a `request_id` of PutMemory is remembered, in seconds: 60 to 30 days.
     pub request_window_seconds: u64,
 }
 
+/// What every certificate is issued with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateTerms {
+    /// More DNS names for those of daemons.
+    pub dns_names: Vec<String>,
+    /// Time from issue to end.
+    pub lifetime: Duration,
+}
+
 impl Default for Config {
     fn default() -> Self {
-        Self { authority_dir: None, dns_names: Vec::new(), request_window_seconds: 24 * HOUR }
+        Self {
+            authority_dir: None,
+            dns_names: Vec::new(),
+            certificate_seconds: HOUR,
+            request_window_seconds: 24 * HOUR,
+        }
     }
 }
 
@@ -33,6 +50,11 @@ impl Config {
         self.authority_dir.clone().unwrap_or_else(|| data_dir.join("authority"))
     }
 
+    pub(crate) fn certificate_terms(&self) -> CertificateTerms {
+        let lifetime = Duration::from_secs(self.certificate_seconds);
+        CertificateTerms { dns_names: self.dns_names.clone(), lifetime }
+    }
+
     pub(crate) fn validate(&self) -> Result<(), Violations> {
         let mut violations = Violations::new();
         let window = 60..=30 * 24 * HOUR;
@@ -40,6 +62,11 @@ impl Config {
             window.contains(&self.request_window_seconds),
             "request_window_seconds",
             "must be 60 to 2,592,000",
+        );
+        violations.require(
+            (4..=30 * 24 * HOUR).contains(&self.certificate_seconds),
+            "certificate_seconds",
+            "must be 4 to 2,592,000",
         );
         violations.require(self.dns_names.len() <= DNS_NAMES_MAX, "dns_names", "must be at most 16 names");
         for (index, name) in self.dns_names.iter().enumerate() {

@@ -10,16 +10,17 @@ use nova_runtime::credentials::IssueError;
 use nova_types::{Clock, SpiffeId, SystemClock, TrustDomain};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use crate::authority::{Authority, AuthorityError, CERTIFICATE_LIFETIME, IssuedKeypair};
+use crate::authority::{Authority, AuthorityError, IssuedKeypair};
+use crate::config::CertificateTerms;
 
 /// A new certificate and key for the identity daemon itself.
 pub fn self_credential(
     authority: &Authority,
-    dns_names: &[String],
+    terms: &CertificateTerms,
     clock: &dyn Clock,
 ) -> Result<Credential, AuthorityError> {
     let id = SpiffeId::service(authority.trust_domain(), "identity");
-    authority.issue_keypair(&id, dns_names, clock.now(), CERTIFICATE_LIFETIME).map(credential)
+    authority.issue_keypair(&id, &terms.dns_names, clock.now(), terms.lifetime).map(credential)
 }
 
 fn credential(issued: IssuedKeypair) -> Credential {
@@ -36,7 +37,7 @@ fn credential(issued: IssuedKeypair) -> Credential {
 #[derive(Debug)]
 pub(crate) struct OwnAuthority {
     authority: Arc<Authority>,
-    dns_names: Vec<String>,
+    terms: CertificateTerms,
     clock: SystemClock,
 }
 
@@ -44,18 +45,18 @@ impl OwnAuthority {
     pub(crate) fn open(
         dir: &Path,
         domain: &TrustDomain,
-        dns_names: &[String],
+        terms: CertificateTerms,
     ) -> Result<Self, AuthorityError> {
         let clock = SystemClock;
         let authority = Arc::new(Authority::open_or_create(dir, domain, clock.now())?);
-        Ok(Self { authority, dns_names: dns_names.to_vec(), clock })
+        Ok(Self { authority, terms, clock })
     }
 }
 
 #[async_trait]
 impl CredentialSource for OwnAuthority {
     async fn issue(&self) -> Result<Credential, IssueError> {
-        self_credential(&self.authority, &self.dns_names, &self.clock)
+        self_credential(&self.authority, &self.terms, &self.clock)
             .map_err(|error| IssueError::Authority(error.to_string()))
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use nova_rpc::Caller;
 use nova_types::{AgentId, Clock, SpiffeId, Timestamp, TrustDomain, Violation};
 
-use crate::authority::{Authority, BearerToken, CERTIFICATE_LIFETIME, JOINING, X509Svid};
+use crate::authority::{Authority, BearerToken, JOINING, X509Svid};
+use crate::config::CertificateTerms;
 use crate::error::Error;
 use crate::records;
 use crate::used_tokens::UsedTokens;
@@ -22,7 +23,7 @@ const SUBJECT_MAX: usize = 63;
 #[derive(Clone, Debug)]
 pub(crate) struct Issuance {
     authority: Arc<Authority>,
-    dns_names: Arc<[String]>,
+    terms: CertificateTerms,
     used: UsedTokens,
     clock: Arc<dyn Clock>,
 }
@@ -30,11 +31,11 @@ pub(crate) struct Issuance {
 impl Issuance {
     pub(crate) fn new(
         authority: Arc<Authority>,
-        dns_names: &[String],
+        terms: CertificateTerms,
         used: UsedTokens,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { authority, dns_names: dns_names.into(), used, clock }
+        Self { authority, terms, used, clock }
     }
 
     /// The first certificate of a caller that shows a join token.
@@ -100,7 +101,7 @@ impl Issuance {
 
     fn sign(&self, subject: &SpiffeId, request: &[u8]) -> Result<X509Svid, Error> {
         let now = self.clock.now();
-        Ok(self.authority.sign_csr(request, subject, &self.dns_names, now, CERTIFICATE_LIFETIME)?)
+        Ok(self.authority.sign_csr(request, subject, &self.terms.dns_names, now, self.terms.lifetime)?)
     }
 
     fn end_of(&self, caller: &Caller) -> Timestamp {

@@ -68,7 +68,7 @@ impl Daemon for IdentityDaemon {
         let index = SearchIndex::open(&runtime.data_dir().join(INDEX_FILE))?;
 
         let used = UsedTokens::new(kv.clone());
-        let issuance = Issuance::new(authority, &config.dns_names, used.clone(), clock.clone());
+        let issuance = Issuance::new(authority, config.certificate_terms(), used.clone(), clock.clone());
         let agents = AgentRegister::new(kv.clone(), runtime.trust_domain().clone(), clock.clone());
         let follower = Arc::new(Follower::new(kv.clone(), index));
         let window = Duration::from_secs(config.request_window_seconds);
@@ -84,7 +84,7 @@ impl Daemon for IdentityDaemon {
         runtime: &RuntimeConfig,
     ) -> Result<Option<Arc<dyn CredentialSource>>, StartError> {
         let dir = config.authority_dir(&runtime.data_dir);
-        let own = OwnAuthority::open(&dir, &runtime.trust_domain, &config.dns_names)?;
+        let own = OwnAuthority::open(&dir, &runtime.trust_domain, config.certificate_terms())?;
         Ok(Some(Arc::new(own)))
     }
 }

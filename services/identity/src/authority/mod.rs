@@ -23,9 +23,6 @@ pub use token::{AUDIENCE, BearerToken, Claims, JOINING};
 use certificate::Subject;
 use token::TokenSigner;
 
-/// How long a certificate is good unless the caller says otherwise.
-pub const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(60 * 60);
-
 /// Why the authority did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {

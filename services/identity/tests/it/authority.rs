@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use nova_identity::authority::{Authority, AuthorityError, CERTIFICATE_LIFETIME, Claims, X509Svid};
+use nova_identity::authority::{Authority, AuthorityError, Claims, X509Svid};
 use nova_types::{Clock as _, SpiffeId, SystemClock, Timestamp, TrustDomain};
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
@@ -15,6 +15,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 
 const MINUTE: Duration = Duration::from_secs(60);
+const LIFETIME: Duration = Duration::from_secs(3_600);
 
 struct Home {
     dir: tempfile::TempDir,
@@ -47,7 +48,7 @@ pub(crate) fn csr() -> Vec<u8> {
 }
 
 fn sign(home: &Home, path: &str) -> X509Svid {
-    home.authority.sign_csr(&csr(), &id(path), &[], now(), CERTIFICATE_LIFETIME).unwrap()
+    home.authority.sign_csr(&csr(), &id(path), &[], now(), LIFETIME).unwrap()
 }
 
 fn roots(svid: &X509Svid) -> Arc<RootCertStore> {
@@ -126,7 +127,7 @@ fn a_certificate_ends() {
 #[test]
 fn openssl_accepts_the_chain() {
     let home = home();
-    let pair = home.authority.issue_keypair(&id("user/operator"), &[], now(), CERTIFICATE_LIFETIME).unwrap();
+    let pair = home.authority.issue_keypair(&id("user/operator"), &[], now(), LIFETIME).unwrap();
     let (bundle, leaf) = (home.dir.path().join("bundle.pem"), home.dir.path().join("leaf.pem"));
     std::fs::write(&bundle, home.authority.bundle_pem()).unwrap();
     std::fs::write(&leaf, pair.svid.chain_pem()).unwrap();

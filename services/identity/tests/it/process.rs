@@ -100,7 +100,7 @@ fn free_address() -> SocketAddr {
 async fn a_process_attests_itself_and_renews_over_tls() {
     let daemon = Process::start();
     let mesh = daemon.mesh(daemon.join_token(now()));
-    let source = IdentityDaemon::new(mesh.clone());
+    let source = IdentityDaemon::new(mesh.clone()).unwrap();
 
     let first = source.issue().await.unwrap();
     let leaf = first.chain[0].clone();

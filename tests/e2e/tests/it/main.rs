@@ -8,5 +8,6 @@ mod kill;
 mod orchestrate;
 mod python;
 mod redis_store;
+mod rotation;
 mod run;
 mod trace;
