@@ -117,9 +117,12 @@ impl Home {
         self.write_private(&self.mesh_file(), &serde_json::to_string_pretty(mesh)?)
     }
 
-    /// Takes it back.
+    /// Takes it back, also what a supervisor that was killed has left.
     pub(crate) fn withdraw(&self) -> io::Result<()> {
-        fs::remove_file(self.mesh_file())
+        match fs::remove_file(self.mesh_file()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn mesh_file(&self) -> PathBuf {

@@ -55,6 +55,7 @@ struct Mesh {
 /// Runs a mesh until it is told to stop.
 pub(crate) async fn run(home: Home, options: Options) -> anyhow::Result<()> {
     let lifeline = options.lifeline;
+    home.withdraw().context("cannot remove mesh.json")?;
     let collector = Collector::start(&home.traces(), options.otlp.as_deref())?;
     let mesh = Mesh::new(home, options, collector.endpoint())?;
     operator::issue(&mesh.home, &mesh.authority)?;
@@ -101,7 +102,7 @@ impl Mesh {
             told.await;
         }
         self.stop().await;
-        self.home.withdraw().context("mesh.json was removed by somebody else")?;
+        self.home.withdraw().context("cannot remove mesh.json")?;
         outcome
     }
 
