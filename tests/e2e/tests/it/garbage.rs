@@ -79,9 +79,9 @@ fn no_message_kills_a_daemon_or_is_answered_with_internal() {
     let (mesh, pids) = (callers.everybody(), callers.pids());
     let (rpcs, messages) = (contracts::rpcs(), contracts::messages());
     let (thrown, until) = (Cell::new(0_usize), Instant::now() + duration());
-    let mut runner =
-        TestRunner::new(Config { failure_persistence: None, max_shrink_time: 20_000, ..config() });
     while Instant::now() < until {
+        // A runner is good for one round: it counts its cases over all its runs.
+        let mut runner = TestRunner::new(config());
         let outcome = runner.run(&vec(garbage(), 1..=AT_ONCE), |garbage| {
             let calls = garbage.iter().map(|garbage| {
                 let rpc = garbage.rpc.get(&rpcs);
@@ -98,7 +98,7 @@ fn no_message_kills_a_daemon_or_is_answered_with_internal() {
 
 /// Cases between two looks at the processes.
 fn config() -> Config {
-    Config { cases: 20, ..Config::default() }
+    Config { cases: 20, failure_persistence: None, max_shrink_time: 20_000, ..Config::default() }
 }
 
 fn duration() -> Duration {
