@@ -1,0 +1,78 @@
+//! A deadline that passes is answered by the daemon itself, with the right code.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Empty;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use nova_runtime::testing::TestServer;
+use nova_runtime::{Daemon, Routes, Runtime, StartError};
+use nova_types::Violations;
+use tokio::net::TcpStream;
+use tonic::body::Body;
+use tonic::server::NamedService;
+
+struct SlowDaemon;
+
+impl Daemon for SlowDaemon {
+    const NAME: &'static str = "slow";
+    type Config = ();
+
+    fn validate(_: &()) -> Result<(), Violations> {
+        Ok(())
+    }
+
+    async fn start(_: (), _: Runtime) -> Result<Routes, StartError> {
+        Ok(Routes::new(Never))
+    }
+}
+
+/// A service that never answers.
+#[derive(Clone)]
+struct Never;
+
+impl NamedService for Never {
+    const NAME: &'static str = "test.Never";
+}
+
+impl tower::Service<Request<Body>> for Never {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes_is_deadline_exceeded_and_not_cancelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::builder(folder.path()).start::<SlowDaemon>(()).await.unwrap();
+    let request = Request::post(format!("http://{}/test.Never/Call", server.address))
+        .header("content-type", "application/grpc")
+        .header("x-test-caller", "spiffe://nova.local/user/ada")
+        .header("grpc-timeout", "50m")
+        .body(Empty::<Bytes>::new())
+        .unwrap();
+    let response = send(&server, request).await;
+    assert_eq!(response.headers()["grpc-status"], "4", "{:?}", response.headers());
+}
+
+/// Sends a request with no client's own timer in between.
+#[expect(clippy::disallowed_methods, reason = "a test has no runtime of a daemon to spawn on")]
+async fn send(server: &TestServer, request: Request<Empty<Bytes>>) -> Response<hyper::body::Incoming> {
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender.send_request(request).await.unwrap()
+}

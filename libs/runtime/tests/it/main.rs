@@ -1,0 +1,3 @@
+//! A daemon as its callers see it.
+
+mod deadline;
