@@ -93,7 +93,7 @@ fn no_message_kills_a_daemon_or_is_answered_with_internal() {
         outcome.unwrap_or_else(|failure| panic!("{failure}"));
         callers.assert_unharmed(&pids);
     }
-    println!("{} messages were thrown at {} RPCs", thrown.get(), rpcs.len());
+    eprintln!("{} messages were thrown at {} RPCs", thrown.get(), rpcs.len());
 }
 
 /// Cases between two looks at the processes.

@@ -50,7 +50,9 @@ fn words(line: &str) -> Option<Vec<String>> {
         None => line.strip_prefix("nova ")?,
     };
     let end = rest.find([';', '|', '>', '#', '&', '─']).unwrap_or(rest.len());
-    Some(split(&rest[..end]))
+    // In a picture the next thing stands far to the right.
+    let shown = rest[..end].split("   ").next().unwrap_or_default();
+    Some(split(shown))
 }
 
 /// Splits like a shell does, as far as quotes go.

@@ -193,7 +193,7 @@ fn lease() -> LeaseRequest {
 }
 
 fn heartbeat(count: usize) -> HeartbeatRequest {
-    HeartbeatRequest { leases: vec![held(UNKNOWN).unwrap(); count], ..Default::default() }
+    HeartbeatRequest { leases: held(UNKNOWN).into_iter().cycle().take(count).collect(), ..Default::default() }
 }
 
 fn complete(task: &str, bytes: usize) -> CompleteRequest {
