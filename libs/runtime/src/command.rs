@@ -23,7 +23,7 @@ pub(crate) struct Command {
 }
 
 pub(crate) enum Parsed<C> {
-    Run(Settings<C>),
+    Run(Box<Settings<C>>),
     Printed,
 }
 
@@ -36,6 +36,6 @@ impl Command {
             print!("{}", settings.dump(name)?);
             return Ok(Parsed::Printed);
         }
-        Ok(Parsed::Run(settings))
+        Ok(Parsed::Run(Box::new(settings)))
     }
 }

@@ -114,7 +114,7 @@ fn start<D: Daemon>(args: Vec<std::ffi::OsString>) -> Result<ExitCode, StartErro
         builder.worker_threads(settings.runtime.worker_threads);
     }
     let tokio = builder.enable_all().build()?;
-    let code = tokio.block_on(run::<D>(settings, listeners));
+    let code = tokio.block_on(run::<D>(*settings, listeners));
     // The read of the lifeline never ends by itself.
     tokio.shutdown_background();
     code

@@ -70,9 +70,11 @@ async fn a_deadline_that_passes_is_deadline_exceeded_and_not_cancelled() {
 /// Sends a request with no client's own timer in between.
 #[expect(clippy::disallowed_methods, reason = "a test has no runtime of a daemon to spawn on")]
 async fn send(server: &TestServer, request: Request<Empty<Bytes>>) -> Response<hyper::body::Incoming> {
-    let stream = TcpStream::connect(server.address).await.unwrap();
+    let stream = TcpStream::connect(server.address).await.expect("the daemon listens");
     let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .expect("it speaks HTTP/2");
     tokio::spawn(connection);
-    sender.send_request(request).await.unwrap()
+    sender.send_request(request).await.expect("it answers")
 }

@@ -94,12 +94,12 @@ fn start(nova: &Nova) -> Child {
 }
 
 fn ends_well(nova: &Nova, mut run: Child) {
-    let code = eventually("the run ended", PATIENCE, || run.try_wait().unwrap());
+    let code = eventually("the run ended", PATIENCE, || run.try_wait().expect("it is our child"));
     if !code.success() {
-        let output = run.wait_with_output().unwrap();
+        let output = run.wait_with_output().expect("it has ended");
         panic!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     }
-    let id = latest(nova).unwrap()["id"].as_str().unwrap().to_owned();
+    let id = latest(nova).and_then(|run| run["id"].as_str().map(str::to_owned)).expect("the run is listed");
     each_step_took_effect_once(nova, &id);
 }
 
@@ -110,7 +110,7 @@ fn each_step_took_effect_once(nova: &Nova, run: &str) {
     let label = format!("run={run}");
     let found = nova.run(&["--json", "memory", "search", "", "--label", &label, "--limit", "1000"]).json();
     let hits = found.as_array().expect("a list of memories");
-    let mut steps: Vec<_> = hits.iter().map(|hit| step_of(hit)).collect();
+    let mut steps: Vec<_> = hits.iter().map(step_of).collect();
     let all = steps.len();
     assert!(all > 10, "the steps wrote what they found: {all}");
     steps.sort();

@@ -21,8 +21,7 @@ fn a_plan_runs_with_no_mesh_and_leaves_no_process_behind() {
 
 #[test]
 fn a_mesh_comes_up_when_the_default_ports_are_taken() {
-    let taken: Vec<_> =
-        (7100..7116).map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
+    let taken: Vec<_> = (7100..7116).map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
     let nova = Nova::new();
     orchestrated(&nova, &["--skip", "rehearsal"]);
     drop(taken);
