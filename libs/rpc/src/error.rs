@@ -64,7 +64,7 @@ impl Error {
 
     /// NOT_FOUND: no resource of this type (`nova.queue.v1.Task`) has this name.
     pub fn not_found(resource_type: &'static str, name: impl fmt::Display) -> Self {
-        let kind = resource_type.rsplit('.').next().unwrap_or(resource_type).to_lowercase();
+        let kind = resource_type.rsplit('.').next().map(words).unwrap_or_default();
         Self::new(Code::NotFound, Reason::NotFound, format!("there is no {kind} {name}"))
             .with_resource(resource_type, name)
     }
@@ -214,6 +214,18 @@ impl From<Error> for Status {
     }
 }
 
+/// `PolicyModule` as `policy module`.
+fn words(name: &str) -> String {
+    let mut words = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.extend(letter.to_lowercase());
+    }
+    words
+}
+
 #[cfg(test)]
 mod tests {
     use nova_types::Violation;
@@ -228,6 +240,12 @@ mod tests {
         assert_eq!(details.bad_request().unwrap().field_violations[0].field, "tasks[0].queue");
         assert_eq!(details.error_info().unwrap().reason, "INVALID_ARGUMENT");
         assert_eq!(details.error_info().unwrap().domain, "nova");
+    }
+
+    #[test]
+    fn what_is_not_there_is_named_in_words() {
+        let status = Status::from(Error::not_found("nova.policy.v1.PolicyModule", "base"));
+        assert_eq!(status.message(), "there is no policy module base");
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub enum Reason {
     EtagMismatch,
     /// The state machine has no such move.
     IllegalTransition,
+    /// The mesh was brought up only to be read.
+    ReadOnly,
     /// The log has passed the cursor.
     CursorExpired,
     /// A buffer or a quota is full.
@@ -53,6 +55,7 @@ impl Reason {
         Self::IdempotencyMismatch,
         Self::EtagMismatch,
         Self::IllegalTransition,
+        Self::ReadOnly,
         Self::CursorExpired,
         Self::Overloaded,
         Self::Unauthenticated,
@@ -77,6 +80,7 @@ impl Reason {
             Self::IdempotencyMismatch => "IDEMPOTENCY_MISMATCH",
             Self::EtagMismatch => "ETAG_MISMATCH",
             Self::IllegalTransition => "ILLEGAL_TRANSITION",
+            Self::ReadOnly => "READ_ONLY",
             Self::CursorExpired => "CURSOR_EXPIRED",
             Self::Overloaded => "OVERLOADED",
             Self::Unauthenticated => "UNAUTHENTICATED",

@@ -19,6 +19,8 @@ pub struct LifecycleConfig {
     pub reconcile_interval_ms: u64,
     /// How long the end of a run waits for decisions that daemons have not reported yet, milliseconds.
     pub decision_wait_ms: u64,
+    /// Whether runs are driven. If not, open ones are left as they are, and StartRun answers FAILED_PRECONDITION.
+    pub drive_runs: bool,
 }
 
 impl Default for LifecycleConfig {
@@ -29,6 +31,7 @@ impl Default for LifecycleConfig {
             detector_interval_ms: 2_000,
             reconcile_interval_ms: 1_000,
             decision_wait_ms: 3_000,
+            drive_runs: true,
         }
     }
 }

@@ -68,6 +68,9 @@ pub enum Error {
     /// As many runs are open as may be.
     #[error("{0} runs are open already, as many as may be")]
     TooManyRuns(usize),
+    /// The mesh was brought up to be read.
+    #[error("this mesh was brought up only to read its records; `nova up` brings up one that runs plans")]
+    RunsNotDriven,
     /// Somebody else drives the run, or changes the record all the time.
     #[error("{0:?} is changed by others all the time")]
     Contended(String),
@@ -124,6 +127,7 @@ impl From<Error> for nova_rpc::Error {
             Error::RequestReused(_) => Self::aborted(Reason::IdempotencyMismatch, message),
             Error::Forbidden { .. } => Self::forbidden(message),
             Error::TooManyRuns(_) => Self::exhausted(Reason::Overloaded, message, Duration::from_secs(1)),
+            Error::RunsNotDriven => Self::precondition(Reason::ReadOnly, message),
             Error::Contended(_) => Self::unavailable("store", message),
             Error::Store(error) => of_store(&error),
             Error::Mesh(error) => Self::unavailable("mesh", error),

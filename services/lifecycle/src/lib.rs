@@ -51,7 +51,8 @@ impl Daemon for LifecycleDaemon {
 
     async fn start(config: LifecycleConfig, runtime: Runtime) -> Result<Routes, StartError> {
         let executor = executor(&config, &runtime).await?;
-        let scheduler = Scheduler::new(executor.clone(), runtime.clone(), config.max_open_runs);
+        let scheduler = Scheduler::new(executor.clone(), runtime.clone(), config.max_open_runs)
+            .driving(config.drive_runs);
         scheduler.resume().await?;
         runtime.spawn(
             "agent-detector",
@@ -62,15 +63,17 @@ impl Daemon for LifecycleDaemon {
                 runtime.shutdown(),
             ),
         );
-        runtime.spawn(
-            "process-reconciler",
-            run::keep_reconciled(
-                executor.mesh.clone(),
-                executor.wants.clone(),
-                config.reconcile_interval(),
-                runtime.shutdown(),
-            ),
-        );
+        if config.drive_runs {
+            runtime.spawn(
+                "process-reconciler",
+                run::keep_reconciled(
+                    executor.mesh.clone(),
+                    executor.wants.clone(),
+                    config.reconcile_interval(),
+                    runtime.shutdown(),
+                ),
+            );
+        }
         Ok(service::routes(&scheduler, &runtime))
     }
 }

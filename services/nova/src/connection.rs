@@ -62,7 +62,8 @@ impl Reached {
 /// The mesh that runs, or one brought up to be read, with the store that the last one had.
 pub(crate) async fn reach(context: &Context) -> anyhow::Result<Reached> {
     let home = &context.home;
-    let launch = Launch { home: home.clone(), store: home.last_store(), otlp: None, for_one_run: true };
+    let store = home.last_store();
+    let launch = Launch { home: home.clone(), store, otlp: None, for_one_run: true, reading: true };
     let mut found = Box::pin(find(launch, |_| true));
     let found = match timeout(SILENCE, &mut found).await {
         Ok(found) => found?,

@@ -120,24 +120,50 @@ impl Agents {
         .await
     }
 
-    /// Makes the legal moves that lead to a state, unless the agent stands in one of `enough`.
-    pub async fn bring_to(
+    /// A run engages an agent: it starts, unless it runs. Always writes, so that whoever lets the agent go
+    /// at this moment is overtaken and looks again.
+    pub async fn engage(
+        &self,
+        namespace: &Namespace,
+        id: &AgentId,
+        why: &str,
+        author: &Author,
+    ) -> Result<(), Error> {
+        use AgentState::{Active, Idle, Starting};
+        let now = self.clock.now();
+        let key = key(namespace, id);
+        self.records
+            .change(&key, |found: Option<AgentRecord>| {
+                let mut record = found.ok_or_else(|| Error::AgentUnknown(id.clone()))?;
+                let moves = match record.state {
+                    Starting | Idle | Active => Vec::new(),
+                    _ => record.walk(Starting, &Details::message(why), author, now)?,
+                };
+                Ok((Some(store(&key, &record, &moves)), ()))
+            })
+            .await
+    }
+
+    /// Makes the legal moves of an agent that ends to a state, unless it is `wanted` or has retired.
+    /// `wanted` is asked under the record's version: whoever wants the agent first, and then writes, wins.
+    pub async fn let_go(
         &self,
         namespace: &Namespace,
         id: &AgentId,
         to: AgentState,
-        enough: &[AgentState],
+        wanted: impl Fn() -> bool,
         why: &str,
         author: &Author,
-    ) -> Result<AgentRecord, Error> {
+    ) -> Result<(), Error> {
         let now = self.clock.now();
         self.change(namespace, id, |record| {
-            if enough.contains(&record.state) {
+            if record.state == AgentState::Retired || wanted() {
                 return Ok(Vec::new());
             }
             record.walk(to, &Details::message(why), author, now)
         })
         .await
+        .map(|_| ())
     }
 
     /// Notes that an agent's process lives.

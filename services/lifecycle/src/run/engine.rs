@@ -72,23 +72,29 @@ pub fn next(state: &State) -> Vec<Command> {
 /// How the run ends, when every phase has.
 fn finish(state: &State) -> Option<Command> {
     state.phases.iter().all(|phase| phase.status.is_settled()).then(|| {
-        let unexpected = unexpected(state);
-        Command::Finish { succeeded: unexpected.is_empty(), message: unexpected.join("; ") }
+        let began = state.phases.iter().all(|phase| phase.status != PhaseStatus::Failed);
+        let succeeded = began && (0..state.steps.len()).all(|index| state.as_expected(index));
+        let message = if succeeded { String::new() } else { causes(state).join("; ") };
+        Command::Finish { succeeded, message }
     })
 }
 
-/// What did not go as the plan expects, for people.
-fn unexpected(state: &State) -> Vec<String> {
+/// Why the run did not go as the plan expects, for people: not what was skipped because of that.
+fn causes(state: &State) -> Vec<String> {
     let failed_phases =
         (0..state.phases.len()).filter(|index| state.phases[*index].status == PhaseStatus::Failed);
     let phases = failed_phases.map(|index| {
         format!("phase {} could not begin: {}", state.phase(index).name, state.phases[index].message)
     });
-    let steps = (0..state.steps.len()).filter(|index| !state.as_expected(*index)).map(|index| {
+    let skipped = |index: &usize| matches!(state.steps[*index].status, StepStatus::Skipped(_));
+    let at_fault = |index: &usize| !skipped(index) && !state.as_expected(*index);
+    let steps = (0..state.steps.len()).filter(at_fault).map(|index| {
         let (step, status) = (state.step(index), state.steps[index].status);
         format!("step {} ended {}, expected {}", step.id, status.name(), step.expect.status().name())
     });
-    phases.chain(steps).collect()
+    let no_time = StepStatus::Skipped(Skip::TimedOut);
+    let late = state.steps.iter().any(|step| step.status == no_time).then(|| Skip::TimedOut.why().to_owned());
+    phases.chain(late).chain(steps).collect()
 }
 
 #[derive(Debug, Default)]

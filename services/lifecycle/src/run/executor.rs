@@ -98,17 +98,20 @@ impl Executor {
         phase: usize,
         agent: &AgentId,
     ) -> Result<(AgentId, SessionId), Error> {
-        use AgentState::{Active, Idle, Starting};
         let namespace = &state.start.namespace;
         let author = self.author(state);
+        let process = process_of(state, agent);
+        // Wanted before anything is written, so that a run that ends now sees it and lets the agent be.
+        process.iter().for_each(|process| self.wants.add(state.start.run_id, process.clone()));
+        let turn = self.wants.turn(agent.as_ref()).await;
         self.agents.register(namespace, &description(state, agent), &author).await?;
         let why = format!("phase {} of run {}", state.phase(phase).name, state.start.run_id);
-        self.agents.bring_to(namespace, agent, Starting, &[Starting, Idle, Active], &why, &author).await?;
+        self.agents.engage(namespace, agent, &why, &author).await?;
         self.mesh.register_identity(namespace, agent).await?;
-        if let Some(process) = process_of(state, agent) {
-            self.wants.add(state.start.run_id, process.clone());
+        if let Some(process) = process {
             self.mesh.start_process(&process).await?;
         }
+        drop(turn);
         Ok((agent.clone(), self.brief(state, phase, agent).await?))
     }
 
@@ -185,16 +188,17 @@ impl Executor {
         Ok(answers)
     }
 
-    /// Lets the agents go that no other run wants, and gathers what the report tells.
+    /// Lets the agents and processes go that no other run wants, and gathers what the report tells.
     /// What fails here is logged, and the reconciler's to heal: the run has ended.
     pub(super) async fn finish(&self, state: &State) -> Evidence {
         let span = run_span(
             state,
             tracing::info_span!("run.finish", otel.name = "run.finish", run = %state.start.run_id),
         );
-        let free = self.free_processes(state);
+        let processes = self.give_up_processes(state);
         let finish = async {
-            let released = futures::future::join_all(free.iter().map(|process| self.let_go(state, process)));
+            let released =
+                futures::future::join_all(processes.iter().map(|process| self.let_go(state, process)));
             let (_, denials) = tokio::join!(released, self.denials(state));
             let processes = self.mesh.processes().await.unwrap_or_else(|error| {
                 tracing::warn!(%error, "what the agents used is not known");
@@ -205,27 +209,32 @@ impl Executor {
         finish.instrument(span).await
     }
 
-    /// Gives up what the run wants. Gives the processes of its agents that nobody wants now.
-    fn free_processes(&self, state: &State) -> Vec<AgentProcess> {
-        self.wants.release(state.start.run_id);
-        let wanted = self.wants.all();
+    /// Gives up what the run wants, and gives the processes of its agents, whoever else wants them.
+    fn give_up_processes(&self, state: &State) -> Vec<AgentProcess> {
+        let mut processes = self.wants.release(state.start.run_id);
         let agents = state.agents();
-        let processes = agents.iter().filter_map(|agent| process_of(state, agent));
-        processes.filter(|process| !wanted.iter().any(|other| other.id() == process.id())).collect()
+        let engaged = agents.iter().filter_map(|agent| process_of(state, agent));
+        processes.extend(engaged);
+        processes.sort_by_key(AgentProcess::id);
+        processes.dedup();
+        processes
     }
 
+    /// Lets an agent and its process go, each unless another open run wants it.
     async fn let_go(&self, state: &State, process: &AgentProcess) {
+        use AgentState::{Draining, Retired};
         let author = self.author(state);
         let why = format!("the end of run {}", state.start.run_id);
         let (namespace, agent) = (&process.namespace, &process.agent);
-        let gone = [AgentState::Draining, AgentState::Retired];
-        let drained =
-            self.agents.bring_to(namespace, agent, AgentState::Draining, &gone, &why, &author).await;
-        if let Err(error) = self.mesh.stop_process(&process.id()).await {
+        let _turn = self.wants.turn(agent.as_ref()).await;
+        let wanted = || self.wants.has_agent(namespace, agent);
+        let drained = self.agents.let_go(namespace, agent, Draining, wanted, &why, &author).await;
+        if !self.wants.has_process(&process.id())
+            && let Err(error) = self.mesh.stop_process(&process.id()).await
+        {
             tracing::warn!(process = process.id(), %error, "an agent's process was not stopped");
         }
-        let retired =
-            self.agents.bring_to(namespace, agent, AgentState::Retired, &gone[1..], &why, &author).await;
+        let retired = self.agents.let_go(namespace, agent, Retired, wanted, &why, &author).await;
         if let Err(error) = drained.and(retired) {
             tracing::warn!(%agent, %error, "an agent was not retired");
         }
@@ -263,9 +272,9 @@ fn process_of(state: &State, agent: &AgentId) -> Option<AgentProcess> {
     Some(AgentProcess {
         agent: agent.clone(),
         namespace: state.start.namespace.clone(),
-        run: state.start.run_id,
         program: spec.program.clone(),
         args: spec.args.clone(),
+        queues: spec.capabilities.iter().cloned().collect(),
         limits: spec.limits,
     })
 }

@@ -1,14 +1,19 @@
 //! What runs need of the other daemons: the one seam between the engine and the mesh.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use nova_types::{AgentId, Namespace, RunId};
+use sha2::{Digest as _, Sha256};
 
 use super::engine::TaskSpec;
 use super::observe::TaskView;
 use crate::plan::Limits;
+
+/// The program that the node agent has for agents.
+const RUNNER: &str = "nova-runner";
 
 /// Why another daemon did not do its part.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,27 +50,43 @@ pub struct Stored {
 /// A watch of a run's tasks.
 pub type Watch = BoxStream<'static, Result<News, MeshError>>;
 
-/// A process that must run while a run needs its agent.
+/// A process that must run while a run needs its agent. It knows no run: those that want the same share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentProcess {
     /// Agent that it drives.
     pub agent: AgentId,
     /// Namespace of the agent.
     pub namespace: Namespace,
-    /// Run that asked for it first.
-    pub run: RunId,
     /// Program.
     pub program: String,
     /// Arguments.
     pub args: Vec<String>,
+    /// Queues that it works on.
+    pub queues: BTreeSet<String>,
     /// Bounds.
     pub limits: Limits,
 }
 
 impl AgentProcess {
-    /// Id of the process.
+    /// Id of the process, `agent-<id>-<8 hex digits>`: the same agent in another shape is another process.
     pub fn id(&self) -> String {
-        format!("agent-{}", self.agent)
+        let limits = (self.limits.memory_bytes, self.limits.cpu_seconds, self.limits.open_files);
+        let shape = serde_json::json!([self.program, self.args, self.queues, limits]).to_string();
+        let digest: String = Sha256::digest(shape).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        format!("agent-{}-{digest}", self.agent)
+    }
+
+    /// Arguments that tell the runner its queues, unless the plan does. Other programs have their own.
+    pub fn arguments(&self) -> Vec<String> {
+        let told = |arg: &String| arg == "--queues" || arg.starts_with("--queues=");
+        let mut arguments = self.args.clone();
+        if self.program == RUNNER && !arguments.iter().any(told) {
+            let own = BTreeSet::from([format!("agent.{}", self.agent)]);
+            let queues = if self.queues.is_empty() { &own } else { &self.queues };
+            arguments.push("--queues".to_owned());
+            arguments.push(queues.iter().map(String::as_str).collect::<Vec<_>>().join(","));
+        }
+        arguments
     }
 }
 

@@ -2,7 +2,7 @@
 //! run at any time and any number of times. It heals what a driver does once: a node agent that was
 //! killed comes back empty, and a driver that was killed may have left a process behind.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,26 +18,29 @@ pub async fn reconcile(mesh: &dyn Mesh, wants: &Wants, stray_before: bool) -> Re
     if wanted.is_empty() && !stray_before {
         return Ok(false);
     }
-    let alive: BTreeSet<String> = mesh
+    let alive: BTreeMap<String, String> = mesh
         .processes()
         .await?
         .into_iter()
         .filter(|process| process.alive)
-        .map(|process| process.id)
+        .map(|process| (process.id, process.agent))
         .collect();
-    // Read again: what became wanted meanwhile must not be stopped.
-    let wanted_now: BTreeSet<String> = wants.all().iter().map(super::AgentProcess::id).collect();
-    for process in wanted.iter().filter(|process| !alive.contains(&process.id())) {
-        if wanted_now.contains(&process.id()) {
+    for process in wanted.iter().filter(|process| !alive.contains_key(&process.id())) {
+        let _turn = wants.turn(process.agent.as_ref()).await;
+        // Asked again: runs begin and end meanwhile.
+        if wants.has_process(&process.id()) {
             tracing::info!(process = process.id(), "an open run wants a process that does not run");
             mesh.start_process(process).await?;
         }
     }
-    for stray in alive.iter().filter(|id| !wanted_now.contains(*id)) {
-        tracing::info!(process = stray, "no open run wants this process");
-        mesh.stop_process(stray).await?;
+    for (id, agent) in alive {
+        let _turn = wants.turn(&agent).await;
+        if !wants.has_process(&id) {
+            tracing::info!(process = id, "no open run wants this process");
+            mesh.stop_process(&id).await?;
+        }
     }
-    Ok(!wanted_now.is_empty())
+    Ok(!wants.all().is_empty())
 }
 
 /// Looks again and again, until the daemon drains; without open runs only at first and once after them.

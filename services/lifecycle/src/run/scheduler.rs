@@ -22,12 +22,19 @@ pub struct Scheduler {
     runtime: Runtime,
     open: Arc<Mutex<BTreeSet<RunId>>>,
     max_open: usize,
+    drives: bool,
 }
 
 impl Scheduler {
     /// Drives at most `max_open` new runs at once; those that were open before come on top.
     pub fn new(executor: Executor, runtime: Runtime, max_open: usize) -> Self {
-        Self { executor: Arc::new(executor), runtime, open: Arc::default(), max_open }
+        Self { executor: Arc::new(executor), runtime, open: Arc::default(), max_open, drives: true }
+    }
+
+    /// Drives none, if told so: open runs are left as they are, and none begins.
+    #[must_use]
+    pub fn driving(self, drives: bool) -> Self {
+        Self { drives, ..self }
     }
 
     /// What drivers work with.
@@ -35,15 +42,30 @@ impl Scheduler {
         &self.executor
     }
 
-    /// Fails when as many runs are open as may be.
+    /// Fails when no runs are driven here, or as many are open as may be.
     pub fn check_room(&self) -> Result<(), Error> {
+        if !self.drives {
+            return Err(Error::RunsNotDriven);
+        }
         let open = self.lock().len();
         if open < self.max_open { Ok(()) } else { Err(Error::TooManyRuns(open)) }
     }
 
     /// Goes on with every run that has not ended.
     pub async fn resume(&self) -> Result<(), Error> {
-        for (namespace, run_id) in self.executor.runs.open().await? {
+        if !self.drives {
+            tracing::info!("open runs are left as they are");
+            return Ok(());
+        }
+        let open = self.executor.runs.open().await?;
+        // Before any driver ends its run: what one run lets go may be wanted by another.
+        for (_, run_id) in &open {
+            match self.executor.runs.state(*run_id).await {
+                Ok(state) => self.executor.want_agents(&state),
+                Err(error) => tracing::warn!(run = %run_id, %error, "what a run wants is not known yet"),
+            }
+        }
+        for (namespace, run_id) in open {
             tracing::info!(run = %run_id, "going on with a run");
             self.begin(namespace, run_id);
         }

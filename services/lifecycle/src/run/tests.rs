@@ -225,7 +225,7 @@ fn what_needs_a_failed_step_is_skipped_and_the_run_fails() {
     let (state, _) = Bench::start(PLAN, &[], &work).run();
     let end = state.end.clone().unwrap();
     assert!(!end.succeeded);
-    assert!(end.message.contains("step cpu ended failed, expected succeeded"), "{}", end.message);
+    assert_eq!(end.message, "step cpu ended failed, expected succeeded", "causes, not what they entail");
     assert_eq!(status(&state, "size"), StepStatus::Skipped(Skip::NeedFailed));
     assert_eq!(state.phases[2].status, PhaseStatus::Skipped(Skip::NeedFailed));
 }

@@ -1,6 +1,6 @@
 //! The other daemons in memory: a queue whose workers answer at once, and processes that are names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,7 +25,9 @@ pub(crate) struct World {
     /// Cursors below this one have expired.
     pub(crate) oldest: usize,
     /// Processes that run.
-    pub(crate) running: BTreeSet<String>,
+    pub(crate) running: BTreeMap<String, AgentProcess>,
+    /// How many were started.
+    pub(crate) starts: usize,
 }
 
 impl World {
@@ -116,7 +118,15 @@ impl Mesh for FakeMesh {
     }
 
     async fn start_process(&self, process: &AgentProcess) -> Result<(), MeshError> {
-        self.effect(|world| world.running.insert(process.id())).map(|_| ())
+        self.effect(|world| match world.running.get(&process.id()) {
+            Some(other) if other != process => Err(MeshError::Refused("another spec".to_owned())),
+            Some(_) => Ok(()),
+            None => {
+                world.starts += 1;
+                world.running.insert(process.id(), process.clone());
+                Ok(())
+            }
+        })?
     }
 
     async fn stop_process(&self, id: &str) -> Result<(), MeshError> {
@@ -124,8 +134,13 @@ impl Mesh for FakeMesh {
     }
 
     async fn processes(&self) -> Result<Vec<ProcessView>, MeshError> {
-        let view = |id: &String| ProcessView { id: id.clone(), alive: true, ..ProcessView::default() };
-        self.effect(|world| world.running.iter().map(view).collect())
+        let view = |process: &AgentProcess| ProcessView {
+            id: process.id(),
+            agent: process.agent.to_string(),
+            alive: true,
+            ..ProcessView::default()
+        };
+        self.effect(|world| world.running.values().map(view).collect())
     }
 
     async fn denials(&self, _: &str) -> Result<Vec<Denial>, MeshError> {

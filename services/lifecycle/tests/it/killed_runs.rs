@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::fake_mesh::{FakeMesh, World};
 use crate::fuse::{Fuse, FusedKv};
 
-const PLAN: &str = r#"
+pub(crate) const PLAN: &str = r#"
 apiVersion: nova/v1
 kind: Plan
 metadata: {name: killed}
@@ -47,19 +47,26 @@ spec:
 "#;
 
 /// What outlives a killed driver: the store and the rest of the mesh.
-struct Surroundings {
+pub(crate) struct Surroundings {
     kv: Arc<dyn Kv>,
-    world: Arc<Mutex<World>>,
-    run_id: RunId,
+    pub(crate) world: Arc<Mutex<World>>,
+    pub(crate) run_id: RunId,
     _folder: TempDir,
 }
 
 impl Surroundings {
-    async fn with_a_run() -> Self {
+    pub(crate) async fn with_a_run() -> Self {
         let folder = TempDir::new().unwrap();
         let kv: Arc<dyn Kv> = Arc::new(SqliteKv::open(&folder.path().join("kv.db")).unwrap());
         let run_id = RunId::new(Timestamp::from_micros(1));
-        let plan = plan::parse(PLAN, "").unwrap();
+        let this = Self { kv, world: Arc::default(), run_id, _folder: folder };
+        this.begin(run_id, PLAN).await;
+        this
+    }
+
+    /// Stores one more run, of this plan.
+    pub(crate) async fn begin(&self, run_id: RunId, plan: &str) {
+        let plan = plan::parse(plan, "").unwrap();
         let start = Start {
             run_id,
             namespace: Namespace::default(),
@@ -69,12 +76,10 @@ impl Surroundings {
             actor: "spiffe://nova.local/user/ada".to_owned(),
             traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
         };
-        let this = Self { kv, world: Arc::default(), run_id, _folder: folder };
-        this.executor(&Fuse::of(i64::MAX)).runs.create(start, None).await.unwrap();
-        this
+        self.executor(&Fuse::of(i64::MAX)).runs.create(start, None).await.unwrap();
     }
 
-    fn executor(&self, fuse: &Fuse) -> Executor {
+    pub(crate) fn executor(&self, fuse: &Fuse) -> Executor {
         let records = Records::new(Arc::new(FusedKv { kv: self.kv.clone(), fuse: fuse.clone() }));
         let clock = Arc::new(SystemClock);
         Executor {
@@ -176,23 +181,4 @@ async fn the_end_of_a_run_leaves_a_report_and_retired_agents() {
     let orion = AgentId::parse("agent", "orion").unwrap();
     assert_eq!(executor.agents.get(&Namespace::default(), &orion).await.unwrap().state, AgentState::Retired);
     assert!(executor.runs.open().await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn what_an_open_run_wants_is_started_again() {
-    let surroundings = Surroundings::with_a_run().await;
-    let executor = surroundings.executor(&Fuse::of(i64::MAX));
-    surroundings.world.lock().unwrap().running.insert("agent-stray".to_owned());
-    let wanted = nova_lifecycle::run::AgentProcess {
-        agent: AgentId::parse("agent", "orion").unwrap(),
-        namespace: Namespace::default(),
-        run: surroundings.run_id,
-        program: "nova-runner".to_owned(),
-        args: Vec::new(),
-        limits: plan::Limits::default(),
-    };
-    executor.wants.add(surroundings.run_id, wanted);
-    assert!(reconcile(executor.mesh.as_ref(), &executor.wants, true).await.unwrap());
-    let running = surroundings.world.lock().unwrap().running.clone();
-    assert_eq!(running, BTreeSet::from(["agent-orion".to_owned()]));
 }

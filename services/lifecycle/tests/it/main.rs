@@ -10,3 +10,4 @@ mod killed_runs;
 mod runs;
 mod server;
 mod sessions;
+mod shared_agents;

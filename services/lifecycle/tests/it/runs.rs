@@ -92,6 +92,15 @@ async fn no_more_runs_are_open_than_may_be() {
     daemon.workflows().start_run(start("a")).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_daemon_that_drives_no_runs_starts_none() {
+    let daemon = Daemon::with(LifecycleConfig { drive_runs: false, ..LifecycleConfig::default() }).await;
+    let status = daemon.workflows().start_run(start("a")).await.unwrap_err();
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::FailedPrecondition, "READ_ONLY"));
+    let runs = daemon.workflows().list_runs(pb::ListRunsRequest::default()).await.unwrap().into_inner().runs;
+    assert!(runs.is_empty());
+}
+
 #[test]
 fn every_blueprint_is_a_good_plan() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/blueprints");

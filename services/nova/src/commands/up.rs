@@ -25,8 +25,8 @@ impl Up {
             eprintln!("a mesh runs here already, with process {}", mesh.pid);
             return status::show(context, &mesh).await;
         }
-        let launch =
-            Launch { home: context.home.clone(), store: self.store, otlp: self.otlp, for_one_run: false };
+        let home = context.home.clone();
+        let launch = Launch { home, store: self.store, otlp: self.otlp, for_one_run: false, reading: false };
         let launched = launch.start().await?;
         status::show(context, &launched.mesh_file).await
     }

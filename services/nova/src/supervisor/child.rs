@@ -37,6 +37,8 @@ pub(crate) struct Spec<'a> {
     pub(crate) store: &'a str,
     /// Whether somebody beyond the mesh's own collector wants metrics.
     pub(crate) pushes_metrics: bool,
+    /// Whether the mesh is only to be read.
+    pub(crate) reading: bool,
 }
 
 /// A started daemon. When its lifeline is dropped, it ends.
@@ -108,6 +110,7 @@ impl Spec<'_> {
         let entry = match self.name {
             "node" => ("runner_command", vec![text(&executable()?)?, "agent".to_owned()].into()),
             "identity" => ("authority_dir", text(&self.home.authority())?.into()),
+            "lifecycle" if self.reading => ("drive_runs", false.into()),
             _ => return Ok(None),
         };
         Ok(Some(toml::Table::from_iter([(entry.0.to_owned(), entry.1)])))

@@ -20,6 +20,8 @@ pub(crate) struct Launch {
     pub(crate) otlp: Option<String>,
     /// The mesh ends with this process.
     pub(crate) for_one_run: bool,
+    /// The mesh only serves records: runs that are open are left as they are.
+    pub(crate) reading: bool,
 }
 
 /// A mesh that is ready.
@@ -40,6 +42,9 @@ impl Launch {
         }
         if self.for_one_run {
             command.arg("--lifeline");
+        }
+        if self.reading {
+            command.arg("--reading");
         }
         command.stdin(if self.for_one_run { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::null());

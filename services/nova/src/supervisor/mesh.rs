@@ -39,6 +39,8 @@ pub(crate) struct Options {
     pub(crate) store: String,
     pub(crate) otlp: Option<String>,
     pub(crate) lifeline: bool,
+    /// Only to read records: runs are not driven.
+    pub(crate) reading: bool,
 }
 
 /// What the mesh is made of.
@@ -48,6 +50,7 @@ struct Mesh {
     authority: Authority,
     sockets: AllSockets,
     file: Mutex<MeshFile>,
+    reading: bool,
     /// Names of the daemons that must not run any more.
     stopped: watch::Sender<Vec<&'static str>>,
 }
@@ -86,7 +89,7 @@ impl Mesh {
             pids: BTreeMap::new(),
         };
         let stopped = watch::Sender::new(Vec::new());
-        Ok(Self { home, authority, sockets, file: Mutex::new(file), stopped })
+        Ok(Self { home, authority, sockets, file: Mutex::new(file), reading: options.reading, stopped })
     }
 
     /// Announces the mesh when it is ready, and stops it when it is told to. The daemons run beside this.
@@ -153,6 +156,7 @@ impl Mesh {
             collector: &file.collector,
             store: &file.store,
             pushes_metrics: file.otlp.is_some(),
+            reading: self.reading,
         };
         let daemon = spec.start().await?;
         self.record(name, daemon.process.id())?;

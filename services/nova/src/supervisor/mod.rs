@@ -43,6 +43,9 @@ struct Supervise {
     /// End when standard input ends.
     #[arg(long)]
     lifeline: bool,
+    /// Serve records; leave open runs as they are.
+    #[arg(long)]
+    reading: bool,
 }
 
 /// What the supervisor tells the command that started it: one line of JSON on standard output.
@@ -71,7 +74,8 @@ fn supervise(command: Supervise) -> anyhow::Result<()> {
     nova_client::install_crypto_provider();
     let home = Home::open(Some(command.home))?;
     let _lock = take(&home)?;
-    let options = mesh::Options { store: command.store, otlp: command.otlp, lifeline: command.lifeline };
+    let (lifeline, reading) = (command.lifeline, command.reading);
+    let options = mesh::Options { store: command.store, otlp: command.otlp, lifeline, reading };
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = tokio.block_on(mesh::run(home, options));
     tokio.shutdown_background();

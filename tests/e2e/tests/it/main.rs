@@ -10,4 +10,5 @@ mod python;
 mod redis_store;
 mod rotation;
 mod run;
+mod shared_agents;
 mod trace;

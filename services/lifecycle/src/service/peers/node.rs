@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use nova_client::Mesh;
 use nova_proto::node::v1 as pb;
 use nova_types::wire;
-use tonic::Code;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use super::error;
 use super::queue::GRACE;
@@ -23,17 +24,27 @@ pub(super) async fn start(mesh: &Mesh, process: &AgentProcess) -> Result<(), Mes
     let spec = pb::ProcessSpec {
         process_id: process.id(),
         program: process.program.clone(),
-        args: process.args.clone(),
+        args: process.arguments(),
         environment: HashMap::new(),
         working_directory: String::new(),
         restart: pb::RestartPolicy::OnFailure.into(),
         agent_id: process.agent.to_string(),
         limits: Some(limits),
-        labels: labels([("run", process.run.to_string()), (OWNER.0, OWNER.1.to_owned())]),
+        labels: labels([("agent", process.agent.to_string()), (OWNER.0, OWNER.1.to_owned())]),
     };
     let request = pb::StartProcessRequest { spec: Some(spec) };
-    mesh.node().start_process(request).await.map_err(|status| error(&status))?;
+    mesh.node().start_process(request).await.map_err(|status| not_started(&status))?;
     Ok(())
+}
+
+/// One that is stopping was let go by a run that ended: it can be started again in a moment.
+fn not_started(status: &Status) -> MeshError {
+    let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+    if reason == "ILLEGAL_TRANSITION" {
+        MeshError::Unavailable(status.message().to_owned())
+    } else {
+        error(status)
+    }
 }
 
 pub(super) async fn stop(mesh: &Mesh, id: &str) -> Result<(), MeshError> {

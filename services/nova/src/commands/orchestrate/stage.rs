@@ -43,7 +43,8 @@ impl Stage {
         let home = &context.home;
         let for_one_run = !(options.keep || outlives_us);
         let store = options.store.clone().unwrap_or_else(|| "sqlite".to_owned());
-        let launch = Launch { home: home.clone(), store, otlp: options.otlp.clone(), for_one_run };
+        let otlp = options.otlp.clone();
+        let launch = Launch { home: home.clone(), store, otlp, for_one_run, reading: false };
         let found = connection::find(launch, |file| !file.for_one_run).await?;
         options.suit(found.file())?;
         let (file, mesh) = (found.file().clone(), connection::connect_to(home, found.file())?);
