@@ -170,11 +170,17 @@ fn session_of(pid: u64) -> Option<u64> {
     (state != "Z").then_some(session)
 }
 
-/// `nova` beside this test's own executable: `target/debug/nova`.
+/// `nova` of the same build: tests lie in `target/<profile>/deps`, programs such as the bench beside `nova`.
 fn executable() -> PathBuf {
-    let test = std::env::current_exe().expect("a test has a path");
-    let folder = test.ancestors().nth(2).expect("tests lie in target/<profile>/deps");
+    let own = std::env::current_exe().expect("an executable has a path");
+    let folder = own.parent().expect("an executable lies in a folder");
+    let folder =
+        if folder.ends_with("deps") { folder.parent().expect("deps lies in a folder") } else { folder };
     let nova = folder.join("nova");
-    assert!(nova.exists(), "{} is missing: run `cargo build -p nova` first", nova.display());
+    assert!(
+        nova.exists(),
+        "{} is missing: build it first, with the same profile: `cargo build -p nova`",
+        nova.display()
+    );
     nova
 }

@@ -1,0 +1,54 @@
+//! A real mesh: how long `nova up` takes, and what memory its processes share.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, ensure};
+use nova_testkit::Nova;
+
+use crate::figures::{Figures, Measured};
+
+/// How often a mesh is brought up; the median counts.
+const STARTS: usize = 7;
+
+/// Share of calls outside of any trace that begin a new one.
+const TRACE_RATIO: &str = "NOVA_RUNTIME__TELEMETRY__TRACE_RATIO";
+
+/// A folder beside the build, on a disk that syncs.
+pub(crate) fn scratch() -> anyhow::Result<PathBuf> {
+    let bench = std::env::current_exe().context("this executable has no path")?;
+    let target = bench.ancestors().nth(2).context("this executable lies in target/<profile>")?;
+    let folder = target.join("tmp");
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// Brings a mesh up over `store`, and answers once it is ready. It goes down with the answer.
+pub(crate) fn up(store: &str, traced: bool) -> anyhow::Result<Nova> {
+    let nova = Nova::new();
+    let mut command = nova.command(&["--json", "up", "--store", store]);
+    let output = command.env(TRACE_RATIO, if traced { "1" } else { "0" }).output()?;
+    ensure!(output.status.success(), "nova up failed: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(nova)
+}
+
+/// Start and memory.
+pub(crate) fn measure(figures: &mut Figures) -> anyhow::Result<()> {
+    let mut seconds = Vec::new();
+    let mut bytes = 0.0_f64;
+    for _ in 0..STARTS {
+        let started = Instant::now();
+        let nova = up("sqlite", true)?;
+        seconds.push(started.elapsed().as_secs_f64());
+        let status = nova.run(&["--json", "status"]).json();
+        bytes = bytes.max(status["memory_bytes"].as_f64().context("status tells memory_bytes")?);
+    }
+    seconds.sort_unstable_by(f64::total_cmp);
+    let settings = format!("a fresh home each time, median of {STARTS}, SQLite");
+    let of = Measured { scenario: "mesh", system: "nova", settings: &settings };
+    figures.add(&of, "ready", seconds[STARTS / 2], "s");
+    let settings = format!("all daemons and the supervisor, idle, PSS, most of {STARTS}");
+    let of = Measured { settings: &settings, ..of };
+    figures.add(&of, "memory", bytes / f64::from(1 << 20), "MiB");
+    Ok(())
+}
