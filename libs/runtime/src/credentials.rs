@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use nova_client::{Credential, Credentials, Mesh};
 use nova_proto::identity::v1::{AttestWorkloadRequest, RenewX509Request, X509Svid};
+use nova_rpc::trace;
 use nova_types::{Clock, Timestamp};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -66,14 +67,16 @@ impl IdentityDaemon {
 
     async fn attest(&self) -> Result<Credential, IssueError> {
         let request = AttestWorkloadRequest { csr: request_for(&self.first_key)? };
-        let svid = self.mesh.identity().attest_workload(request).await?.into_inner().svid;
+        let mut identity = self.mesh.identity();
+        let svid = trace::unrecorded(identity.attest_workload(request)).await?.into_inner().svid;
         Ok(credential(svid.ok_or(IssueError::Empty)?, &self.first_key))
     }
 
     async fn renew(&self) -> Result<Credential, IssueError> {
         let key = new_key()?;
         let request = RenewX509Request { csr: request_for(&key)? };
-        let svid = self.mesh.identity().renew_x509(request).await?.into_inner().svid;
+        let mut identity = self.mesh.identity();
+        let svid = trace::unrecorded(identity.renew_x509(request)).await?.into_inner().svid;
         Ok(credential(svid.ok_or(IssueError::Empty)?, &key))
     }
 }

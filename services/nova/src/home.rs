@@ -10,6 +10,9 @@ use nova_client::Endpoints;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
+/// Size of a log at which it is begun anew, bytes.
+const LARGEST_LOG: u64 = 16 << 20;
+
 /// A home folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Home(PathBuf);
@@ -62,6 +65,16 @@ impl Home {
     /// Log of a daemon.
     pub(crate) fn log(&self, name: &str) -> PathBuf {
         self.0.join("logs").join(format!("{name}.log"))
+    }
+
+    /// Opens a log to write on; one that has grown large is begun anew, with the old one kept beside it.
+    pub(crate) fn open_log(&self, name: &str) -> anyhow::Result<File> {
+        let path = self.log(name);
+        private_folder(path.parent().context("a log is in a folder")?)?;
+        if path.metadata().is_ok_and(|log| log.len() > LARGEST_LOG) {
+            fs::rename(&path, path.with_extension("log.1"))?;
+        }
+        Ok(File::options().create(true).append(true).mode(0o600).open(path)?)
     }
 
     /// The certificate authority.

@@ -1,6 +1,7 @@
 //! The mesh's own OTLP collector: it keeps the spans of this machine, so that `nova trace` can
 //! show them with nothing else installed, and forwards them where `--otlp` says.
 
+mod forward;
 mod receive;
 mod spans;
 mod store;
@@ -19,7 +20,8 @@ use tonic::transport::Server;
 pub(crate) use spans::Span;
 pub(crate) use store::Traces;
 
-use receive::{Forward, Receiver};
+use forward::Forward;
+use receive::Receiver;
 
 /// Where the collector listens when the port is free. OTLP's own, 4317, is left to Jaeger and its like.
 const PORT: u16 = 7100;

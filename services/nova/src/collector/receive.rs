@@ -1,43 +1,22 @@
-//! Takes batches in, stores them, and passes them on.
+//! Takes batches in, stores them, and hands them on.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::Context as _;
-use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::MetricsService;
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::TraceService;
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
-use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
+use super::forward::Forward;
 use super::spans::spans_of;
 use super::store::Traces;
 
-/// How long a collector that spans are forwarded to may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The next collector.
-#[derive(Clone, Debug)]
-pub(crate) struct Forward(Channel);
-
-impl Forward {
-    /// Forwards to an OTLP/gRPC endpoint, such as `http://127.0.0.1:4317`.
-    pub(crate) fn to(url: &str) -> anyhow::Result<Self> {
-        let endpoint = Endpoint::from_shared(url.to_owned())
-            .with_context(|| format!("--otlp {url:?} must be a URL, such as http://127.0.0.1:4317"))?;
-        Ok(Self(endpoint.timeout(PATIENCE).connect_timeout(PATIENCE).connect_lazy()))
-    }
-}
-
-/// The services of the collector. A batch is answered once it is stored and passed on, so that
-/// a sender that waits slows down with us and nothing piles up here.
+/// The services of the collector. A batch is answered once it is stored; passing it on is not waited for.
 #[derive(Clone, Debug)]
 pub(crate) struct Receiver {
     traces: Arc<Traces>,
@@ -49,18 +28,14 @@ impl Receiver {
         Self { traces: Arc::new(traces), forward }
     }
 
-    /// Compacts the store.
+    /// Removes what is beyond the bound of the store, and passes on what waits.
     pub(crate) async fn finish(self) {
+        if let Some(forward) = self.forward {
+            forward.finish().await;
+        }
         let traces = self.traces;
         if let Ok(Err(error)) = tokio::task::spawn_blocking(move || traces.prune()).await {
             tracing::warn!(%error, "old traces were not removed");
-        }
-    }
-
-    async fn pass_on(&self, batch: ExportTraceServiceRequest) {
-        let Some(Forward(channel)) = self.forward.clone() else { return };
-        if let Err(error) = TraceServiceClient::new(channel).export(batch).await {
-            tracing::warn!(%error, "spans could not be forwarded");
         }
     }
 }
@@ -78,7 +53,9 @@ impl TraceService for Receiver {
             tracing::error!(%error, "spans were not stored");
             Status::unavailable("the store of traces cannot be written")
         })?;
-        self.pass_on(batch).await;
+        if let Some(forward) = &self.forward {
+            forward.spans(batch);
+        }
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
@@ -89,8 +66,8 @@ impl MetricsService for Receiver {
         &self,
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        if let Some(Forward(channel)) = self.forward.clone() {
-            MetricsServiceClient::new(channel).export(request.into_inner()).await?;
+        if let Some(forward) = &self.forward {
+            forward.metrics(request.into_inner());
         }
         Ok(Response::new(ExportMetricsServiceResponse::default()))
     }

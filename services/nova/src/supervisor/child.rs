@@ -1,6 +1,5 @@
 //! One daemon as a process.
 
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
@@ -20,8 +19,6 @@ use tokio::process::{Child, ChildStdin, Command};
 use super::sockets::Sockets;
 use crate::home::{Home, private_folder};
 
-/// A log is begun anew beyond this size, bytes; the old one is kept beside it.
-const LARGEST_LOG: u64 = 16 << 20;
 /// How long a daemon may take from its start to its first certificate.
 const JOIN_WITHIN: Duration = Duration::from_secs(60);
 
@@ -56,7 +53,11 @@ impl Spec<'_> {
         let mut command = Command::new(executable()?);
         command.args(["serve", self.name, "--config"]).arg(config);
         command.env_clear().envs(environment()).env("LISTEN_FDS", "2");
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(self.log()?).kill_on_drop(true);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(self.home.open_log(self.name)?)
+            .kill_on_drop(true);
         command.fd_mappings(vec![
             FdMapping { parent_fd: OwnedFd::from(self.sockets.grpc.try_clone()?), child_fd: 3 },
             FdMapping { parent_fd: OwnedFd::from(self.sockets.http.try_clone()?), child_fd: 4 },
@@ -114,15 +115,6 @@ impl Spec<'_> {
             _ => return Ok(None),
         };
         Ok(Some(toml::Table::from_iter([(entry.0.to_owned(), entry.1)])))
-    }
-
-    fn log(&self) -> anyhow::Result<File> {
-        let path = self.home.log(self.name);
-        private_folder(path.parent().context("a log is in a folder")?)?;
-        if path.metadata().is_ok_and(|log| log.len() > LARGEST_LOG) {
-            std::fs::rename(&path, path.with_extension("log.1"))?;
-        }
-        Ok(File::options().create(true).append(true).open(path)?)
     }
 }
 

@@ -47,7 +47,7 @@ impl Launch {
             command.arg("--reading");
         }
         command.stdin(if self.for_one_run { Stdio::piped() } else { Stdio::null() });
-        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(self.home.open_log("supervisor")?);
         let mut supervisor = command.spawn().context("cannot start the supervisor")?;
         let lifeline = supervisor.stdin.take();
         let stdout = supervisor.stdout.take().context("standard output is a pipe")?;

@@ -1,8 +1,6 @@
 //! The mesh while it runs: start, announce, start again what dies, stop in order.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::process::ExitStatus;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -64,7 +62,7 @@ pub(crate) async fn run(home: Home, options: Options) -> anyhow::Result<()> {
     operator::issue(&mesh.home, &mesh.authority)?;
     let daemons = join_all(DAEMONS.map(|name| mesh.keep_running(name)));
     let outcome = tokio::select! {
-        never = daemons => never.into_iter().collect(),
+        _ = daemons => Ok(()),
         () = operator::keep_fresh(&mesh.home, &mesh.authority) => Ok(()),
         outcome = mesh.serve(lifeline) => outcome,
     };
@@ -124,25 +122,30 @@ impl Mesh {
         bail!("the mesh was not ready within {READY_WITHIN:?}")
     }
 
-    /// Starts a daemon, and again whenever it dies, until it is stopped; then waits for ever.
-    fn keep_running(
-        &self,
-        name: &'static str,
-    ) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + '_>> {
-        Box::pin(async move {
-            let mut wait = RESTART.start;
-            loop {
-                let began = Instant::now();
-                let mut daemon = self.start(name).await?;
-                if let Some(status) = self.until_end(name, &mut daemon).await? {
-                    tracing::warn!(daemon = name, %status, "died; it is started again");
-                } else {
-                    std::future::pending::<()>().await;
-                }
-                wait = if began.elapsed() > HEALTHY { RESTART.start } else { (wait * 2).min(RESTART.end) };
-                tokio::time::sleep(wait).await;
+    /// Starts a daemon, and again whenever it dies or cannot be started, until it is stopped; then waits for ever.
+    async fn keep_running(&self, name: &'static str) {
+        let mut wait = RESTART.start;
+        loop {
+            let began = Instant::now();
+            match self.run_once(name).await {
+                Ok(Some(status)) => tracing::warn!(daemon = name, %status, "died; it is started again"),
+                Ok(None) => std::future::pending().await,
+                Err(error) => tracing::error!(
+                    daemon = name,
+                    error = format!("{error:#}"),
+                    "cannot be run; it is tried again"
+                ),
             }
-        })
+            self.record(name, None);
+            wait = if began.elapsed() > HEALTHY { RESTART.start } else { (wait * 2).min(RESTART.end) };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Starts a daemon and waits for its end: how it died, or none when it was stopped on purpose.
+    async fn run_once(&self, name: &'static str) -> anyhow::Result<Option<ExitStatus>> {
+        let mut daemon = self.start(name).await?;
+        self.until_end(name, &mut daemon).await
     }
 
     async fn start(&self, name: &'static str) -> anyhow::Result<Started> {
@@ -159,7 +162,7 @@ impl Mesh {
             reading: self.reading,
         };
         let daemon = spec.start().await?;
-        self.record(name, daemon.process.id())?;
+        self.record(name, daemon.process.id());
         Ok(daemon)
     }
 
@@ -172,7 +175,7 @@ impl Mesh {
         let mut stopped = self.stopped.subscribe();
         let told = stopped.wait_for(|names| names.contains(&name));
         tokio::select! {
-            status = daemon.process.wait() => { self.record(name, None)?; return Ok(Some(status?)) }
+            status = daemon.process.wait() => return Ok(Some(status?)),
             told = told => { told?; }
         }
         if let Some(pid) = daemon.process.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) {
@@ -181,26 +184,32 @@ impl Mesh {
         if tokio::time::timeout(STOP_WITHIN, daemon.process.wait()).await.is_err() {
             daemon.process.kill().await?;
         }
-        self.record(name, None)?;
+        self.record(name, None);
         Ok(None)
     }
 
     async fn stop(&self) {
         for group in STOP_ORDER {
             self.stopped.send_modify(|names| names.extend(group.iter().copied()));
-            while self.file().pids.keys().any(|name| group.contains(&name.as_str())) {
+            let began = Instant::now();
+            while self.file().pids.keys().any(|name| group.contains(&name.as_str()))
+                && began.elapsed() < STOP_WITHIN * 2
+            {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
     }
 
-    fn record(&self, name: &str, pid: Option<u32>) -> anyhow::Result<()> {
+    /// Notes in mesh.json which process a daemon is. The mesh goes on when the file cannot be written.
+    fn record(&self, name: &str, pid: Option<u32>) {
         let mut file = self.file.lock().expect("nobody panics while holding it");
         match pid {
             Some(pid) => file.pids.insert(name.to_owned(), pid),
             None => file.pids.remove(name),
         };
-        self.home.announce(&file)
+        if let Err(error) = self.home.announce(&file) {
+            tracing::error!(%error, "mesh.json cannot be written");
+        }
     }
 
     fn file(&self) -> MeshFile {

@@ -21,6 +21,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
+use nova_runtime::config::{LogFormat, TelemetryConfig};
+use nova_runtime::telemetry::Telemetry;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use launch::{Launch, Launched};
@@ -71,15 +73,25 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
 fn supervise(command: Supervise) -> anyhow::Result<()> {
     // A session of its own: the terminal's Ctrl-C is for the command, not for the mesh.
     rustix::process::setsid().context("a supervisor is started by `nova up`")?;
+    // What this process and its children write is for this user alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     nova_client::install_crypto_provider();
     let home = Home::open(Some(command.home))?;
     let _lock = take(&home)?;
     let (lifeline, reading) = (command.lifeline, command.reading);
     let options = mesh::Options { store: command.store, otlp: command.otlp, lifeline, reading };
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let outcome = tokio.block_on(mesh::run(home, options));
+    let outcome = tokio.block_on(async {
+        let _log = Telemetry::start("supervisor", &std::process::id().to_string(), &log())?;
+        mesh::run(home, options).await
+    });
     tokio.shutdown_background();
     outcome
+}
+
+/// Lines for `logs/supervisor.log`, which standard error is; spans are for those that are supervised.
+fn log() -> TelemetryConfig {
+    TelemetryConfig { log_format: LogFormat::Json, ..TelemetryConfig::default() }
 }
 
 /// Takes the home. A command that only looks whether a mesh runs holds the lock for a moment.

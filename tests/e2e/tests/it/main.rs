@@ -8,6 +8,7 @@ mod kill;
 mod orchestrate;
 mod python;
 mod redis_store;
+mod restart;
 mod rotation;
 mod run;
 mod shared_agents;

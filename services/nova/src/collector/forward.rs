@@ -1,0 +1,99 @@
+//! Passes batches on to the collector that `--otlp` names, in the background: one that is slow or away
+//! must not slow the mesh down. What waits is bounded; what finds no place is dropped, and counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tonic::transport::{Channel, Endpoint};
+
+/// How long the collector may take for a batch.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the last batches may take when the mesh goes down.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
+/// Batches that may wait.
+const WAITING: usize = 256;
+
+/// Batches on their way to another collector.
+#[derive(Clone, Debug)]
+pub(crate) struct Forward {
+    waiting: mpsc::Sender<Batch>,
+    dropped: Arc<AtomicU64>,
+    task: Arc<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+enum Batch {
+    Spans(ExportTraceServiceRequest),
+    Metrics(ExportMetricsServiceRequest),
+    /// Nothing comes after it.
+    End,
+}
+
+impl Forward {
+    /// Forwards to an OTLP/gRPC endpoint, such as `http://127.0.0.1:4317`.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the supervisor is no daemon and has no runtime to spawn on"
+    )]
+    pub(crate) fn to(url: &str) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::from_shared(url.to_owned())
+            .with_context(|| format!("--otlp {url:?} must be a URL, such as http://127.0.0.1:4317"))?;
+        let channel = endpoint.timeout(PATIENCE).connect_timeout(PATIENCE).connect_lazy();
+        let (waiting, batches) = mpsc::channel(WAITING);
+        let task = Arc::new(tokio::spawn(pass_on(channel, batches)));
+        Ok(Self { waiting, dropped: Arc::default(), task })
+    }
+
+    /// Passes spans on, later.
+    pub(crate) fn spans(&self, batch: ExportTraceServiceRequest) {
+        self.put(Batch::Spans(batch));
+    }
+
+    /// Passes metrics on, later.
+    pub(crate) fn metrics(&self, batch: ExportMetricsServiceRequest) {
+        self.put(Batch::Metrics(batch));
+    }
+
+    fn put(&self, batch: Batch) {
+        if self.waiting.try_send(batch).is_err() {
+            let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+            tracing::warn!(dropped, "batches for the collector were dropped: it is slow or away");
+        }
+    }
+
+    /// Passes on what waits, but does not wait long.
+    pub(crate) async fn finish(self) {
+        let passed = async {
+            if self.waiting.send(Batch::End).await.is_ok() {
+                self.waiting.closed().await;
+            }
+        };
+        if tokio::time::timeout(LAST_PATIENCE, passed).await.is_err() {
+            tracing::warn!("the last batches for the collector were dropped: it is slow or away");
+        }
+        self.task.abort();
+    }
+}
+
+async fn pass_on(channel: Channel, mut batches: mpsc::Receiver<Batch>) {
+    let mut spans = TraceServiceClient::new(channel.clone());
+    let mut metrics = MetricsServiceClient::new(channel);
+    while let Some(batch) = batches.recv().await {
+        let passed = match batch {
+            Batch::Spans(batch) => spans.export(batch).await.map(|_| ()),
+            Batch::Metrics(batch) => metrics.export(batch).await.map(|_| ()),
+            Batch::End => return,
+        };
+        if let Err(error) = passed {
+            tracing::warn!(%error, "a batch could not be passed on");
+        }
+    }
+}
