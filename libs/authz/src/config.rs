@@ -17,6 +17,9 @@ pub struct Config {
     pub waiting_decisions: usize,
     /// Record one of so many allowed calls: 1 records all, 0 none. Every denial is recorded.
     pub record_allowed_one_in: u64,
+    /// Allowed calls recorded in a second at most, once as many as may wait were recorded at once: a flood of calls
+    /// must not cost as much again for its records. What comes beyond is counted as dropped.
+    pub record_allowed_per_second: u64,
 }
 
 impl Default for Config {
@@ -26,6 +29,7 @@ impl Default for Config {
             cached_answers: 10_000,
             waiting_decisions: 10_000,
             record_allowed_one_in: 1,
+            record_allowed_per_second: 1_000,
         }
     }
 }
@@ -42,6 +46,7 @@ impl Config {
         within("evaluation_limit_ms", self.evaluation_limit_ms, 1, 60_000);
         within("cached_answers", self.cached_answers, 0, 1_000_000);
         within("waiting_decisions", self.waiting_decisions as u64, 1, 1_000_000);
+        within("record_allowed_per_second", self.record_allowed_per_second, 1, 1_000_000);
         violations.finish()
     }
 

@@ -8,7 +8,7 @@ use moka::sync::Cache;
 
 use crate::compile::{CompileError, ENTRYPOINT};
 use crate::evaluators::Evaluators;
-use crate::{Answer, Asked, Snapshot};
+use crate::{Answer, Asked, Snapshot, question};
 
 /// Calls whose results differ from one evaluation to the next: a policy with one of them is not cached.
 const IMPURE: [&str; 5] = ["time.now_ns", "rand.", "uuid.", "http.send", "opa.runtime"];
@@ -36,12 +36,21 @@ impl Engine {
 
     /// Decides, from memory where the same was asked before. The flag says that it was.
     pub fn decide(&self, asked: &Asked) -> (Answer, bool) {
-        let Some(cache) = &self.cache else { return (self.evaluate(asked), false) };
-        let key = asked.cache_key();
+        self.remembering(|| asked.cache_key(), || self.evaluate(asked))
+    }
+
+    /// The same for a call: where the answer is remembered, nothing of the question is copied but its key.
+    pub fn decide_call(&self, call: &nova_rpc::Question<'_>) -> (Answer, bool) {
+        self.remembering(|| question::call_key(call), || self.evaluate(&Asked::from(call)))
+    }
+
+    fn remembering(&self, key: impl FnOnce() -> String, evaluate: impl FnOnce() -> Answer) -> (Answer, bool) {
+        let Some(cache) = &self.cache else { return (evaluate(), false) };
+        let key = key();
         if let Some(answer) = cache.get(&key) {
             return (answer, true);
         }
-        let answer = self.evaluate(asked);
+        let answer = evaluate();
         if !answer.fault {
             cache.insert(key, answer.clone());
         }

@@ -7,7 +7,8 @@
 //! - [`Engine`]: one revision compiled, with an interpreter for each thread and a bounded
 //!   memory of answers. Whatever goes wrong in it is a denial that says so.
 //! - [`PolicyPoint`]: the revision in force, swapped as a whole; implements
-//!   [`nova_rpc::Authorizer`]. Every decision is a span and goes to the record.
+//!   [`nova_rpc::Authorizer`]. A decision is a span and goes to the record: every
+//!   denial, and allowed calls up to a rate.
 //! - [`PolicyPoint::run_watch`] follows the policy daemon, [`PolicyPoint::run_report`]
 //!   hands decisions to the record. The policy daemon publishes and records by itself.
 //! - [`verify`]: what a revision must show before it is activated.
@@ -18,6 +19,7 @@
 #![warn(missing_docs)]
 
 mod backoff;
+mod budget;
 mod cache_file;
 mod compile;
 mod config;

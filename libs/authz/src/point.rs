@@ -11,6 +11,7 @@ use nova_types::{Clock, DecisionId, Timestamp};
 use tokio::sync::watch;
 use tracing::field;
 
+use crate::budget::Budget;
 use crate::cache_file::CacheFile;
 use crate::ring::Ring;
 use crate::{Answer, Asked, CompileError, Config, Decided, Engine, Snapshot};
@@ -33,6 +34,7 @@ struct Inner {
     loaded: watch::Sender<bool>,
     ring: Ring,
     allowed: AtomicU64,
+    budget: Budget,
 }
 
 #[derive(Debug)]
@@ -76,6 +78,7 @@ impl PolicyPoint {
             status: watch::Sender::new(status),
             loaded: watch::Sender::new(false),
             allowed: AtomicU64::new(0),
+            budget: Budget::new(config.record_allowed_per_second, config.waiting_decisions),
             name,
             config,
             clock,
@@ -159,7 +162,7 @@ impl PolicyPoint {
         }
     }
 
-    /// Whether this allowed call is one of those that are recorded.
+    /// Whether this allowed call is one of those that are to be recorded.
     fn is_recorded(&self, question: &Question<'_>) -> bool {
         let one_in = self.0.config.record_allowed_one_in;
         one_in > 0
@@ -169,7 +172,11 @@ impl PolicyPoint {
 
     fn allow(&self, question: &Question<'_>, decide: impl FnOnce() -> Decided) -> Decision {
         if self.is_recorded(question) {
-            self.0.ring.push(decide());
+            if self.0.budget.admits() {
+                self.0.ring.push(decide());
+            } else {
+                self.0.ring.add_dropped(1);
+            }
         }
         Decision::Allow
     }
@@ -194,14 +201,13 @@ impl Authorizer for PolicyPoint {
             otel.status_code = field::Empty,
         );
         let _entered = span.enter();
-        let asked = Asked::from(question);
         let started = Instant::now();
-        let (answer, remembered) = active.engine.decide(&asked);
+        let (answer, remembered) = active.engine.decide_call(question);
         let elapsed = if remembered { Duration::ZERO } else { started.elapsed() };
         span.record("policy.cached", remembered);
         span.record("policy.verdict", verdict(&answer, active.bootstrap));
         if answer.allow {
-            return self.allow(question, || self.decided(asked, &active, &answer, elapsed));
+            return self.allow(question, || self.decided(question.into(), &active, &answer, elapsed));
         }
         span.record("otel.status_code", "ERROR");
         if active.bootstrap {
@@ -209,7 +215,7 @@ impl Authorizer for PolicyPoint {
                 "no policy is loaded yet; the policy daemon has to come up".to_owned(),
             );
         }
-        self.deny(self.decided(asked, &active, &answer, elapsed))
+        self.deny(self.decided(question.into(), &active, &answer, elapsed))
     }
 }
 

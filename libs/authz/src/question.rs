@@ -47,16 +47,36 @@ impl Asked {
         input
     }
 
-    /// All that an answer depends on, as one text. No part can hold the separators.
+    /// All that an answer depends on, as one text.
     pub(crate) fn cache_key(&self) -> String {
-        let roles = self.roles.join("\u{1}");
-        [&self.subject, &self.service, &self.method, &self.namespace, &roles].map(String::as_str).join("\0")
+        key([&self.subject, &self.service, &self.method, &self.namespace], &self.roles)
     }
 
     /// The path of the caller's id, such as `user/operator`.
     fn principal(&self) -> String {
         SpiffeId::parse("subject", &self.subject).map(|id| id.path().to_owned()).unwrap_or_default()
     }
+}
+
+/// All that the answer to a call depends on, as one text. Roles in another order are another text.
+pub(crate) fn call_key(call: &nova_rpc::Question<'_>) -> String {
+    key([call.subject.map_or("", AsRef::as_ref), call.service, call.method, ""], call.roles)
+}
+
+/// No part can hold the separators.
+fn key(parts: [&str; 4], roles: &[String]) -> String {
+    let bytes: usize =
+        parts.iter().map(|part| part.len() + 1).chain(roles.iter().map(|role| role.len() + 1)).sum();
+    let mut key = String::with_capacity(bytes);
+    for part in parts {
+        key.push_str(part);
+        key.push('\0');
+    }
+    for role in roles {
+        key.push_str(role);
+        key.push('\u{1}');
+    }
+    key
 }
 
 impl From<&nova_rpc::Question<'_>> for Asked {

@@ -3,6 +3,7 @@
 //! Denials have room of their own, which a flood of allowed calls cannot take.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -13,6 +14,7 @@ use crate::{Batch, Decided};
 pub(crate) struct Ring {
     capacity: usize,
     waiting: Mutex<Waiting>,
+    dropped: AtomicU64,
     filled: Notify,
     denied: Notify,
 }
@@ -21,7 +23,6 @@ pub(crate) struct Ring {
 struct Waiting {
     denied: VecDeque<Arc<Decided>>,
     allowed: VecDeque<Arc<Decided>>,
-    dropped: u64,
 }
 
 impl Ring {
@@ -30,6 +31,7 @@ impl Ring {
         Self {
             capacity: capacity.max(1),
             waiting: Mutex::default(),
+            dropped: AtomicU64::new(0),
             filled: Notify::new(),
             denied: Notify::new(),
         }
@@ -45,17 +47,17 @@ impl Ring {
             queue.pop_front();
         }
         queue.push_back(Arc::new(decided));
-        waiting.dropped += u64::from(full);
         drop(waiting);
+        self.add_dropped(u64::from(full));
         self.filled.notify_one();
         if denied {
             self.denied.notify_one();
         }
     }
 
-    /// Notes decisions that could not be delivered.
+    /// Notes decisions that are not recorded.
     pub(crate) fn add_dropped(&self, count: u64) {
-        self.lock().dropped += count;
+        self.dropped.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Takes up to `most` decisions, denials first.
@@ -66,7 +68,7 @@ impl Ring {
         let mut decisions: Vec<_> = waiting.denied.drain(..denied).collect();
         decisions.extend(waiting.allowed.drain(..allowed));
         // Drops are told along with decisions: a report without any would be refused.
-        let dropped = if decisions.is_empty() { 0 } else { std::mem::take(&mut waiting.dropped) };
+        let dropped = if decisions.is_empty() { 0 } else { self.dropped.swap(0, Ordering::Relaxed) };
         Batch { decisions, dropped }
     }
 
@@ -77,8 +79,8 @@ impl Ring {
             let queue = if decided.allow { &mut waiting.allowed } else { &mut waiting.denied };
             queue.push_front(decided);
         }
-        waiting.dropped += batch.dropped;
         drop(waiting);
+        self.add_dropped(batch.dropped);
         self.filled.notify_one();
     }
 

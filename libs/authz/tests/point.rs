@@ -137,3 +137,22 @@ async fn reports_are_not_themselves_recorded() {
     point.run_report(record, shutdown).await;
     assert!(batches.try_recv().is_err());
 }
+
+#[tokio::test]
+async fn a_flood_of_allowed_calls_is_recorded_in_part_and_the_rest_is_counted() {
+    let clock = Arc::new(HeldClock::at(Timestamp::from_micros(1_000_000)));
+    let config = Config { waiting_decisions: 20, record_allowed_per_second: 1, ..Config::default() };
+    let point = PolicyPoint::with_config("queue", None, clock, config).unwrap();
+    point.publish(snapshot(AGENTS_MAY)).unwrap();
+    for _ in 0..1_000 {
+        assert_eq!(ask(&point, "agent", ENQUEUE), Decision::Allow);
+    }
+    assert!(matches!(ask(&point, "worker", ENQUEUE), Decision::Deny(_)));
+    let (record, mut batches) = record(0);
+    let shutdown = CancellationToken::new();
+    shutdown.cancel();
+    point.run_report(record, shutdown).await;
+    let batch = batches.try_recv().unwrap();
+    assert!((21..100).contains(&batch.decisions.len()), "the denial and a burst");
+    assert_eq!(batch.decisions.len() as u64 + batch.dropped, 1_001);
+}
