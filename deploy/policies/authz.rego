@@ -1,10 +1,12 @@
 # Who may call what in the mesh: default deny, least privilege per daemon and role.
 #
-# input: {subject, principal, roles, service, method, namespace}
+# input: {subject, principal, roles, credential, service, method, namespace}
 #   subject    SPIFFE id of the caller, empty when it is anonymous
 #   principal  its path, such as `user/operator` or `svc/queue`
+#   credential `certificate` or `token`: what proved who calls
 #   method     `nova.queue.v1.QueueService/Enqueue`; of the HTTP listener `metrics/read`
-# data.bindings: roles that principals have beside those of their identity
+# data.bindings: roles that principals have beside those of their identity; for certificates
+#   alone, since whoever may mint a token chooses its subject
 package nova.authz
 
 # The answer: whether, why in a sentence, and what would have to change.
@@ -17,7 +19,9 @@ decision := {"allow": false, "why": why_denied, "remedy": remedy} if count(grant
 # Roles of the caller: of its identity, bound by data, and what it is to everybody.
 roles := {role | some role in input.roles} | bound | {"anyone"} | identified
 
-bound := {role | some role in object.get(data.bindings, input.principal, [])}
+default bound := set()
+
+bound := {role | some role in object.get(data.bindings, input.principal, [])} if input.credential == "certificate"
 
 default identified := set()
 

@@ -7,6 +7,7 @@ question(principal, roles, method) := {
 	"subject": concat("", ["spiffe://nova.local/", principal]),
 	"principal": principal,
 	"roles": roles,
+	"credential": "certificate",
 	"service": "queue",
 	"method": method,
 	"namespace": "",
@@ -146,6 +147,22 @@ test_data_binds_roles_to_principals if {
 	authz.decision.allow with input as question("user/eve", [], enqueue)
 		with data.bindings as {"user/eve": ["developer"]}
 	not unbound_may(enqueue)
+}
+
+test_data_binds_nothing_to_a_token if {
+	put := "nova.policy.v1.PolicyService/PutPolicy"
+	certified := question("user/operator", [], put)
+	token := object.union(question("user/operator", ["viewer"], put), {"credential": "token"})
+	unproven := object.remove(certified, ["credential"])
+	bindings := {"user/operator": ["operator"]}
+	authz.decision.allow with input as certified with data.bindings as bindings
+	every asked in [token, unproven] {
+		not bound_may(asked, bindings)
+	}
+}
+
+bound_may(asked, bindings) if {
+	authz.decision.allow with input as asked with data.bindings as bindings
 }
 
 unbound_may(method) if {

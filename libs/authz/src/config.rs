@@ -5,6 +5,9 @@ use std::time::Duration;
 use nova_types::{Violation, Violations};
 use serde::{Deserialize, Serialize};
 
+/// Longest time for one evaluation, in milliseconds, unless it is configured.
+pub(crate) const EVALUATION_LIMIT_MS: u64 = 500;
+
 /// How a daemon decides and records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -25,7 +28,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            evaluation_limit_ms: 500,
+            evaluation_limit_ms: EVALUATION_LIMIT_MS,
             cached_answers: 10_000,
             waiting_decisions: 10_000,
             record_allowed_one_in: 1,

@@ -12,6 +12,7 @@
 //! - [`PolicyPoint::run_watch`] follows the policy daemon, [`PolicyPoint::run_report`]
 //!   hands decisions to the record. The policy daemon publishes and records by itself.
 //! - [`verify`]: what a revision must show before it is activated.
+//! - [`check_essentials`]: what every revision must allow, so that a bad one can be replaced.
 //!
 //! Until the first revision arrives `bootstrap.rego` is in force. It lets the mesh come up;
 //! every other call is answered UNAVAILABLE, not PERMISSION_DENIED: it was not decided.
@@ -25,6 +26,7 @@ mod compile;
 mod config;
 mod decided;
 mod engine;
+mod essentials;
 mod evaluators;
 mod point;
 mod question;
@@ -39,8 +41,9 @@ pub use compile::{CompileError, ENTRYPOINT, Load, load};
 pub use config::Config;
 pub use decided::{Batch, Decided};
 pub use engine::Engine;
+pub use essentials::{LockedOut, check_essentials};
 pub use point::{PolicyPoint, Status};
 pub use question::{Answer, Asked};
 pub use report::{DecisionSink, LARGEST_BATCH, ReportError};
 pub use snapshot::{Module, Snapshot, SnapshotError};
-pub use verify::{Refusal, verify};
+pub use verify::{Refusal, verify, verify_essentials};

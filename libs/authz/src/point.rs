@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use nova_rpc::{Authorizer, Decision, Question, trace};
-use nova_types::{Clock, DecisionId, Timestamp};
+use nova_types::{Clock, DecisionId, Timestamp, TrustDomain};
 use tokio::sync::watch;
 use tracing::field;
 
 use crate::budget::Budget;
 use crate::cache_file::CacheFile;
 use crate::ring::Ring;
-use crate::{Answer, Asked, CompileError, Config, Decided, Engine, Snapshot};
+use crate::{Answer, Asked, CompileError, Config, Decided, Engine, Refusal, Snapshot, verify_essentials};
 
 /// Reports of decisions are not themselves recorded: each would make another.
 const NOT_RECORDED: &str = "nova.policy.v1.PolicyService/ReportDecisions";
@@ -68,6 +68,17 @@ impl PolicyPoint {
         clock: Arc<dyn Clock>,
         config: Config,
     ) -> Result<Self, CompileError> {
+        Self::within_domain(name, &TrustDomain::default(), data_dir, clock, config)
+    }
+
+    /// The same in another trust domain.
+    pub fn within_domain(
+        name: &'static str,
+        domain: &TrustDomain,
+        data_dir: Option<&Path>,
+        clock: Arc<dyn Clock>,
+        config: Config,
+    ) -> Result<Self, CompileError> {
         let bootstrap = Active { engine: compile(&config, Snapshot::bootstrap())?, bootstrap: true };
         let revision = bootstrap.engine.snapshot().revision().to_owned();
         let status = Status { revision, since: clock.now(), connected: false };
@@ -83,13 +94,16 @@ impl PolicyPoint {
             config,
             clock,
         }));
-        point.load_cached();
+        point.load_cached(domain);
         Ok(point)
     }
 
-    fn load_cached(&self) {
+    /// One that locks everybody out must not keep the policy daemon from joining and bringing a better one.
+    fn load_cached(&self, domain: &TrustDomain) {
         let Some(snapshot) = self.0.cache.as_ref().and_then(CacheFile::load) else { return };
-        if let Err(error) = self.publish(snapshot) {
+        let checked = verify_essentials(&snapshot, domain);
+        let published = checked.and_then(|()| self.publish(snapshot).map_err(Refusal::Compile));
+        if let Err(error) = published {
             tracing::warn!(%error, "the policy on disk is not used");
         }
     }

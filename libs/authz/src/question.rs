@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use nova_rpc::Credential;
 use nova_types::SpiffeId;
 use regorus::Value;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,9 @@ pub struct Asked {
     pub subject: String,
     /// Roles of the caller, sorted.
     pub roles: Vec<String>,
+    /// What proved who calls.
+    #[serde(default)]
+    pub credential: Credential,
     /// Daemon that serves the call, such as `queue`.
     pub service: String,
     /// Full method, `nova.queue.v1.QueueService/Enqueue`.
@@ -41,6 +45,7 @@ impl Asked {
         put("subject", Value::from(self.subject.as_str()));
         put("principal", Value::from(self.principal()));
         put("roles", Value::from(self.roles.iter().map(|role| role.as_str().into()).collect::<Vec<Value>>()));
+        put("credential", Value::from(self.credential.as_str()));
         put("service", Value::from(self.service.as_str()));
         put("method", Value::from(self.method.as_str()));
         put("namespace", Value::from(self.namespace.as_str()));
@@ -49,22 +54,24 @@ impl Asked {
 
     /// All that an answer depends on, as one text.
     pub(crate) fn cache_key(&self) -> String {
-        key([&self.subject, &self.service, &self.method, &self.namespace], &self.roles)
+        let credential = self.credential.as_str();
+        key([&self.subject, &self.service, &self.method, &self.namespace, credential], &self.roles)
     }
 
     /// The path of the caller's id, such as `user/operator`.
-    fn principal(&self) -> String {
+    pub(crate) fn principal(&self) -> String {
         SpiffeId::parse("subject", &self.subject).map(|id| id.path().to_owned()).unwrap_or_default()
     }
 }
 
 /// All that the answer to a call depends on, as one text. Roles in another order are another text.
 pub(crate) fn call_key(call: &nova_rpc::Question<'_>) -> String {
-    key([call.subject.map_or("", AsRef::as_ref), call.service, call.method, ""], call.roles)
+    let subject = call.subject.map_or("", AsRef::as_ref);
+    key([subject, call.service, call.method, "", call.credential.as_str()], call.roles)
 }
 
 /// No part can hold the separators.
-fn key(parts: [&str; 4], roles: &[String]) -> String {
+fn key(parts: [&str; 5], roles: &[String]) -> String {
     let bytes: usize =
         parts.iter().map(|part| part.len() + 1).chain(roles.iter().map(|role| role.len() + 1)).sum();
     let mut key = String::with_capacity(bytes);
@@ -84,6 +91,7 @@ impl From<&nova_rpc::Question<'_>> for Asked {
         let asked = Self {
             subject: question.subject.map(ToString::to_string).unwrap_or_default(),
             roles: question.roles.to_vec(),
+            credential: question.credential,
             service: question.service.to_owned(),
             method: question.method.to_owned(),
             namespace: String::new(),

@@ -3,11 +3,18 @@
 
 use std::time::Duration;
 
+use nova_types::TrustDomain;
+
 use crate::compile::{self, CompileError, ENTRYPOINT, Load};
-use crate::{Answer, Asked, Snapshot};
+use crate::config::EVALUATION_LIMIT_MS;
+use crate::essentials::check_essentials;
+use crate::{Answer, Asked, Engine, LockedOut, Snapshot};
 
 /// Longest time for one test rule.
 const TEST_LIMIT: Duration = Duration::from_secs(2);
+
+/// Longest time for one of the essential questions: as long as a daemon takes by default.
+const ESSENTIAL_LIMIT: Duration = Duration::from_millis(EVALUATION_LIMIT_MS);
 
 /// Why a revision may not be activated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,12 +28,21 @@ pub enum Refusal {
     /// Its own tests fail; each by name, with its error where it had one.
     #[error("tests fail: {}", .0.join(", "))]
     Tests(Vec<String>),
+    /// Nobody could put another in its place.
+    #[error("{0}")]
+    LocksOut(LockedOut),
 }
 
 /// Compiles, asks a question, runs every rule `test_*`. Answers how many tests passed.
 pub fn verify(snapshot: &Snapshot) -> Result<usize, Refusal> {
     answers(snapshot)?;
     run_tests(snapshot)
+}
+
+/// Whether the revision allows what the mesh cannot be mended without; see [`check_essentials`].
+pub fn verify_essentials(snapshot: &Snapshot, domain: &TrustDomain) -> Result<(), Refusal> {
+    let engine = Engine::new(snapshot.clone(), ESSENTIAL_LIMIT, 0).map_err(Refusal::Compile)?;
+    check_essentials(&engine, domain).map_err(Refusal::LocksOut)
 }
 
 /// Asks a question that any policy must have an answer to: an anonymous call of no method.

@@ -1,6 +1,7 @@
 //! Snapshots and decisions as the contract has them.
 
 use nova_proto::policy::v1 as pb;
+use nova_rpc::Credential;
 use nova_types::wire::to_duration;
 
 use crate::{Asked, Batch, Decided, Module, Snapshot, SnapshotError};
@@ -27,8 +28,12 @@ impl TryFrom<pb::Snapshot> for Snapshot {
 
 impl From<&Asked> for pb::Question {
     fn from(asked: &Asked) -> Self {
-        let Asked { subject, roles, service, method, namespace } = asked.clone();
-        Self { subject, roles, method, service, namespace }
+        let Asked { subject, roles, credential, service, method, namespace } = asked.clone();
+        let credential = match credential {
+            Credential::Certificate => pb::Credential::Certificate,
+            Credential::Token => pb::Credential::Token,
+        };
+        Self { subject, roles, method, service, namespace, credential: credential.into() }
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use nova_authz::{Asked, Engine, Module, Snapshot, verify};
+use nova_rpc::Credential;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 
@@ -26,6 +27,7 @@ fn asked(subject: &str, roles: &[&str], method: &str) -> Asked {
     Asked {
         subject: subject.to_owned(),
         roles: roles.iter().map(ToString::to_string).collect(),
+        credential: Credential::Certificate,
         service: "queue".to_owned(),
         method: method.to_owned(),
         namespace: String::new(),
@@ -52,7 +54,7 @@ fn methods_in_the_table() -> BTreeSet<String> {
 
 #[test]
 fn its_own_tests_pass() {
-    assert_eq!(verify(&default_policy()), Ok(15));
+    assert_eq!(verify(&default_policy()), Ok(16));
 }
 
 #[test]
@@ -76,8 +78,17 @@ fn a_denial_names_who_and_what_and_the_way_out() {
 }
 
 #[test]
-fn the_operator_is_bound_by_data() {
+fn the_operator_is_bound_by_data_when_it_shows_its_certificate() {
     let method = "nova.policy.v1.PolicyService/PutPolicy";
-    assert!(engine().evaluate(&asked("spiffe://nova.local/user/operator", &[], method)).allow);
+    let engine = engine();
+    let certified = asked("spiffe://nova.local/user/operator", &[], method);
+    let by_token = Asked { credential: Credential::Token, ..certified.clone() };
+    assert!(engine.decide(&certified).0.allow);
+    assert!(!engine.decide(&by_token).0.allow, "what is remembered of one does not hold for the other");
+}
+
+#[test]
+fn nobody_else_is_bound() {
+    let method = "nova.policy.v1.PolicyService/PutPolicy";
     assert!(!engine().evaluate(&asked("spiffe://nova.local/user/eve", &[], method)).allow);
 }

@@ -150,7 +150,11 @@ fn restarted(data_dir: &Path) -> PolicyPoint {
 }
 
 fn policy(why: &str) -> Snapshot {
-    let rego = format!("package nova.authz\ndecision := {{\"allow\": false, \"why\": \"{why}\"}}");
+    deciding(false, why)
+}
+
+fn deciding(allow: bool, why: &str) -> Snapshot {
+    let rego = format!("package nova.authz\ndecision := {{\"allow\": {allow}, \"why\": \"{why}\"}}");
     Snapshot::new(vec![Module { id: "authz.rego".to_owned(), rego }], "{}").unwrap()
 }
 
@@ -168,7 +172,7 @@ async fn in_force(point: &PolicyPoint, snapshot: &Snapshot) {
 async fn every_revision_of_the_policy_daemon_is_put_in_force_and_kept() {
     let folder = tempfile::tempdir().unwrap();
     let point = point(Some(folder.path()));
-    let (one, two) = (policy("one"), policy("two"));
+    let (one, two) = (deciding(true, "one"), deciding(true, "two"));
     let (send, snapshots) = watch::channel(wire(&one));
     let (listener, mesh) = listener().await;
     let (_server, _reports) = Serving::on(listener, snapshots);
@@ -231,14 +235,35 @@ async fn a_denial_reaches_the_policy_daemon_with_all_that_was_asked() {
     let _reporting = tokio::spawn(point.clone().run_report(mesh, CancellationToken::new()));
     let roles = ["b".to_owned(), "a".to_owned()];
     let method = "nova.queue.v1.QueueService/Enqueue";
-    point.authorize(&Question { subject: None, roles: &roles, service: "queue", method });
+    let credential = nova_rpc::Credential::Token;
+    point.authorize(&Question { subject: None, roles: &roles, credential, service: "queue", method });
     let report = reports.recv().await.unwrap();
     let decision = &report.decisions[0];
     assert_eq!((decision.verdict(), decision.why.as_str()), (pb::Verdict::Deny, "never"));
     assert_eq!(decision.revision, policy("never").revision());
     let question = decision.question.as_ref().unwrap();
+    assert_eq!(question.credential(), pb::Credential::Token);
     assert_eq!(
         (question.method.as_str(), question.roles.as_slice()),
         (method, &["a".to_owned(), "b".to_owned()][..])
     );
+}
+
+#[tokio::test]
+async fn a_revision_on_disk_that_locks_everybody_out_is_not_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let point = point(Some(folder.path()));
+    let locking = policy("never");
+    let (_send, snapshots) = watch::channel(wire(&locking));
+    let (listener, mesh) = listener().await;
+    let (_server, _reports) = Serving::on(listener, snapshots);
+    let _watching = tokio::spawn(point.clone().run_watch(mesh, CancellationToken::new()));
+    in_force(&point, &locking).await;
+    let kept = folder.path().join("policy-snapshot.json");
+    let until = Instant::now() + Duration::from_secs(5);
+    while !kept.exists() {
+        assert!(Instant::now() < until, "it was not kept in time");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(restarted(folder.path()).status().revision, Snapshot::bootstrap().revision());
 }

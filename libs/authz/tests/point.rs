@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use nova_authz::{Batch, Config, DecisionSink, Module, PolicyPoint, ReportError, Snapshot};
-use nova_rpc::{Authorizer as _, Decision, Question};
+use nova_rpc::{Authorizer as _, Credential, Decision, Question};
 use nova_types::{HeldClock, SpiffeId, Timestamp};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,14 @@ fn snapshot(rego: &str) -> Snapshot {
 fn ask(point: &PolicyPoint, role: &str, method: &str) -> Decision {
     let subject = SpiffeId::parse("subject", "spiffe://nova.local/agent/orion").unwrap();
     let roles = [role.to_owned()];
-    point.authorize(&Question { subject: Some(&subject), roles: &roles, service: "queue", method })
+    let credential = Credential::Certificate;
+    point.authorize(&Question {
+        subject: Some(&subject),
+        roles: &roles,
+        credential,
+        service: "queue",
+        method,
+    })
 }
 
 #[test]

@@ -7,8 +7,31 @@ use std::time::Duration;
 use http::Extensions;
 use http::request::Parts;
 use nova_types::{AgentId, SpiffeId};
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
+
+/// What proved who calls. A token proves no more than the roles in it; what follows from the id alone is for who holds
+/// the key of its certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Credential {
+    /// The certificate of the connection; also of a caller that shows nothing, and so has no id.
+    #[default]
+    Certificate,
+    /// A bearer token.
+    Token,
+}
+
+impl Credential {
+    /// Its name for policies: `certificate` or `token`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Token => "token",
+        }
+    }
+}
 
 /// The verified caller of an RPC.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +52,11 @@ impl Caller {
         self.spiffe_id.as_ref()?.agent_id()
     }
 
+    /// What proved who it is.
+    pub fn credential(&self) -> Credential {
+        if self.token_id.is_some() { Credential::Token } else { Credential::Certificate }
+    }
+
     /// The SPIFFE id, or `anonymous`.
     pub fn name(&self) -> &str {
         self.spiffe_id.as_ref().map_or("anonymous", AsRef::as_ref)
@@ -40,7 +68,7 @@ impl Caller {
     }
 }
 
-/// Roles that follow from an id alone: a daemon is `daemon` and its own name, an agent
+/// Roles that follow from an id alone, for who shows its certificate: a daemon is `daemon` and its own name, an agent
 /// `agent`, a worker `worker`; a user has those that policy data binds.
 pub fn roles_of(id: &SpiffeId) -> Vec<String> {
     match id.path().split_once('/') {

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use nova_types::{DecisionId, SpiffeId};
 
-use crate::Error;
+use crate::{Credential, Error};
 
 /// What a policy is asked about a call.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +13,8 @@ pub struct Question<'a> {
     pub subject: Option<&'a SpiffeId>,
     /// Roles of the caller.
     pub roles: &'a [String],
+    /// What proved who calls.
+    pub credential: Credential,
     /// Daemon that serves the call, such as `queue`.
     pub service: &'a str,
     /// Full method without the leading slash, `nova.queue.v1.QueueService/Enqueue`.

@@ -21,7 +21,7 @@ pub mod server;
 pub mod trace;
 mod unreadable;
 
-pub use authentication::{Caller, caller};
+pub use authentication::{Caller, Credential, caller};
 pub use authorization::{Authorizer, Decision, Question};
 pub use error::Error;
 pub use reason::Reason;

@@ -149,7 +149,13 @@ fn until_expiry(response: Response<Body>, identity_ends: Option<Instant>) -> Res
 }
 
 fn question<'a>(parts: &'a Parts, caller: &'a Caller, method: &'a str) -> Question<'a> {
-    Question { subject: caller.spiffe_id.as_ref(), roles: &caller.roles, service: parts.service, method }
+    Question {
+        subject: caller.spiffe_id.as_ref(),
+        roles: &caller.roles,
+        credential: caller.credential(),
+        service: parts.service,
+        method,
+    }
 }
 
 /// An answer of the decoder as bad input, any other as it is.

@@ -92,8 +92,13 @@ impl MeshAuthenticator {
             decoded.ok_or_else(|| Error::unauthenticated("the bearer token does not verify"))?.claims;
         let id = SpiffeId::parse("token", &claims.sub).ok().filter(|id| id.trust_domain() == self.domain);
         let id = id.ok_or_else(|| Error::unauthenticated("the bearer token is of another trust domain"))?;
-        let roles = if claims.roles.is_empty() { roles_of(&id) } else { claims.roles };
-        Ok(Caller { spiffe_id: Some(id), roles, token_id: Some(claims.jti), expires: Some(claims.exp) })
+        // Not the roles that follow from the id: those are for who holds the key of its certificate.
+        Ok(Caller {
+            spiffe_id: Some(id),
+            roles: claims.roles,
+            token_id: Some(claims.jti),
+            expires: Some(claims.exp),
+        })
     }
 }
 

@@ -147,14 +147,16 @@ async fn receive(join: &Join) -> Result<(Handoff, Option<Lifeline>), StartError>
 fn runtime<D: Daemon>(config: &RuntimeConfig, handoff: &Handoff) -> Result<Runtime, StartError> {
     let credentials = Credentials::joining(&handoff.bundle_pem, handoff.join_token.clone())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (data_dir, policy) = (Some(config.data_dir.as_path()), config.policy.clone());
+    let policy = PolicyPoint::within_domain(D::NAME, &handoff.trust_domain, data_dir, clock.clone(), policy)?;
     Ok(Runtime(Arc::new(Shared {
         name: D::NAME,
-        clock: clock.clone(),
+        clock,
         data_dir: config.data_dir.clone(),
         store: StoreUrl::parse(&config.store)?,
         trust_domain: handoff.trust_domain.clone(),
         mesh: Mesh::new(handoff.endpoints.clone(), credentials)?,
-        policy: PolicyPoint::with_config(D::NAME, Some(&config.data_dir), clock, config.policy.clone())?,
+        policy,
         bundle_pem: handoff.bundle_pem.clone(),
         jwks: handoff.jwks.clone(),
         otlp: handoff.otlp.clone(),

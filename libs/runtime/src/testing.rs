@@ -187,7 +187,8 @@ impl Authenticator for ByHeader {
         let id = text(CALLER).map(|caller| SpiffeId::parse(CALLER, caller)).transpose()?;
         let roles = text(ROLES).unwrap_or_default().split(',').map(str::to_owned).collect();
         let token_id = text("x-test-token-id").map(str::to_owned);
-        Ok(Arc::new(Caller { spiffe_id: id, roles, token_id, expires: None }))
+        let expires = text("x-test-expires").and_then(|seconds| seconds.parse().ok());
+        Ok(Arc::new(Caller { spiffe_id: id, roles, token_id, expires }))
     }
 }
 

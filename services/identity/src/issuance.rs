@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nova_rpc::Caller;
+use nova_rpc::{Caller, Credential};
 use nova_types::{AgentId, Clock, SpiffeId, Timestamp, TrustDomain, Violation};
 
 use crate::authority::{Authority, BearerToken, JOINING, X509Svid};
@@ -14,6 +14,10 @@ use crate::used_tokens::UsedTokens;
 
 /// Roles that a token can carry.
 const GRANTABLE: [&str; 4] = ["operator", "developer", "worker", "viewer"];
+/// Roles that only a caller with a certificate grants.
+const FOR_CERTIFIED_GRANTORS: [&str; 2] = ["operator", "developer"];
+/// The mesh's own operator, whom the supervisor gives a certificate.
+const OPERATOR: &str = "user/operator";
 const ROLES_MAX: usize = 8;
 /// A join token is noted this long when its end is not known.
 const JOIN_TOKEN_MAX: Duration = Duration::from_secs(10 * 60);
@@ -60,7 +64,7 @@ impl Issuance {
     }
 
     /// A token with which a process may attest itself once. Anybody whom policy lets may ask for an agent's;
-    /// a daemon's is for operators alone.
+    /// a daemon's is for operators with a certificate alone, since it becomes a certificate that renews itself.
     pub(crate) fn join_token(
         &self,
         caller: &Caller,
@@ -68,13 +72,17 @@ impl Issuance {
         ttl: Duration,
     ) -> Result<BearerToken, Error> {
         let id = subject_of(self.authority.trust_domain(), &["agent", "svc"], subject)?;
-        if id.service_name().is_some() && !is_operator(caller) {
-            return Err(forbidden(caller, "create a join token for a daemon"));
+        if id.service_name().is_some() && !(is_operator(caller) && is_certified(caller)) {
+            return Err(forbidden(
+                caller,
+                "create a join token for a daemon: it takes an operator with a certificate",
+            ));
         }
-        Ok(self.authority.join_token(&id, self.clock.now(), ttl)?)
+        Ok(self.authority.join_token(&id, self.clock.now(), self.bounded(caller, ttl))?)
     }
 
-    /// A bearer token for a worker or a user; only operators grant roles.
+    /// A bearer token for a worker or a user; only operators grant roles, and by a token none with which to grant
+    /// or start more: it would live for ever.
     pub(crate) fn token(
         &self,
         caller: &Caller,
@@ -82,7 +90,8 @@ impl Issuance {
         roles: &[String],
         ttl: Duration,
     ) -> Result<BearerToken, Error> {
-        let id = subject_of(self.authority.trust_domain(), &["worker", "user"], subject);
+        let id = subject_of(self.authority.trust_domain(), &["worker", "user"], subject)
+            .and_then(not_the_operator);
         let mut violations = nova_types::Violations::new();
         let id = violations.take(id);
         violations.take(check_roles(roles));
@@ -91,7 +100,14 @@ impl Issuance {
         if !is_operator(caller) {
             return Err(forbidden(caller, "grant roles"));
         }
-        Ok(self.authority.bearer_token(&id, roles, self.clock.now(), ttl)?)
+        let reserved = roles.iter().find(|role| FOR_CERTIFIED_GRANTORS.contains(&role.as_str()));
+        if let Some(role) = reserved.filter(|_| !is_certified(caller)) {
+            return Err(forbidden(
+                caller,
+                &format!("grant the role {role} by a token: it takes a certificate"),
+            ));
+        }
+        Ok(self.authority.bearer_token(&id, roles, self.clock.now(), self.bounded(caller, ttl))?)
     }
 
     /// What verifies all that is issued here.
@@ -102,6 +118,14 @@ impl Issuance {
     fn sign(&self, subject: &SpiffeId, request: &[u8]) -> Result<X509Svid, Error> {
         let now = self.clock.now();
         Ok(self.authority.sign_csr(request, subject, &self.terms.dns_names, now, self.terms.lifetime)?)
+    }
+
+    /// No token that is got with a token outlives it.
+    fn bounded(&self, caller: &Caller, ttl: Duration) -> Duration {
+        if is_certified(caller) || caller.expires.is_none() {
+            return ttl;
+        }
+        ttl.min(self.end_of(caller).since(self.clock.now()))
     }
 
     fn end_of(&self, caller: &Caller) -> Timestamp {
@@ -116,9 +140,22 @@ impl Issuance {
 /// Operators and administrators, by role, or by the certificate that the supervisor gives the mesh's own operator.
 /// A token proves no more than the roles in it.
 fn is_operator(caller: &Caller) -> bool {
-    let own =
-        caller.token_id.is_none() && caller.spiffe_id.as_ref().is_some_and(|id| id.path() == "user/operator");
+    let own = caller.token_id.is_none() && caller.spiffe_id.as_ref().is_some_and(|id| id.path() == OPERATOR);
     own || caller.has_role("operator") || caller.has_role("admin")
+}
+
+/// Whether the caller holds the key of a certificate.
+fn is_certified(caller: &Caller) -> bool {
+    caller.credential() == Credential::Certificate
+}
+
+/// The mesh's own operator is known by its certificate; nothing else may bear its name.
+fn not_the_operator(id: SpiffeId) -> Result<SpiffeId, Violation> {
+    if id.path() == OPERATOR {
+        let rule = format!("must not be {OPERATOR}: the mesh's operator has a certificate, and no token");
+        return Err(Violation::new("subject", rule));
+    }
+    Ok(id)
 }
 
 fn forbidden(caller: &Caller, what: &str) -> Error {

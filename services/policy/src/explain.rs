@@ -130,6 +130,7 @@ mod tests {
         Asked {
             subject: "spiffe://nova.local/agent/orion".to_owned(),
             roles: vec![role.to_owned()],
+            credential: nova_rpc::Credential::Certificate,
             service: "queue".to_owned(),
             method: "nova.queue.v1.QueueService/Enqueue".to_owned(),
             namespace: String::new(),

@@ -4,8 +4,10 @@
 //! that it watches here. So this daemon is asked rarely, and while it is away the mesh goes
 //! on with the last revision.
 //!
+//! - `built_in`: when the built-in revision is put in force: at first, and when nobody could
+//!   change the stored one.
 //! - `revisions`: which revision is in force; a change is a whole new revision that must
-//!   compile and pass its own tests, and is stored and activated in one commit.
+//!   compile, pass its own tests and lock nobody out, and is stored and activated in one commit.
 //! - `revision_store`: revisions in the key-value store; their modules are shared by hash.
 //! - `decisions`, `decision_keys`, `retention`: the record of what was decided everywhere,
 //!   kept once by id, bounded by count.
@@ -16,6 +18,7 @@
 //! The daemon decides on its own calls with the same decision point as all others; it
 //! publishes to it and records from it without a call to itself.
 
+mod built_in;
 mod config;
 mod decision_keys;
 mod decisions;
@@ -38,6 +41,7 @@ pub use config::Config;
 pub use error::Error;
 
 use crate::decisions::Decisions;
+use crate::revision_store::RevisionStore;
 use crate::revisions::Revisions;
 use crate::service::PolicyApi;
 use crate::watchers::Watchers;
@@ -61,8 +65,9 @@ impl Daemon for PolicyDaemon {
     async fn start(config: Config, runtime: Runtime) -> Result<Routes, StartError> {
         let kv = runtime.kv().await?;
         let point = runtime.policy().clone();
-        let revisions =
-            Revisions::open(kv.clone(), config.revisions_kept, runtime.clock(), point.clone()).await?;
+        let store = RevisionStore::new(kv.clone(), config.revisions_kept);
+        built_in::install(&store, &runtime).await?;
+        let revisions = Revisions::open(kv.clone(), store, &runtime).await?;
         let decisions = Decisions::open(kv, config.decisions_kept).await?;
         let stop = || runtime.shutdown();
         runtime.spawn("policy-follower", revisions.clone().follow(stop()));

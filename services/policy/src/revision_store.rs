@@ -42,6 +42,19 @@ pub(crate) struct Read {
     version: Option<u64>,
 }
 
+impl Read {
+    /// The state in which `snapshot` is the active revision.
+    pub(crate) fn activated(&self, snapshot: &Snapshot, now: Timestamp) -> State {
+        State {
+            active: snapshot.revision().to_owned(),
+            since: now,
+            last_error: String::new(),
+            history: self.state.history.clone(),
+            built_in: false,
+        }
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Manifest {
     modules: Vec<ModuleEntry>,

@@ -1,8 +1,8 @@
 //! Which revision is in force, and how another comes to be.
 //!
-//! A change makes a whole new revision out of the active one. It must compile, answer and
-//! pass its own tests; then it is stored and made active in one commit, put in force here,
-//! and pushed to every watcher. A refused one changes nothing but the status.
+//! A change makes a whole new revision out of the active one. It must compile, answer, pass its own
+//! tests and allow what it takes to replace it; then it is stored and made active in one commit, put in
+//! force here, and pushed to every watcher. A refused one changes nothing but the status.
 //!
 //! The store is the truth. [`Revisions::follow`] puts in force whatever it says, so that a
 //! call that was cut off between the commit and the push, or another instance on the same
@@ -11,14 +11,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nova_authz::{Module, PolicyPoint, Refusal, Snapshot, verify};
+use nova_authz::{Module, PolicyPoint, Refusal, Snapshot, verify, verify_essentials};
+use nova_runtime::Runtime;
 use nova_storage::Kv;
-use nova_types::{Clock, Timestamp};
+use nova_types::{Clock, Timestamp, TrustDomain};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
-use crate::default_policy::default_policy;
 use crate::revision_store::{Read, RevisionStore, State};
 
 const MOST_MODULES: usize = 64;
@@ -43,29 +43,28 @@ struct Inner {
     store: RevisionStore,
     clock: Arc<dyn Clock>,
     point: PolicyPoint,
+    domain: TrustDomain,
     active: watch::Sender<Arc<Active>>,
     /// Changes are made one after the other.
     changing: Mutex<()>,
 }
 
 impl Revisions {
-    /// Loads the active revision; the built-in one when there is none, or an older built-in one.
+    /// Loads the active revision, of which there must be one, and puts it in force.
     pub(crate) async fn open(
         kv: Arc<dyn Kv>,
-        kept: usize,
-        clock: Arc<dyn Clock>,
-        point: PolicyPoint,
+        store: RevisionStore,
+        runtime: &Runtime,
     ) -> Result<Self, Error> {
-        let store = RevisionStore::new(kv.clone(), kept);
-        install_built_in(&store, clock.now()).await?;
         let active = load(&store).await?;
         let revisions = Self(Arc::new(Inner {
             active: watch::Sender::new(Arc::new(active.clone())),
             changing: Mutex::default(),
             kv,
             store,
-            clock,
-            point,
+            clock: runtime.clock(),
+            point: runtime.policy().clone(),
+            domain: runtime.trust_domain().clone(),
         }));
         revisions.put_in_force(active)?;
         Ok(revisions)
@@ -138,7 +137,7 @@ impl Revisions {
     }
 
     async fn verify_and_activate(&self, read: &Read, next: Snapshot) -> Result<(), Error> {
-        let (next, verified) = verified(next).await;
+        let (next, verified) = verified(next, self.0.domain.clone()).await;
         if let Err(refusal) = verified {
             let state = State { last_error: refusal.to_string(), ..read.state.clone() };
             self.0.store.write(read, &state).await?;
@@ -148,7 +147,7 @@ impl Revisions {
             let state = State { last_error: String::new(), ..read.state.clone() };
             return self.0.store.write(read, &state).await;
         }
-        self.0.store.activate(read, activated(read, &next, self.0.clock.now()), &next).await
+        self.0.store.activate(read, read.activated(&next, self.0.clock.now()), &next).await
     }
 
     /// Puts in force what the store says is active.
@@ -193,38 +192,19 @@ impl Revisions {
     }
 }
 
-/// Another instance that was faster has installed the same.
-async fn install_built_in(store: &RevisionStore, now: Timestamp) -> Result<(), Error> {
-    let read = store.read().await?;
-    let built_in = default_policy();
-    let outdated = read.state.built_in && read.state.active != built_in.revision();
-    if !read.state.active.is_empty() && !outdated {
-        return Ok(());
-    }
-    let state = State { built_in: true, ..activated(&read, &built_in, now) };
-    match store.activate(&read, state, &built_in).await {
-        Err(Error::Contended) => Ok(()),
-        other => other,
-    }
-}
-
 /// Compiling and testing take a while: they run off the async threads.
-async fn verified(next: Snapshot) -> (Snapshot, Result<usize, Refusal>) {
+async fn verified(next: Snapshot, domain: TrustDomain) -> (Snapshot, Result<(), Refusal>) {
     let verifying = tokio::task::spawn_blocking(move || {
-        let verified = verify(&next);
+        let verified = verify(&next).and_then(|_passed| verify_essentials(&next, &domain));
         (next, verified)
     });
     verifying.await.expect("regorus reports errors and does not panic")
 }
 
-fn activated(read: &Read, snapshot: &Snapshot, now: Timestamp) -> State {
-    State {
-        active: snapshot.revision().to_owned(),
-        since: now,
-        last_error: String::new(),
-        history: read.state.history.clone(),
-        built_in: false,
-    }
+/// Whether a stored revision can decide, and still be replaced.
+pub(crate) async fn fit_to_be_mended(stored: Snapshot, domain: TrustDomain) -> Result<(), Refusal> {
+    let verifying = tokio::task::spawn_blocking(move || verify_essentials(&stored, &domain));
+    verifying.await.expect("regorus reports errors and does not panic")
 }
 
 async fn load(store: &RevisionStore) -> Result<Active, Error> {

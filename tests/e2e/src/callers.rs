@@ -56,12 +56,23 @@ impl Callers {
 
     /// Is known, but policy lets it do nothing.
     pub fn nobody(&self) -> Mesh {
-        self.bearer(Some(token(&self.authority, &[NOBODY], SystemClock.now())))
+        self.with_roles(&[NOBODY])
+    }
+
+    /// Has these roles.
+    pub fn with_roles(&self, roles: &[&str]) -> Mesh {
+        self.bearer(Some(token(&self.authority, roles, SystemClock.now())))
+    }
+
+    /// Shows a token that names the mesh's operator, and gives it next to nothing.
+    pub fn impostor(&self) -> Mesh {
+        let now = SystemClock.now();
+        self.bearer(Some(token_of("user/operator", &self.authority, &["viewer"], now)))
     }
 
     /// May call everything.
     pub fn everybody(&self) -> Mesh {
-        self.bearer(Some(token(&self.authority, EVERYBODY, SystemClock.now())))
+        self.with_roles(EVERYBODY)
     }
 
     /// Shows a token that was good.
@@ -132,7 +143,11 @@ fn authority(folder: &Path) -> Authority {
 }
 
 fn token(authority: &Authority, roles: &[&str], now: Timestamp) -> String {
-    let subject = SpiffeId::parse("subject", "spiffe://nova.local/user/somebody").expect("it is a SPIFFE id");
+    token_of("user/somebody", authority, roles, now)
+}
+
+fn token_of(subject: &str, authority: &Authority, roles: &[&str], now: Timestamp) -> String {
+    let subject = SpiffeId::of(&TrustDomain::default(), "subject", subject).expect("it is a SPIFFE id");
     let roles: Vec<String> = roles.iter().map(|&role| role.to_owned()).collect();
     authority.bearer_token(&subject, &roles, now, HOUR).expect("the authority signs").token
 }

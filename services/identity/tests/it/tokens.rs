@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use nova_identity::authority::Claims;
 use nova_proto::identity::v1::{CreateJoinTokenRequest, GetBundleRequest, MintTokenRequest};
 use nova_types::{Clock as _, Timestamp, wire};
-use tonic::Code;
+use tonic::{Code, Request};
 
 use crate::daemon::{Daemon, Place, assert_invalid, assert_refused};
 
@@ -99,7 +99,7 @@ async fn nobody_else_grants_roles() {
 async fn a_token_has_a_good_subject_and_known_roles() {
     let daemon = Place::sqlite().start().await;
     let mut operator = daemon.identity("user/ada", &["operator"]);
-    for bad in ["", "svc/queue", "agent/orion", "user/", "user/a/b"] {
+    for bad in ["", "svc/queue", "agent/orion", "user/", "user/a/b", "user/operator"] {
         assert_invalid(operator.mint_token(mint(bad, &["viewer"])).await, "subject");
     }
     assert_invalid(operator.mint_token(mint("user/ada", &[])).await, "roles");
@@ -111,4 +111,55 @@ async fn a_token_has_a_good_subject_and_known_roles() {
         operator.mint_token(MintTokenRequest { ttl, ..mint("user/ada", &["viewer"]) }).await,
         "ttl",
     );
+}
+
+/// A call that shows a verified token, which ends in half a minute.
+fn by_token<T>(place: &Place, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let expires = end_of_the_bearer(place).to_string();
+    request.metadata_mut().insert("x-test-token-id", "t1".parse().unwrap());
+    request.metadata_mut().insert("x-test-expires", expires.parse().unwrap());
+    request
+}
+
+fn end_of_the_bearer(place: &Place) -> i64 {
+    place.clock.now().micros() / 1_000_000 + 30
+}
+
+#[tokio::test]
+async fn a_token_grants_no_role_with_which_it_could_be_had_again() {
+    let place = Place::sqlite();
+    let daemon = place.start().await;
+    let mut operator = daemon.identity("user/ada", &["operator"]);
+    for roles in [&["operator"][..], &["developer"], &["viewer", "operator"]] {
+        let answer = operator.mint_token(by_token(&place, mint("user/ada", roles))).await;
+        assert_refused(answer, Code::PermissionDenied, "PERMISSION_DENIED");
+        operator.mint_token(mint("user/ada", roles)).await.unwrap();
+    }
+    operator.mint_token(by_token(&place, mint("worker/w", &["worker", "viewer"]))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_lets_no_daemon_join() {
+    let place = Place::sqlite();
+    let daemon = place.start().await;
+    let mut operator = daemon.identity("user/ada", &["operator"]);
+    let answer = operator.create_join_token(by_token(&place, join("svc/queue"))).await;
+    assert_refused(answer, Code::PermissionDenied, "PERMISSION_DENIED");
+    operator.create_join_token(by_token(&place, join("agent/orion"))).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_token_outlives_the_one_that_it_was_got_with() {
+    let place = Place::sqlite();
+    let daemon = place.start().await;
+    let mut operator = daemon.identity("user/ada", &["operator"]);
+    let end = end_of_the_bearer(&place);
+    let minted =
+        operator.mint_token(by_token(&place, mint("worker/w", &["worker"]))).await.unwrap().into_inner();
+    assert_eq!(verified(&daemon, &minted.token).await.exp, end);
+    assert_eq!(minted.expire_time.unwrap().seconds, end);
+    let joining =
+        operator.create_join_token(by_token(&place, join("agent/orion"))).await.unwrap().into_inner();
+    assert_eq!(verified(&daemon, &joining.token).await.exp, end);
 }

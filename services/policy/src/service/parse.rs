@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nova_authz::{Asked, Decided, LARGEST_BATCH, Module};
 use nova_proto::policy::v1 as pb;
+use nova_rpc::Credential;
 use nova_types::{DecisionId, SpiffeId, Timestamp, Violation, Violations, wire};
 
 use crate::decisions::Filter;
@@ -57,9 +58,19 @@ pub(crate) fn question(field: &str, wire: pb::Question) -> Result<Asked, Violati
     let texts = [&wire.method, &wire.service, &wire.namespace].into_iter().chain(&wire.roles);
     let controls = texts.into_iter().any(|text| text.chars().any(char::is_control));
     violations.require(!controls, field, "must not hold control characters");
+    let credential = violations.take(credential(&at("credential"), wire.credential));
     violations.finish()?;
-    let pb::Question { subject, roles, method, service, namespace } = wire;
-    Ok(Asked { subject, roles, service, method, namespace }.sorted())
+    let credential = credential.expect("no violation");
+    let pb::Question { subject, roles, method, service, namespace, .. } = wire;
+    Ok(Asked { subject, roles, credential, service, method, namespace }.sorted())
+}
+
+fn credential(field: &str, credential: i32) -> Result<Credential, Violation> {
+    match pb::Credential::try_from(credential) {
+        Ok(pb::Credential::Unspecified | pb::Credential::Certificate) => Ok(Credential::Certificate),
+        Ok(pb::Credential::Token) => Ok(Credential::Token),
+        Err(_) => Err(Violation::new(field, format!("{credential} is no credential"))),
+    }
 }
 
 /// 1 to 1,000 decisions; all are good, or none is taken.

@@ -132,8 +132,13 @@ async fn the_daemon_records_its_own_decisions() {
     let mut policy = Policy::start().await;
     let subject = nova_types::SpiffeId::parse("subject", "spiffe://nova.local/agent/orion").unwrap();
     let roles = ["agent".to_owned()];
-    let question =
-        nova_rpc::Question { subject: Some(&subject), roles: &roles, service: "policy", method: ENQUEUE };
+    let question = nova_rpc::Question {
+        subject: Some(&subject),
+        roles: &roles,
+        credential: nova_rpc::Credential::Certificate,
+        service: "policy",
+        method: ENQUEUE,
+    };
     let decision = nova_rpc::Authorizer::authorize(policy.server.runtime.policy(), &question);
     let nova_rpc::Decision::Deny(id) = decision else { panic!("{decision:?}") };
     eventually(async || {

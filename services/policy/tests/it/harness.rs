@@ -45,9 +45,15 @@ impl Policy {
     }
 
     pub(crate) async fn restart(self) -> Self {
+        self.restart_after(|_folder| {}).await
+    }
+
+    /// Restarts it; meanwhile something is done in its data folder.
+    pub(crate) async fn restart_after(self, meanwhile: impl FnOnce(&std::path::Path)) -> Self {
         let Self { server, client, folder } = self;
         drop(client);
         server.stop().await;
+        meanwhile(folder.path());
         Self::start_in(folder, "sqlite", Config::default()).await
     }
 
@@ -96,6 +102,7 @@ pub(crate) fn question(role: &str, method: &str) -> pb::Question {
         method: method.to_owned(),
         service: "queue".to_owned(),
         namespace: String::new(),
+        credential: pb::Credential::Certificate.into(),
     }
 }
 

@@ -25,6 +25,7 @@ async fn a_bad_question_names_its_field() {
         (Some(pb::Question { subject: "orion".to_owned(), ..good.clone() }), "question.subject"),
         (Some(pb::Question { roles: vec![String::new()], ..good.clone() }), "question.roles[0]"),
         (Some(pb::Question { roles: vec!["r".to_owned(); 65], ..good.clone() }), "question.roles"),
+        (Some(pb::Question { credential: 3, ..good.clone() }), "question.credential"),
         (Some(pb::Question { service: "a\0b".to_owned(), ..good.clone() }), "question"),
     ] {
         assert_field(&policy.client.check(pb::CheckRequest { question }).await.unwrap_err(), field);

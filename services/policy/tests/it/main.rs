@@ -7,6 +7,7 @@ mod explain;
 mod garbage;
 mod harness;
 mod input;
+mod lockout;
 mod modules;
 mod redis;
 mod watch;

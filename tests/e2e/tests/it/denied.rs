@@ -40,6 +40,17 @@ fn whom_policy_gives_nothing_is_denied_every_rpc_and_an_operator_learns_why() {
 }
 
 #[test]
+fn a_token_that_names_the_operator_gives_no_more_than_its_roles() {
+    let callers = Callers::of_a_new_mesh();
+    let (impostor, put) = (callers.impostor(), "nova.policy.v1.PolicyService/PutPolicy");
+    let status = callers.block_on(empty_call(&impostor, "policy", put));
+    assert_refused(put, &status, Code::PermissionDenied, "PERMISSION_DENIED");
+    let mint = "nova.identity.v1.IdentityService/MintToken";
+    let status = callers.block_on(empty_call(&impostor, "identity", mint));
+    assert_refused(mint, &status, Code::PermissionDenied, "PERMISSION_DENIED");
+}
+
+#[test]
 fn who_proves_nothing_may_call_no_rpc() {
     let callers = Callers::of_a_new_mesh();
     let unproven = [

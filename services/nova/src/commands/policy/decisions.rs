@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use nova_client::Mesh;
 use nova_proto::policy::v1::{
-    CheckRequest, Decision, ExplainRequest, ListDecisionsRequest, Question, RuleTrace, Verdict,
+    CheckRequest, Credential, Decision, ExplainRequest, ListDecisionsRequest, Question, RuleTrace, Verdict,
 };
 use nova_types::{SpiffeId, TrustDomain};
 use serde_json::{Value, json};
@@ -27,6 +27,9 @@ pub(crate) struct Check {
     /// Role of the caller; give it again for more than one.
     #[arg(long)]
     role: Vec<String>,
+    /// Ask for a caller with a bearer token: roles that are bound to its id do not hold.
+    #[arg(long)]
+    token: bool,
     /// Full method, such as nova.queue.v1.QueueService/Enqueue.
     #[arg(long)]
     method: String,
@@ -67,7 +70,9 @@ impl Check {
             SpiffeId::of(&TrustDomain::default(), "subject", &self.subject)?.to_string()
         };
         let service = daemon(&self.method).to_owned();
-        Ok(Question { subject, roles: self.role, method: self.method, service, namespace: self.namespace })
+        let credential = if self.token { Credential::Token } else { Credential::Certificate }.into();
+        let (roles, method, namespace) = (self.role, self.method, self.namespace);
+        Ok(Question { subject, roles, method, service, namespace, credential })
     }
 }
 
@@ -161,6 +166,7 @@ pub(crate) fn record(decision: &Decision) -> Value {
         "why": decision.why,
         "subject": question.subject,
         "roles": question.roles,
+        "credential": cells::name(question.credential().as_str_name(), "CREDENTIAL_"),
         "method": question.method,
         "service": question.service,
         "namespace": question.namespace,
