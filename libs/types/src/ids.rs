@@ -84,8 +84,13 @@ macro_rules! time_ordered_id {
 const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ._-";
 
 name!(
-    /// A queue. A capability of an agent is the name of a queue.
+    /// A queue. Those whose name begins with `agents.` are reserved: only the mesh itself puts tasks there, and
+    /// only agents take them, since an agent runs what its queues hold.
     QueueName, 1..=128, ALPHABET, "1 to 128 of a-z A-Z 0-9 . _ -"
+);
+name!(
+    /// What agents can do; each has a queue, [`QueueName::for_capability`].
+    Capability, 1..=117, ALPHABET, "1 to 117 of a-z A-Z 0-9 . _ -"
 );
 name!(
     /// A kind of work, by which handlers are registered.
@@ -107,6 +112,26 @@ name!(
     /// A worker instance, named for people.
     WorkerName, 1..=128, "ABCDEFGHIJKLMNOPQRSTUVWXYZ._-@:/", "1 to 128 of a-z A-Z 0-9 . _ - @ : /"
 );
+
+impl QueueName {
+    const RESERVED: &str = "agents.";
+
+    /// The queue of the agents that have a capability. That the text obeys the rule of a [`Capability`] is the
+    /// caller's business; the queue checks the name again.
+    pub fn for_capability(capability: &str) -> Self {
+        Self(format!("{}can.{capability}", Self::RESERVED))
+    }
+
+    /// The queue that one agent alone works on.
+    pub fn for_agent(agent: &AgentId) -> Self {
+        Self(format!("{}id.{agent}", Self::RESERVED))
+    }
+
+    /// Whether the queue of this name is reserved.
+    pub fn is_reserved(name: &str) -> bool {
+        name.starts_with(Self::RESERVED)
+    }
+}
 
 /// A namespace: every resource lives in one. Empty on the wire means `default`; its rule is that of [`AgentId`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -214,6 +239,19 @@ mod tests {
             assert_eq!(violation.field, "queue");
             assert!(violation.rule.contains("1 to 128"), "{violation}");
         }
+    }
+
+    #[test]
+    fn queues_of_agents_are_reserved_and_no_name_of_theirs_is_too_long() {
+        let capability = Capability::parse("capability", &"x".repeat(117)).unwrap();
+        let agent = AgentId::parse("agent", &"a".repeat(63)).unwrap();
+        for queue in [QueueName::for_capability(capability.as_ref()), QueueName::for_agent(&agent)] {
+            assert!(QueueName::is_reserved(queue.as_ref()), "{queue}");
+            assert!(QueueName::parse("queue", queue.as_ref()).is_ok(), "{queue}");
+        }
+        assert_eq!(QueueName::for_capability("shell").as_ref(), "agents.can.shell");
+        assert!(!QueueName::is_reserved("agents") && !QueueName::is_reserved("shell"));
+        assert!(Capability::parse("capability", &"x".repeat(118)).is_err());
     }
 
     #[test]

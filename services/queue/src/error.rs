@@ -19,6 +19,16 @@ pub enum Error {
     /// No such task.
     #[error("task {0} does not exist")]
     NoTask(Uuid),
+    /// The queue belongs to agents.
+    #[error("queue {queue:?} is reserved for agents: only the role {role} may {verb} it")]
+    Reserved {
+        /// The queue.
+        queue: String,
+        /// Who may.
+        role: &'static str,
+        /// What the caller may not.
+        verb: &'static str,
+    },
     /// The lease ended, or never was.
     #[error("lease {token} of task {id} is no longer held")]
     LeaseLost {
@@ -73,6 +83,7 @@ impl From<Error> for nova_rpc::Error {
         match error {
             Error::IdempotencyMismatch { .. } => Self::aborted(Reason::IdempotencyMismatch, text),
             Error::NoTask(id) => Self::not_found("nova.queue.v1.Task", id.to_string()),
+            Error::Reserved { .. } => Self::forbidden(text),
             Error::LeaseLost { .. } => Self::precondition(Reason::LeaseLost, text),
             Error::TooManyTasks { .. } | Error::TooManyQueues(_) => {
                 Self::exhausted(Reason::Overloaded, text, REST * 20)

@@ -7,7 +7,7 @@ use nova_client::Mesh;
 use nova_proto::lifecycle::v1::{AgentState, GetAgentRequest, HeartbeatAgentRequest};
 use nova_runtime::StartError;
 use nova_runtime::agent::AgentProcess;
-use nova_types::{AgentId, Violations};
+use nova_types::{AgentId, QueueName, Violations};
 use nova_worker::{Activity, Worker, WorkerError};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -58,7 +58,7 @@ async fn work(process: &AgentProcess, arguments: &Arguments) -> Result<(), Agent
         .concurrency(usize::from(arguments.concurrency))
         .lease_duration(arguments.lease_duration())
         .drain_timeout(DRAIN);
-    let worker = work::register(builder, agent, arguments.depth).build().map_err(AgentError::Worker)?;
+    let worker = work::register(builder, agent, arguments).build().map_err(AgentError::Worker)?;
     let activity = worker.activity();
     tokio::select! {
         ended = worker.run(process.drain.clone()) => Ok(ended?),
@@ -68,17 +68,19 @@ async fn work(process: &AgentProcess, arguments: &Arguments) -> Result<(), Agent
 
 /// The agent's own queue first, then what it was told, or else what it is registered for.
 async fn queues(mesh: &Mesh, agent: &AgentId, told: &[String]) -> Result<Vec<String>, AgentError> {
-    let mut queues = vec![format!("agent.{agent}")];
+    let mut queues = vec![QueueName::for_agent(agent).to_string()];
     let others = if told.is_empty() { capabilities(mesh, agent).await? } else { told.to_vec() };
     let mut seen = BTreeSet::from([queues[0].clone()]);
     queues.extend(others.into_iter().filter(|queue| seen.insert(queue.clone())));
     Ok(queues)
 }
 
+/// The queues of the capabilities that the agent is registered for.
 async fn capabilities(mesh: &Mesh, agent: &AgentId) -> Result<Vec<String>, AgentError> {
     let request = GetAgentRequest { namespace: String::new(), agent_id: agent.to_string() };
     let answer = mesh.agents().get_agent(request).await.map_err(AgentError::Capabilities)?;
-    Ok(answer.into_inner().agent.unwrap_or_default().capabilities)
+    let capabilities = answer.into_inner().agent.unwrap_or_default().capabilities;
+    Ok(capabilities.iter().map(|name| QueueName::for_capability(name).to_string()).collect())
 }
 
 /// Says every second that the agent lives; drains when it is told to.

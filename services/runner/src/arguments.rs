@@ -9,8 +9,9 @@ use clap::Parser;
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
 #[command(name = "nova-runner", version)]
 pub struct Arguments {
-    /// Queues to work on, beside the agent's own `agent.<id>`; the agent's registered capabilities when
-    /// none are given.
+    /// Queues to work on, beside the agent's own `agents.id.<id>`; those of the agent's registered
+    /// capabilities when none are given. A queue that is not reserved for agents is worked on only when it is
+    /// named here.
     #[arg(long, value_delimiter = ',')]
     pub queues: Vec<String>,
     /// Tasks at once.

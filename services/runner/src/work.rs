@@ -1,25 +1,30 @@
 //! How a task becomes a skill's request, and its outcome a memory and a result.
 
+use std::sync::Arc;
+
 use nova_proto::memory::v1::MemoryKind;
-use nova_types::{AgentId, Clock as _, SystemClock};
+use nova_types::{AgentId, Clock as _, QueueName, SystemClock};
 use nova_worker::{Failure, TaskContext, WorkerBuilder};
 use serde_json::Value;
 
+use crate::Arguments;
 use crate::commands::Commands;
 use crate::memory::{Notebook, Place};
 use crate::skills::{self, Outcome, Request, Skill, SkillError, memory_summary, mesh_call};
 use crate::step::StepTask;
 
-/// Who works, and how deep in the tests of others.
+/// Who works, on which queues beside the reserved ones, and how deep in the tests of others.
 #[derive(Clone, Debug)]
 struct Surroundings {
     agent: AgentId,
+    told: Arc<[String]>,
     depth: u32,
 }
 
 /// Registers every skill.
-pub(crate) fn register(builder: WorkerBuilder, agent: &AgentId, depth: u32) -> WorkerBuilder {
-    let surroundings = Surroundings { agent: agent.clone(), depth };
+pub(crate) fn register(builder: WorkerBuilder, agent: &AgentId, arguments: &Arguments) -> WorkerBuilder {
+    let told = arguments.queues.as_slice().into();
+    let surroundings = Surroundings { agent: agent.clone(), told, depth: arguments.depth };
     let builder = skills::ALL.iter().fold(builder, |builder, &(kind, skill)| {
         let surroundings = surroundings.clone();
         builder.handler(kind, move |context, step| surroundings.clone().examine(context, step, skill))
@@ -38,6 +43,7 @@ impl Surroundings {
         step: Option<StepTask>,
         skill: Skill,
     ) -> Result<Value, Failure> {
+        trusted(&context.task.queue, &self.told)?;
         let step = step.unwrap_or_default();
         let place = Place { step: &step, task: &context.task.id, kind: &context.task.kind };
         let notebook = self.notebook(&context);
@@ -51,6 +57,7 @@ impl Surroundings {
 
     /// Tries a call of the mesh.
     async fn call(self, context: TaskContext, step: Option<StepTask>) -> Result<Value, Failure> {
+        trusted(&context.task.queue, &self.told)?;
         let step = step.unwrap_or_default();
         let place = Place { step: &step, task: &context.task.id, kind: &context.task.kind };
         let input = step.with().map_err(|error| failure(&error))?;
@@ -61,6 +68,7 @@ impl Surroundings {
 
     /// Reads back what all agents of the run wrote.
     async fn summarise(self, context: TaskContext, step: Option<StepTask>) -> Result<Value, Failure> {
+        trusted(&context.task.queue, &self.told)?;
         let step = step.unwrap_or_default();
         let place = Place { step: &step, task: &context.task.id, kind: &context.task.kind };
         let notebook = self.notebook(&context);
@@ -97,6 +105,15 @@ impl Surroundings {
     }
 }
 
+/// Who may put a task into a queue that is not reserved may be anybody: none is worked on that was not asked for.
+fn trusted(queue: &str, told: &[String]) -> Result<(), Failure> {
+    if QueueName::is_reserved(queue) || told.iter().any(|name| name == queue) {
+        return Ok(());
+    }
+    let message = format!("queue {queue:?} is neither reserved for agents nor named by --queues");
+    Err(Failure::permanent("QUEUE_NOT_TRUSTED", message))
+}
+
 /// What is known of the host and the repository is semantic; what was done is episodic.
 fn memory_of(kind: &str) -> MemoryKind {
     match kind {
@@ -112,5 +129,17 @@ fn failure(error: &SkillError) -> Failure {
         Failure::permanent(error.reason(), message)
     } else {
         Failure::new(error.reason(), message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_of_a_queue_that_anybody_may_fill_is_refused_unless_it_was_named() {
+        assert!(trusted("agents.can.shell", &[]).is_ok());
+        assert!(trusted("shell", &[]).is_err());
+        assert!(trusted("shell", &["shell".to_owned()]).is_ok());
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nova_types::{StepId, Violations};
+use nova_types::{QueueName, StepId, Violations};
 
 use super::document::Document;
 use super::{Expect, Phase, Plan, Step, check_expressions, graph};
@@ -118,6 +118,11 @@ impl<'a> Check<'a> {
         if let Some(agent) = target.agent.as_ref().filter(|agent| !phase.agents.contains(agent)) {
             let rule = format!("agent {:?} is not one of phase {:?}", agent.as_ref(), phase.name);
             self.refuse(at, &["agent"], &rule);
+        }
+        if let Some(queue) = target.queue.as_ref().filter(|queue| QueueName::is_reserved(queue)) {
+            let rule =
+                format!("queue {queue:?} is reserved for agents: name a capability or an agent instead");
+            self.refuse(at, &["queue"], &rule);
         }
     }
 

@@ -11,7 +11,7 @@ mod lines;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nova_types::{AgentId, StepId, Violations};
+use nova_types::{AgentId, QueueName, StepId, Violations};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -76,7 +76,7 @@ pub struct Spec {
 pub struct AgentSpec {
     /// What it is for.
     pub role: String,
-    /// Queues that it works on.
+    /// What it can do; it works on the queue of each.
     pub capabilities: Vec<String>,
     /// Version, a number or text; null when it has none.
     #[serde(default)]
@@ -248,16 +248,11 @@ impl Target {
     /// Name of the queue of the step's task.
     pub fn queue(&self) -> String {
         match (&self.capability, &self.agent, &self.queue) {
-            (Some(capability), _, _) => capability.clone(),
-            (None, Some(agent), _) => agent_queue(agent),
+            (Some(capability), _, _) => QueueName::for_capability(capability).to_string(),
+            (None, Some(agent), _) => QueueName::for_agent(agent).to_string(),
             (None, None, queue) => queue.clone().unwrap_or_default(),
         }
     }
-}
-
-/// The queue that one agent alone works on.
-pub fn agent_queue(agent: &AgentId) -> String {
-    format!("agent.{agent}")
 }
 
 fn version_text(version: &Value) -> String {

@@ -39,8 +39,9 @@ spec:
 fn a_good_plan_is_understood() {
     let plan = parse(GOOD, "good.yaml").unwrap();
     assert_eq!(plan.version(), "3");
+    assert_eq!(plan.spec.phases[0].steps[0].target.queue(), "agents.can.host");
     assert_eq!(plan.spec.phases[1].needs, ["audit"]);
-    assert_eq!(plan.spec.phases[0].steps[2].target.queue(), "agent.orion");
+    assert_eq!(plan.spec.phases[0].steps[2].target.queue(), "agents.id.orion");
     let again: Plan = serde_json::from_value(serde_json::to_value(&plan).unwrap()).unwrap();
     assert_eq!(again, plan);
 }
@@ -97,6 +98,12 @@ fn each_mistake_is_told_with_its_line_and_its_rule() {
             "${steps.gpu.result",
             "spec.phases[0].steps[1].with.cores",
             "p.yaml:19: there is no step",
+        ),
+        (
+            "capability: memory,",
+            "queue: agents.can.memory,",
+            "spec.phases[1].steps[0].queue",
+            "p.yaml:29: queue \"agents.can.memory\" is reserved for agents",
         ),
         ("capability: memory,", "", "spec.phases[1].steps[0]", "exactly one of capability, agent and queue"),
         ("    - name: report", "    - name: report\n      needs: [report]", "spec.phases[1].needs", "report"),

@@ -197,13 +197,14 @@ impl Todo {
     }
 }
 
-fn needed_phases(state: &State, phase: usize) -> Vec<usize> {
+/// Phases that must have ended before a phase begins.
+pub(super) fn needed_phases(state: &State, phase: usize) -> Vec<usize> {
     let needs = state.phase(phase).needs.iter();
     needs.filter_map(|name| state.start.plan.phase_index(name)).collect()
 }
 
 /// Whether those that need a phase may begin. One that was left out stands for those that it needs.
-fn ended_well(state: &State, phase: usize) -> bool {
+pub(super) fn ended_well(state: &State, phase: usize) -> bool {
     match state.phases[phase].status {
         PhaseStatus::Skipped(Skip::LeftOut) => {
             needed_phases(state, phase).into_iter().all(|need| ended_well(state, need))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 use nova_rpc::trace;
-use nova_types::{AgentId, SessionId, SpiffeId, TrustDomain};
+use nova_types::{AgentId, QueueName, SessionId, SpiffeId, TrustDomain};
 use serde_json::json;
 use tracing::{Instrument as _, Span};
 
@@ -274,7 +274,7 @@ fn process_of(state: &State, agent: &AgentId) -> Option<AgentProcess> {
         namespace: state.start.namespace.clone(),
         program: spec.program.clone(),
         args: spec.args.clone(),
-        queues: spec.capabilities.iter().cloned().collect(),
+        queues: spec.capabilities.iter().map(|name| QueueName::for_capability(name).to_string()).collect(),
         limits: spec.limits,
     })
 }

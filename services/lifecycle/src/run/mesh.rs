@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use nova_types::{AgentId, Namespace, RunId};
+use nova_types::{AgentId, Namespace, QueueName, RunId};
 use sha2::{Digest as _, Sha256};
 
 use super::engine::TaskSpec;
@@ -81,7 +81,7 @@ impl AgentProcess {
         let told = |arg: &String| arg == "--queues" || arg.starts_with("--queues=");
         let mut arguments = self.args.clone();
         if self.program == RUNNER && !arguments.iter().any(told) {
-            let own = BTreeSet::from([format!("agent.{}", self.agent)]);
+            let own = BTreeSet::from([QueueName::for_agent(&self.agent).to_string()]);
             let queues = if self.queues.is_empty() { &own } else { &self.queues };
             arguments.push("--queues".to_owned());
             arguments.push(queues.iter().map(String::as_str).collect::<Vec<_>>().join(","));

@@ -5,6 +5,7 @@
 //! [`Executor`] does what the engine asks for through [`Mesh`], [`drive`] joins the two for one run,
 //! [`Scheduler`] has a driver for each, and [`keep_reconciled`] heals processes.
 
+mod cause;
 mod driver;
 mod engine;
 mod event;
@@ -20,6 +21,7 @@ mod state;
 mod store;
 mod wants;
 
+pub use cause::why_skipped;
 pub use driver::drive;
 pub use engine::{Command, TaskSpec, next};
 pub use event::{Entry, Event, Skip, Start, StepError};

@@ -227,6 +227,10 @@ fn what_needs_a_failed_step_is_skipped_and_the_run_fails() {
     assert!(!end.succeeded);
     assert_eq!(end.message, "step cpu ended failed, expected succeeded", "causes, not what they entail");
     assert_eq!(status(&state, "size"), StepStatus::Skipped(Skip::NeedFailed));
+    for skipped in ["size", "summary"] {
+        let index = state.step_index(&StepId::parse("step", skipped).unwrap()).unwrap();
+        assert_eq!(super::why_skipped(&state, index), "not run: audit/cpu failed", "{skipped}");
+    }
     assert_eq!(state.phases[2].status, PhaseStatus::Skipped(Skip::NeedFailed));
 }
 
@@ -256,7 +260,7 @@ fn a_task_carries_what_its_step_needs() {
     let seen = std::cell::RefCell::new(Value::Null);
     let work = |task: &TaskSpec, attempt: u32| {
         if task.kind == "size" {
-            assert_eq!(task.queue, "host");
+            assert_eq!(task.queue, "agents.can.host");
             assert_eq!(task.metadata["phase"], "audit");
             assert!(task.metadata.contains_key("session"));
             *seen.borrow_mut() = serde_json::from_slice(&task.payload).unwrap();

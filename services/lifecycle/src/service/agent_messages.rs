@@ -1,7 +1,7 @@
 //! Agents between the wire and the domain.
 
 use nova_proto::lifecycle::v1 as pb;
-use nova_types::{AgentId, QueueName, Violation, Violations, wire};
+use nova_types::{AgentId, Capability, Violation, Violations, wire};
 
 use crate::agent::{AgentRecord, AgentState, Description, Details, Transition};
 
@@ -15,7 +15,7 @@ pub(super) fn description(request: pb::RegisterAgentRequest) -> Result<Descripti
     violations.take(wire::labels("metadata", &request.metadata));
     violations.require(request.capabilities.len() <= 64, "capabilities", "must be at most 64");
     for (index, name) in request.capabilities.iter().enumerate() {
-        violations.take(QueueName::parse(&format!("capabilities[{index}]"), name));
+        violations.take(Capability::parse(&format!("capabilities[{index}]"), name));
     }
     violations.finish()?;
     Ok(Description {

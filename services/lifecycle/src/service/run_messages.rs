@@ -4,7 +4,7 @@ use nova_proto::lifecycle::v1 as pb;
 use nova_types::Timestamp;
 
 use crate::plan::{Expect, Plan};
-use crate::run::{Attempt, Entry, Head, PhaseStatus, State, StepStatus};
+use crate::run::{Attempt, Entry, Head, PhaseStatus, Skip, State, StepStatus, why_skipped};
 
 /// A run without its phases.
 pub(super) fn head_to_wire(head: Head) -> pb::Run {
@@ -96,17 +96,13 @@ fn phase_to_wire(state: &State, index: usize) -> pb::Phase {
         instructions: spec.instructions.clone(),
         agents: spec.agents.iter().map(ToString::to_string).collect(),
         steps: state.steps_of(index).map(|step| step_to_wire(state, step)).collect(),
-        skipped: matches!(state.phases[index].status, PhaseStatus::Skipped(_))
+        skipped: state.phases[index].status == PhaseStatus::Skipped(Skip::LeftOut)
             || state.start.skip_phases.contains(&spec.name),
     }
 }
 
 fn step_to_wire(state: &State, index: usize) -> pb::Step {
     let (step, spec) = (&state.steps[index], state.step(index));
-    let skipped = match step.status {
-        StepStatus::Skipped(reason) => reason.why(),
-        _ => "",
-    };
     pb::Step {
         id: spec.id.to_string(),
         state: status_to_wire(step.status).into(),
@@ -120,7 +116,7 @@ fn step_to_wire(state: &State, index: usize) -> pb::Step {
         start_time: step.attempts.first().map(|attempt| attempt.start.to_wire()),
         end_time: step.end_time.map(Timestamp::to_wire),
         result_json: step.result.as_ref().map(ToString::to_string).unwrap_or_default(),
-        error: step.error.as_ref().map_or_else(|| skipped.to_owned(), ToString::to_string),
+        error: step.error.as_ref().map_or_else(|| why_skipped(state, index), ToString::to_string),
         fallback: spec.fallback.as_ref().map(ToString::to_string).unwrap_or_default(),
         attempt_log: step.attempts.iter().map(attempt_to_wire).collect(),
     }

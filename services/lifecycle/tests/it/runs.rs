@@ -36,7 +36,7 @@ async fn a_plan_is_checked_without_running_it() {
     let request = pb::ValidatePlanRequest { plan: PLAN.to_owned(), ..Default::default() };
     let answer = daemon.workflows().validate_plan(request).await.unwrap().into_inner();
     assert_eq!(answer.plan, "small");
-    assert_eq!(answer.phases[1].steps[0].queue, "agent.orion");
+    assert_eq!(answer.phases[1].steps[0].queue, "agents.id.orion");
     assert_eq!(answer.phases[1].steps[0].expected(), pb::StepState::Failed);
 }
 

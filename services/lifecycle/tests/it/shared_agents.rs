@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use nova_lifecycle::agent::AgentState;
 use nova_lifecycle::plan::Limits;
 use nova_lifecycle::run::{AgentProcess, Executor, drive, reconcile};
-use nova_types::{AgentId, Namespace, RunId, Timestamp};
+use nova_types::{AgentId, Namespace, QueueName, RunId, Timestamp};
 
 use crate::fuse::Fuse;
 use crate::killed_runs::{PLAN, Surroundings};
@@ -20,7 +20,7 @@ fn process(capabilities: &[&str]) -> AgentProcess {
         namespace: Namespace::default(),
         program: "nova-runner".to_owned(),
         args: Vec::new(),
-        queues: capabilities.iter().map(|name| (*name).to_owned()).collect(),
+        queues: capabilities.iter().map(|name| QueueName::for_capability(name).to_string()).collect(),
         limits: Limits::default(),
     }
 }
@@ -68,8 +68,8 @@ fn a_process_is_told_its_queues_and_named_after_its_shape() {
     assert_eq!(host.id(), process(&["gpu", "host"]).id(), "the order of capabilities is no shape");
     assert_ne!(host.id(), process(&["host"]).id());
     assert_eq!(host.id().len(), "agent-orion-".len() + 8);
-    assert_eq!(host.arguments(), ["--queues", "gpu,host"]);
-    assert_eq!(process(&[]).arguments(), ["--queues", "agent.orion"]);
+    assert_eq!(host.arguments(), ["--queues", "agents.can.gpu,agents.can.host"]);
+    assert_eq!(process(&[]).arguments(), ["--queues", "agents.id.orion"]);
     let own = AgentProcess { program: "/opt/worker".to_owned(), ..host };
     assert_eq!(own.arguments(), Vec::<String>::new(), "another program has arguments of its own");
 }

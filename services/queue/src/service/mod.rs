@@ -2,6 +2,7 @@
 
 mod lists;
 mod parse;
+mod reserved;
 mod unary;
 mod watch;
 mod wire;
@@ -38,11 +39,11 @@ impl QueueService {
 #[tonic::async_trait]
 impl pb::queue_service_server::QueueService for QueueService {
     async fn enqueue(&self, request: Request<pb::EnqueueRequest>) -> Answer<pb::EnqueueResponse> {
-        unary::enqueue(self, request.into_inner()).await.map(Response::new)
+        unary::enqueue(self, &nova_rpc::caller(&request), request.into_inner()).await.map(Response::new)
     }
 
     async fn lease(&self, request: Request<pb::LeaseRequest>) -> Answer<pb::LeaseResponse> {
-        unary::lease(self, request.into_inner()).await.map(Response::new)
+        unary::lease(self, &nova_rpc::caller(&request), request.into_inner()).await.map(Response::new)
     }
 
     async fn heartbeat(&self, request: Request<pb::HeartbeatRequest>) -> Answer<pb::HeartbeatResponse> {
@@ -82,6 +83,7 @@ impl pb::queue_service_server::QueueService for QueueService {
     type WorkStream = Outgoing<pb::WorkResponse>;
 
     async fn work(&self, request: Request<Streaming<pb::WorkRequest>>) -> Answer<Self::WorkStream> {
-        Ok(Response::new(work::work(self, request.into_inner())))
+        let caller = nova_rpc::caller(&request);
+        Ok(Response::new(work::work(self, caller, request.into_inner())))
     }
 }

@@ -3,23 +3,26 @@
 use std::time::Duration;
 
 use nova_proto::queue::v1 as pb;
+use nova_rpc::Caller;
 use nova_types::{Violations, wire as check};
 use tonic::Status;
 
 use crate::{
     Error, metrics,
     record::{LeaseRef, LeaseRequest, Outcome, Settled, Settlement},
-    service::{QueueService, parse, wire},
+    service::{QueueService, parse, reserved, wire},
     task::State,
 };
 
 /// Stores tasks.
 pub(super) async fn enqueue(
     service: &QueueService,
+    caller: &Caller,
     request: pb::EnqueueRequest,
 ) -> Result<pb::EnqueueResponse, Status> {
     let traceparent = nova_rpc::trace::current_traceparent().unwrap_or_default();
     let tasks = parse::tasks(request, &traceparent).map_err(refused)?;
+    reserved::may_enqueue(caller, tasks.iter().map(|task| task.spec.queue.as_ref()))?;
     let receipts = service.store.enqueue(tasks).await?;
     metrics::enqueued(receipts.iter().filter(|receipt| !receipt.duplicate).count());
     let tasks = receipts.into_iter();
@@ -32,9 +35,11 @@ pub(super) async fn enqueue(
 /// Takes work; a wait ends early, and empty, when the daemon drains.
 pub(super) async fn lease(
     service: &QueueService,
+    caller: &Caller,
     request: pb::LeaseRequest,
 ) -> Result<pb::LeaseResponse, Status> {
     let request = lease_request(&request).map_err(refused)?;
+    reserved::may_lease(caller, request.queues.iter().map(AsRef::as_ref))?;
     let drain = service.runtime.shutdown();
     let leases = tokio::select! {
         biased;

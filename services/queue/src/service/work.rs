@@ -9,6 +9,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, StreamExt as _, stream::FuturesOrdered};
 use nova_proto::queue::v1::{self as pb, work_request::Message, work_response};
+use nova_rpc::Caller;
 use nova_types::{Violation, Violations};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
@@ -17,7 +18,7 @@ use crate::{
     Error, metrics,
     record::{Lease, LeaseRef, LeaseRequest, Outcome, Settled, Settlement},
     service::{
-        Outgoing, QueueService, parse,
+        Outgoing, QueueService, parse, reserved,
         unary::{kind, refused},
         wire,
     },
@@ -45,13 +46,14 @@ type Replying = Pin<Box<dyn Future<Output = Result<work_response::Message, Error
 /// Opens a session; it ends with the stream or with the daemon.
 pub(super) fn work(
     service: &QueueService,
+    caller: Arc<Caller>,
     incoming: Streaming<pb::WorkRequest>,
 ) -> Outgoing<pb::WorkResponse> {
     let (out, answers) = mpsc::channel(BUFFER);
     let service = service.clone();
     let runtime = service.runtime.clone();
     runtime.spawn_background("work-stream", async move {
-        if let Err(status) = session(service, incoming, out.clone()).await {
+        if let Err(status) = session(service, &caller, incoming, out.clone()).await {
             // A worker that is gone needs no status.
             drop(out.send(Err(status)).await);
         }
@@ -61,6 +63,7 @@ pub(super) fn work(
 
 async fn session(
     service: QueueService,
+    caller: &Caller,
     mut incoming: Streaming<pb::WorkRequest>,
     out: mpsc::Sender<Result<pb::WorkResponse, Status>>,
 ) -> Result<(), Status> {
@@ -69,6 +72,7 @@ async fn session(
         return Err(refused(Violation::new("message", "the first must be open")));
     };
     let (request, credit) = opened(&open).map_err(refused)?;
+    reserved::may_lease(caller, request.queues.iter().map(AsRef::as_ref))?;
     let store = service.store;
     let mut session = Session {
         store,

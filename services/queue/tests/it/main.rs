@@ -7,6 +7,7 @@ mod harness;
 mod input;
 mod leases;
 mod life;
+mod reserved;
 mod watch;
 mod work;
 
@@ -37,6 +38,7 @@ on_both_stores! {
     life::another_body_under_a_known_key_is_a_mismatch,
     life::lists_show_tasks_and_queues,
     life::a_denied_caller_reaches_nothing,
+    reserved::queues_of_agents_are_filled_by_the_engine_and_emptied_by_agents,
     leases::a_stale_token_is_refused_as_lease_lost,
     leases::a_repeated_completion_is_answered_as_the_first,
     leases::an_expired_lease_is_given_to_the_next_worker,

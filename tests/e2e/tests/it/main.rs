@@ -8,6 +8,7 @@ mod kill;
 mod orchestrate;
 mod python;
 mod redis_store;
+mod reserved_queues;
 mod restart;
 mod rotation;
 mod run;

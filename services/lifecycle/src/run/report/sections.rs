@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
+use super::super::cause::{why_phase_skipped, why_skipped};
 use super::super::event::Skip;
 use super::super::mesh::{Denial, ProcessView};
-use super::super::state::{PhaseStatus, State, StepRecord, StepStatus};
+use super::super::state::{PhaseStatus, State, StepStatus};
 use super::elapsed;
 use super::markdown::{Document, inline};
 
@@ -61,7 +62,7 @@ pub(super) fn attention(document: &mut Document, state: &State) {
         let (step, spec) = (&state.steps[index], state.step(index));
         let why =
             step.error.as_ref().map(|error| format!(": {}", inline(&error.to_string()))).unwrap_or_default();
-        let (ended, expected) = (describe(step), spec.expect.status().name());
+        let (ended, expected) = (describe(state, index), spec.expect.status().name());
         document.item(&format!("Step **{}** is {ended}, and was expected to be {expected}{why}", spec.id));
     }
     if nothing {
@@ -73,9 +74,9 @@ fn is_surprise(state: &State, index: usize) -> bool {
     state.steps[index].status.is_settled() && !state.as_expected(index)
 }
 
-fn describe(step: &StepRecord) -> String {
-    match step.status {
-        StepStatus::Skipped(reason) => format!("skipped ({})", reason.why()),
+fn describe(state: &State, index: usize) -> String {
+    match state.steps[index].status {
+        StepStatus::Skipped(_) => format!("skipped ({})", why_skipped(state, index)),
         status => status.name().to_owned(),
     }
 }
@@ -87,13 +88,13 @@ pub(super) fn input(document: &mut Document, state: &State) {
 
 pub(super) fn phases(document: &mut Document, state: &State) {
     document.heading("Phases");
-    let rows = state.phases.iter().enumerate().map(|(index, phase)| {
+    let rows = (0..state.phases.len()).map(|index| {
         let spec = state.phase(index);
         let agents: Vec<&str> = spec.agents.iter().map(AsRef::as_ref).collect();
         let done = state.steps_of(index).filter(|step| state.steps[*step].status.is_settled()).count();
         [
             spec.name.clone(),
-            phase_status(phase.status),
+            phase_status(state, index),
             agents.join(", "),
             format!("{done} of {}", spec.steps.len()),
             spec.instructions.clone(),
@@ -102,13 +103,13 @@ pub(super) fn phases(document: &mut Document, state: &State) {
     document.table(["Phase", "State", "Agents", "Steps", "Instructions"], rows);
 }
 
-fn phase_status(status: PhaseStatus) -> String {
-    match status {
+fn phase_status(state: &State, phase: usize) -> String {
+    match state.phases[phase].status {
         PhaseStatus::Pending => "waits".to_owned(),
         PhaseStatus::Running => "runs".to_owned(),
         PhaseStatus::Ended => "ended".to_owned(),
         PhaseStatus::Failed => "could not begin".to_owned(),
-        PhaseStatus::Skipped(reason) => format!("skipped: {}", reason.why()),
+        PhaseStatus::Skipped(reason) => format!("skipped: {}", why_phase_skipped(state, phase, reason)),
     }
 }
 
@@ -123,7 +124,7 @@ pub(super) fn steps(document: &mut Document, state: &State) {
         [
             spec.id.to_string(),
             state.phase(step.phase).name.clone(),
-            format!("{}{via}", describe(step)),
+            format!("{}{via}", describe(state, index)),
             spec.expect.status().name().to_owned(),
             step.attempts.len().to_string(),
             elapsed(start, step.end_time.filter(|_| start.is_some())),
@@ -192,7 +193,7 @@ pub(super) fn resources(document: &mut Document, state: &State, processes: &[Pro
         .iter()
         .filter(of_the_run)
         .map(|process| {
-            let memory = format!("{:.1} MiB", process.max_memory_bytes as f64 / 1_048_576.0);
+            let memory = memory(process.max_memory_bytes);
             let cpu = format!("{}.{:03} s", process.cpu_millis / 1_000, process.cpu_millis % 1_000);
             [process.agent.clone(), cpu, memory, process.restarts.to_string()]
         })
@@ -201,6 +202,11 @@ pub(super) fn resources(document: &mut Document, state: &State, processes: &[Pro
         document.heading("What the agents used");
         document.table(["Agent", "CPU time", "Largest memory", "Restarts"], rows);
     }
+}
+
+/// A process that ended before it was ever looked at used an unknown amount.
+fn memory(bytes: u64) -> String {
+    if bytes == 0 { "–".to_owned() } else { format!("{:.1} MiB", bytes as f64 / 1_048_576.0) }
 }
 
 /// The Markdown that summaries gave.

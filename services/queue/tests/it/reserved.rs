@@ -1,0 +1,44 @@
+//! Queues of agents: the workflow engine fills them, agents empty them, nobody else comes near.
+
+use nova_proto::queue::v1::{self as pb, queue_service_client::QueueServiceClient};
+use nova_runtime::testing::TestServer;
+use tonic::Code;
+
+use crate::harness::{Client, Home, ask, enqueue, refused, task};
+
+const QUEUE: &str = "agents.can.shell";
+
+fn client_as(server: &TestServer, role: &str) -> Client {
+    QueueServiceClient::new(server.channel_as("user/somebody", &[role]))
+}
+
+fn reserved_task() -> pb::EnqueueRequest {
+    enqueue(vec![task("ordinary"), pb::NewTask { queue: QUEUE.into(), ..task("reserved") }])
+}
+
+fn reserved_lease() -> pb::LeaseRequest {
+    pb::LeaseRequest { queues: vec!["q".into(), QUEUE.into()], max_tasks: 2, ..ask() }
+}
+
+pub(crate) async fn queues_of_agents_are_filled_by_the_engine_and_emptied_by_agents(home: &Home) {
+    let server = home.serve().await;
+    for role in ["worker", "operator", "developer", "agent", "daemon"] {
+        let answer = client_as(&server, role).enqueue(reserved_task()).await;
+        refused(answer, Code::PermissionDenied, "PERMISSION_DENIED");
+    }
+    for role in ["worker", "operator", "developer", "lifecycle", "daemon"] {
+        let mut client = client_as(&server, role);
+        refused(client.lease(reserved_lease()).await, Code::PermissionDenied, "PERMISSION_DENIED");
+        let mut stream = client.work(tokio_stream::iter([opened()])).await.unwrap().into_inner();
+        refused(stream.message().await, Code::PermissionDenied, "PERMISSION_DENIED");
+    }
+    client_as(&server, "lifecycle").enqueue(reserved_task()).await.unwrap();
+    let leases = client_as(&server, "agent").lease(reserved_lease()).await.unwrap().into_inner().leases;
+    assert_eq!(leases.len(), 2, "what was refused left nothing");
+    client_as(&server, "admin").enqueue(reserved_task()).await.unwrap();
+}
+
+fn opened() -> pb::WorkRequest {
+    let open = pb::WorkOpen { queues: vec![QUEUE.into()], worker: "w".into(), ..Default::default() };
+    pb::WorkRequest { message: Some(pb::work_request::Message::Open(open)) }
+}
