@@ -7,6 +7,7 @@ mod jaeger;
 mod kill;
 mod orchestrate;
 mod python;
+mod readme;
 mod redis_store;
 mod reserved_queues;
 mod restart;
