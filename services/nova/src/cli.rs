@@ -12,7 +12,7 @@ use crate::home::Home;
 
 /// The operations plane for autonomous agents.
 #[derive(Debug, Parser)]
-#[command(name = "nova", version, propagate_version = true, after_help = EXIT_CODES)]
+#[command(name = "nova", version, propagate_version = true, after_help = BELOW)]
 pub(crate) struct Cli {
     /// Folder of the mesh's state, certificates and records [default: the platform's data folder].
     #[arg(long, env = "NOVA_HOME", global = true, value_name = "DIR", hide_env_values = true, help_heading = EVERYWHERE)]
@@ -25,8 +25,10 @@ pub(crate) struct Cli {
 }
 
 const EVERYWHERE: &str = "Options of every command";
-const EXIT_CODES: &str =
-    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no mesh or not reachable, 4 denied, 5 not found.";
+const BELOW: &str = "Environment:
+  NOVA_TOKEN  Bearer token to call the mesh with, instead of the operator's certificate
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no mesh or not reachable, 4 denied, 5 not found.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::cli::Context;
 use crate::failure::NoMesh;
-use crate::home::{Home, MeshFile};
+use crate::home::{Home, MeshFile, shown_store};
 use crate::supervisor::{Launch, Launched};
 
 /// How long to wait for another command to be done with its mesh.
@@ -17,7 +17,7 @@ const TURN: Duration = Duration::from_secs(5);
 /// When to say that a mesh is being brought up.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// Clients of the mesh in `home`, with the operator's certificate.
+/// Clients of the mesh in `home`, with the token in `NOVA_TOKEN`, else the operator's certificate.
 pub(crate) fn connect(home: &Home) -> anyhow::Result<Mesh> {
     let mesh = home.running()?.ok_or_else(|| NoMesh::in_home(home))?;
     connect_to(home, &mesh)
@@ -26,7 +26,7 @@ pub(crate) fn connect(home: &Home) -> anyhow::Result<Mesh> {
 /// The same for a mesh that is known.
 pub(crate) fn connect_to(home: &Home, mesh: &MeshFile) -> anyhow::Result<Mesh> {
     nova_client::install_crypto_provider();
-    Ok(Mesh::new(mesh.endpoints.clone(), Credentials::new(operator(home)?)?)?)
+    Ok(Mesh::new(mesh.endpoints.clone(), Credentials::new(credential(home)?)?)?)
 }
 
 /// Does what only reads. Records outlive their mesh: when none runs, one is brought up for
@@ -59,16 +59,27 @@ impl Reached {
     }
 }
 
+/// The store of a mesh that is to be brought up: the one that is `wanted`, else the last that was
+/// used in this home, since runs and records are there. Says so when that is not the common one.
+pub(crate) fn choose_store(home: &Home, wanted: Option<String>) -> String {
+    let store = wanted.unwrap_or_else(|| home.last_store());
+    if store != "sqlite" {
+        eprintln!("nova: the store is {}", shown_store(&store));
+    }
+    store
+}
+
 /// The mesh that runs, or one brought up to be read, with the store that the last one had.
 pub(crate) async fn reach(context: &Context) -> anyhow::Result<Reached> {
     let home = &context.home;
     let store = home.last_store();
+    let shown = shown_store(&store);
     let launch = Launch { home: home.clone(), store, otlp: None, for_one_run: true, reading: true };
     let mut found = Box::pin(find(launch, |_| true));
     let found = match timeout(SILENCE, &mut found).await {
         Ok(found) => found?,
         Err(_) => {
-            eprintln!("nova: no mesh runs; one is brought up to read its records");
+            eprintln!("nova: no mesh runs; one is brought up to read the records in {shown}");
             found.await?
         }
     };
@@ -122,6 +133,16 @@ pub(crate) async fn find(launch: Launch, suits: impl Fn(&MeshFile) -> bool) -> a
         }
         sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Who calls: whoever the token in `NOVA_TOKEN` is for, else the operator.
+fn credential(home: &Home) -> anyhow::Result<Credential> {
+    let operator = operator(home)?;
+    let token = std::env::var("NOVA_TOKEN").unwrap_or_default();
+    Ok(match token.trim() {
+        "" => operator,
+        token => Credential::bearer(operator.roots, Some(token.to_owned())),
+    })
 }
 
 fn operator(home: &Home) -> anyhow::Result<Credential> {

@@ -10,6 +10,8 @@ use crate::home::Home;
 
 /// The run, or what was asked, did not succeed.
 pub(crate) const FAILED: u8 = 1;
+/// What was typed, or a plan or input that it names, makes no sense.
+pub(crate) const MISUSED: u8 = 2;
 /// No mesh, or it cannot be reached.
 pub(crate) const UNREACHABLE: u8 = 3;
 /// Policy denies it, or there is no identity.
@@ -40,6 +42,28 @@ impl std::fmt::Display for NoMesh {
 
 impl std::error::Error for NoMesh {}
 
+/// A plan, its input or its arguments are wrong; found before a mesh is looked for.
+#[derive(Debug)]
+pub(crate) struct Misuse(Vec<String>);
+
+impl Misuse {
+    /// Of one or more things that are wrong.
+    pub(crate) fn new(wrong: Vec<String>) -> Self {
+        Self(wrong)
+    }
+}
+
+impl std::fmt::Display for Misuse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.as_slice() {
+            [one] => write!(f, "{one}"),
+            many => write!(f, "{} things are wrong\n  {}", many.len(), many.join("\n  ")),
+        }
+    }
+}
+
+impl std::error::Error for Misuse {}
+
 /// Prints an error to standard error, and gives its exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(status) = error.chain().find_map(|cause| cause.downcast_ref::<Status>()) {
@@ -49,11 +73,15 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     eprintln!("nova: {error:#}");
-    ExitCode::from(if error.is::<NoMesh>() { UNREACHABLE } else { FAILED })
+    ExitCode::from(match error {
+        error if error.is::<NoMesh>() => UNREACHABLE,
+        error if error.is::<Misuse>() => MISUSED,
+        _ => FAILED,
+    })
 }
 
 /// Whether output could not be written because nobody reads on, as in `nova queue tasks | head`.
-fn reader_is_gone(error: &anyhow::Error) -> bool {
+pub(crate) fn reader_is_gone(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 

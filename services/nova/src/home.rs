@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 /// Size of a log at which it is begun anew, bytes.
 const LARGEST_LOG: u64 = 16 << 20;
 
+/// The store that a home has by default.
+const SQLITE: &str = "sqlite";
+
 /// A home folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Home(PathBuf);
@@ -24,7 +27,7 @@ pub(crate) struct MeshFile {
     pub(crate) pid: u32,
     /// When it started, RFC 3339.
     pub(crate) started: String,
-    /// `sqlite` or a Redis URL.
+    /// `sqlite` or a Redis URL, which may hold a password: [`shown_store`].
     pub(crate) store: String,
     /// gRPC addresses.
     pub(crate) endpoints: Endpoints,
@@ -119,14 +122,18 @@ impl Home {
         }
     }
 
-    /// The store of the last mesh here, where its records are.
+    /// The store of the last mesh that was ready here, where its records are.
     pub(crate) fn last_store(&self) -> String {
-        fs::read_to_string(self.0.join("store")).unwrap_or_else(|_| "sqlite".to_owned())
+        fs::read_to_string(self.0.join("store")).unwrap_or_else(|_| SQLITE.to_owned())
+    }
+
+    /// Notes the store of a mesh that is ready. One that never was has no records.
+    pub(crate) fn remember_store(&self, store: &str) -> anyhow::Result<()> {
+        self.write_private(&self.0.join("store"), store)
     }
 
     /// Says where the mesh is.
     pub(crate) fn announce(&self, mesh: &MeshFile) -> anyhow::Result<()> {
-        self.write_private(&self.0.join("store"), &mesh.store)?;
         self.write_private(&self.mesh_file(), &serde_json::to_string_pretty(mesh)?)
     }
 
@@ -153,6 +160,15 @@ impl Home {
     }
 }
 
+/// A store as it may be shown: without the password of its URL.
+pub(crate) fn shown_store(store: &str) -> String {
+    let Some((scheme, rest)) = store.split_once("://") else { return store.to_owned() };
+    // A password that holds a slash unescaped: everything up to the last @ may be part of it.
+    let Some((secret, host)) = rest.rsplit_once('@') else { return store.to_owned() };
+    let user = secret.split(':').next().unwrap_or_default();
+    format!("{scheme}://{user}:***@{host}")
+}
+
 /// Makes a folder that only this user may enter.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
@@ -161,4 +177,21 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
 fn default_home() -> Option<PathBuf> {
     let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
     data.or_else(|| Some(std::env::home_dir()?.join(".local/share"))).map(|data| data.join("nova"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(store: &str, shown: &str) {
+        assert_eq!(shown_store(store), shown);
+    }
+
+    #[test]
+    fn the_password_of_a_store_is_not_shown() {
+        check("sqlite", "sqlite");
+        check("redis://localhost:6379/0", "redis://localhost:6379/0");
+        check("redis://:secret@localhost:6379/0", "redis://:***@localhost:6379/0");
+        check("rediss://nova:se@c/ret@redis.example:6380/1", "rediss://nova:***@redis.example:6380/1");
+    }
 }

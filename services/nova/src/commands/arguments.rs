@@ -6,6 +6,7 @@ use std::io::{self, Read as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use nova_runtime::StoreUrl;
 
 /// Reads `key=value`; the value may be empty and hold more `=`.
 pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
@@ -20,6 +21,27 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let rule = || "must be a length of time such as 500ms, 5s or 1h30m".to_owned();
     let signed: jiff::SignedDuration = text.parse().map_err(|_| rule())?;
     Duration::try_from(signed).map_err(|_| rule())
+}
+
+/// Reads a store: `sqlite` or the URL of a Redis.
+pub(crate) fn store(text: &str) -> Result<String, String> {
+    let rule = "must be sqlite, redis://host:port/db or rediss://host:port/db";
+    let has_host = text.split_once("://").is_none_or(|(_, rest)| !rest.is_empty() && !rest.starts_with('/'));
+    match StoreUrl::parse(text) {
+        Ok(_) if has_host => Ok(text.to_owned()),
+        _ => Err(rule.to_owned()),
+    }
+}
+
+/// Reads the URL of an OTLP collector: a scheme, a host and a port.
+pub(crate) fn collector(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).unwrap_or_default();
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    let good = authority.rsplit_once(':').is_some_and(|(host, port)| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+        !host.is_empty() && host.chars().all(plain) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    if good { Ok(text.to_owned()) } else { Err("must be http://host:port or https://host:port".to_owned()) }
 }
 
 /// Labels of which none is given twice.
@@ -73,6 +95,26 @@ mod tests {
         assert_eq!(duration("1h30m").unwrap(), Duration::from_secs(5_400));
         assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
         assert!(duration("5").is_err() && duration("-5s").is_err() && duration("soon").is_err());
+    }
+
+    #[test]
+    fn a_store_is_sqlite_or_a_redis_with_a_host() {
+        for good in ["sqlite", "redis://127.0.0.1:6379/0", "rediss://:secret@redis.example"] {
+            assert_eq!(store(good).unwrap(), good);
+        }
+        for bad in ["", "postgres://localhost", "redis://", "redis:///0", "SQLITE"] {
+            assert!(store(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_collector_has_a_scheme_a_host_and_a_port() {
+        for good in ["http://127.0.0.1:4317", "https://otlp.example:443/", "http://[::1]:4317"] {
+            assert_eq!(collector(good).unwrap(), good);
+        }
+        for bad in ["", "localhost:4317", "http://localhost", "http://:4317", "http://a:0", "http://a:1/v1"] {
+            assert!(collector(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

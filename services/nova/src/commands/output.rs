@@ -10,6 +10,7 @@ use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::cli::Context;
+use crate::failure;
 
 /// Prints a table, or with `--json` its records.
 pub(crate) fn rows<const N: usize>(
@@ -92,6 +93,14 @@ pub(crate) fn line(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
     Ok(out.flush()?)
+}
+
+/// For a command that has more to do than to print: that nobody reads any more is no error.
+pub(crate) fn regardless_of_readers(printed: anyhow::Result<()>) -> anyhow::Result<()> {
+    match printed {
+        Err(error) if failure::reader_is_gone(&error) => Ok(()),
+        printed => printed,
+    }
 }
 
 /// Prints text that somebody else wrote: as it is into a file or pipe, printable on a terminal.

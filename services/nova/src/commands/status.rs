@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::output;
 use crate::cli::Context;
 use crate::failure;
-use crate::home::MeshFile;
+use crate::home::{MeshFile, shown_store};
 use crate::supervisor::{DAEMONS, missing};
 
 /// Show the mesh's daemons: where they are, whether they are ready, what memory they use.
@@ -16,8 +16,9 @@ use crate::supervisor::{DAEMONS, missing};
 pub(crate) struct Status {}
 
 #[derive(Debug, Serialize)]
-struct Report<'a> {
-    mesh: &'a MeshFile,
+struct Report {
+    /// Without the password of its store.
+    mesh: MeshFile,
     home: String,
     daemons: Vec<Daemon>,
     /// Proportional share of memory of all processes of the mesh but the agents', bytes.
@@ -54,6 +55,7 @@ pub(crate) async fn show(context: &Context, mesh: &MeshFile) -> anyhow::Result<E
     }
     let memory_bytes = daemons.iter().map(|daemon| daemon.memory_bytes).sum::<u64>() + pss(mesh.pid);
     let home = context.home.path().display().to_string();
+    let mesh = MeshFile { store: shown_store(&mesh.store), ..mesh.clone() };
     let report = Report { mesh, home, daemons, memory_bytes };
     if context.json {
         output::json(&report)?
@@ -64,7 +66,7 @@ pub(crate) async fn show(context: &Context, mesh: &MeshFile) -> anyhow::Result<E
     Ok(ExitCode::from(if ready { 0 } else { failure::FAILED }))
 }
 
-fn print(report: &Report<'_>) -> anyhow::Result<()> {
+fn print(report: &Report) -> anyhow::Result<()> {
     let rows = report.daemons.iter().map(|daemon| {
         vec![
             daemon.name.to_owned(),

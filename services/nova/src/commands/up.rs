@@ -4,18 +4,20 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::status;
+use super::{arguments, status};
 use crate::cli::Context;
+use crate::connection;
 use crate::supervisor::Launch;
 
 /// Bring a mesh up on this machine and leave it running.
 #[derive(Debug, Args)]
 pub(crate) struct Up {
-    /// Where state is kept: `sqlite`, or a Redis such as redis://127.0.0.1:6379/0.
-    #[arg(long, default_value = "sqlite", value_name = "URL")]
-    store: String,
+    /// Where state is kept: `sqlite`, or a Redis such as redis://127.0.0.1:6379/0
+    /// [default: that of the last mesh in this home, else sqlite]
+    #[arg(long, env = "NOVA_STORE", value_name = "URL", hide_env_values = true, value_parser = arguments::store)]
+    store: Option<String>,
     /// Send traces and metrics on to an OTLP/gRPC collector, such as http://127.0.0.1:4317.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = arguments::collector)]
     otlp: Option<String>,
 }
 
@@ -26,7 +28,8 @@ impl Up {
             return status::show(context, &mesh).await;
         }
         let home = context.home.clone();
-        let launch = Launch { home, store: self.store, otlp: self.otlp, for_one_run: false, reading: false };
+        let store = connection::choose_store(&home, self.store);
+        let launch = Launch { home, store, otlp: self.otlp, for_one_run: false, reading: false };
         let launched = launch.start().await?;
         status::show(context, &launched.mesh_file).await
     }

@@ -88,7 +88,8 @@ impl Spec<'_> {
         private_folder(&data_dir)?;
         let mut runtime = RuntimeConfig {
             data_dir: data_dir.clone(),
-            store: self.store.to_owned(),
+            // The node agent keeps none, and need not know a password.
+            store: if self.name == "node" { "sqlite" } else { self.store }.to_owned(),
             endpoints: self.endpoints.clone(),
             worker_threads: 2,
             ..RuntimeConfig::default()

@@ -1,13 +1,15 @@
 //! Brings a mesh up from a command.
 
+use std::io;
 use std::process::Stdio;
 
 use anyhow::{Context as _, bail};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
 use super::Told;
 use super::child::executable;
+use super::orders::Orders;
 use crate::home::{Home, MeshFile};
 
 /// A mesh that is wanted.
@@ -36,26 +38,36 @@ impl Launch {
     /// Starts the supervisor and waits until its mesh is ready.
     pub(crate) async fn start(self) -> anyhow::Result<Launched> {
         let mut command = Command::new(executable()?);
-        command.arg("supervise").arg("--home").arg(self.home.path()).args(["--store", &self.store]);
-        if let Some(otlp) = &self.otlp {
-            command.args(["--otlp", otlp]);
-        }
-        if self.for_one_run {
-            command.arg("--lifeline");
-        }
-        if self.reading {
-            command.arg("--reading");
-        }
-        command.stdin(if self.for_one_run { Stdio::piped() } else { Stdio::null() });
-        command.stdout(Stdio::piped()).stderr(self.home.open_log("supervisor")?);
+        command.arg("supervise").arg("--home").arg(self.home.path());
+        command.env_remove("NOVA_STORE").env_remove("NOVA_TOKEN");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(self.home.open_log("supervisor")?);
         let mut supervisor = command.spawn().context("cannot start the supervisor")?;
-        let lifeline = supervisor.stdin.take();
+        let lifeline = self.give_orders(supervisor.stdin.take()).await?;
         let stdout = supervisor.stdout.take().context("standard output is a pipe")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).await?;
         match serde_json::from_str(&line).context("the supervisor ended without a word")? {
-            Told::Ready(mesh_file) => Ok(Launched { mesh_file: *mesh_file, supervisor, lifeline }),
+            Told::Ready(mesh_file) => {
+                self.home.remember_store(&mesh_file.store)?;
+                Ok(Launched { mesh_file: *mesh_file, supervisor, lifeline })
+            }
             Told::Failed(why) => bail!("the mesh does not come up: {why}"),
+        }
+    }
+
+    /// Writes the orders, and keeps the pipe if it is the lifeline.
+    async fn give_orders(&self, stdin: Option<ChildStdin>) -> anyhow::Result<Option<ChildStdin>> {
+        let mut stdin = stdin.context("standard input is a pipe")?;
+        let orders = Orders {
+            store: self.store.clone(),
+            otlp: self.otlp.clone(),
+            lifeline: self.for_one_run,
+            reading: self.reading,
+        };
+        match stdin.write_all(orders.to_line().as_bytes()).await {
+            // It ended already, and says why on its standard output.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(self.for_one_run.then_some(stdin)),
         }
     }
 }

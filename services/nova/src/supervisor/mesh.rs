@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::child::{Spec, Started};
+use super::orders::Orders;
 use super::sockets::AllSockets;
 use super::{DAEMONS, Told, operator, ready, tell};
 use crate::collector::Collector;
@@ -31,16 +32,6 @@ const HEALTHY: Duration = Duration::from_secs(10);
 /// The daemons stop in these groups: work first, then what it depends on.
 const STOP_ORDER: [&[&str]; 3] = [&["lifecycle", "node"], &["queue", "identity"], &["policy"]];
 
-/// What `nova up` was asked for.
-#[derive(Debug)]
-pub(crate) struct Options {
-    pub(crate) store: String,
-    pub(crate) otlp: Option<String>,
-    pub(crate) lifeline: bool,
-    /// Only to read records: runs are not driven.
-    pub(crate) reading: bool,
-}
-
 /// What the mesh is made of.
 #[derive(Debug)]
 struct Mesh {
@@ -54,11 +45,11 @@ struct Mesh {
 }
 
 /// Runs a mesh until it is told to stop.
-pub(crate) async fn run(home: Home, options: Options) -> anyhow::Result<()> {
-    let lifeline = options.lifeline;
+pub(crate) async fn run(home: Home, orders: Orders) -> anyhow::Result<()> {
+    let lifeline = orders.lifeline;
     home.withdraw().context("cannot remove mesh.json")?;
-    let collector = Collector::start(&home.traces(), options.otlp.as_deref())?;
-    let mesh = Mesh::new(home, options, collector.endpoint())?;
+    let collector = Collector::start(&home.traces(), orders.otlp.as_deref())?;
+    let mesh = Mesh::new(home, orders, collector.endpoint())?;
     operator::issue(&mesh.home, &mesh.authority)?;
     let daemons = join_all(DAEMONS.map(|name| mesh.keep_running(name)));
     let outcome = tokio::select! {
@@ -71,23 +62,23 @@ pub(crate) async fn run(home: Home, options: Options) -> anyhow::Result<()> {
 }
 
 impl Mesh {
-    fn new(home: Home, options: Options, collector: String) -> anyhow::Result<Self> {
+    fn new(home: Home, orders: Orders, collector: String) -> anyhow::Result<Self> {
         let now = SystemClock.now();
         let authority = Authority::open_or_create(&home.authority(), &TrustDomain::default(), now)?;
         let sockets = AllSockets::open().context("cannot open sockets on loopback")?;
         let file = MeshFile {
             pid: std::process::id(),
             started: now.to_string(),
-            store: options.store,
+            store: orders.store,
             endpoints: sockets.endpoints()?,
             http: sockets.http()?,
             collector,
-            otlp: options.otlp,
-            for_one_run: options.lifeline,
+            otlp: orders.otlp,
+            for_one_run: orders.lifeline,
             pids: BTreeMap::new(),
         };
         let stopped = watch::Sender::new(Vec::new());
-        Ok(Self { home, authority, sockets, file: Mutex::new(file), reading: options.reading, stopped })
+        Ok(Self { home, authority, sockets, file: Mutex::new(file), reading: orders.reading, stopped })
     }
 
     /// Announces the mesh when it is ready, and stops it when it is told to. The daemons run beside this.

@@ -10,6 +10,7 @@ mod child;
 mod launch;
 mod mesh;
 mod operator;
+mod orders;
 mod ready;
 mod sockets;
 
@@ -26,6 +27,7 @@ use nova_runtime::telemetry::Telemetry;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use launch::{Launch, Launched};
+use orders::Orders;
 pub(crate) use ready::missing;
 
 use crate::home::{Home, Lock, MeshFile};
@@ -38,16 +40,6 @@ pub(crate) const DAEMONS: [&str; 5] = ["identity", "policy", "queue", "node", "l
 struct Supervise {
     #[arg(long)]
     home: PathBuf,
-    #[arg(long, default_value = "sqlite")]
-    store: String,
-    #[arg(long)]
-    otlp: Option<String>,
-    /// End when standard input ends.
-    #[arg(long)]
-    lifeline: bool,
-    /// Serve records; leave open runs as they are.
-    #[arg(long)]
-    reading: bool,
 }
 
 /// What the supervisor tells the command that started it: one line of JSON on standard output.
@@ -76,14 +68,13 @@ fn supervise(command: Supervise) -> anyhow::Result<()> {
     // What this process and its children write is for this user alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     nova_client::install_crypto_provider();
+    let orders = Orders::from_stdin()?;
     let home = Home::open(Some(command.home))?;
     let _lock = take(&home)?;
-    let (lifeline, reading) = (command.lifeline, command.reading);
-    let options = mesh::Options { store: command.store, otlp: command.otlp, lifeline, reading };
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = tokio.block_on(async {
         let _log = Telemetry::start("supervisor", &std::process::id().to_string(), &log())?;
-        mesh::run(home, options).await
+        mesh::run(home, orders).await
     });
     tokio.shutdown_background();
     outcome

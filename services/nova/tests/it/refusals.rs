@@ -42,6 +42,24 @@ fn a_length_of_time_needs_its_unit() {
 }
 
 #[test]
+fn a_store_and_a_collector_are_refused_before_anything_starts() {
+    for command in ["up", "orchestrate plan.yaml"] {
+        check_usage(&format!("{command} --store postgres://localhost"), "redis://host:port/db or rediss://");
+        check_usage(
+            &format!("{command} --otlp localhost:4317"),
+            "must be http://host:port or https://host:port",
+        );
+    }
+}
+
+#[test]
+fn a_plan_that_is_wrong_is_refused_before_a_mesh_is_brought_up() {
+    let nova = Nova::new();
+    nova.write("plan.yaml", b"apiVersion: nova/v1\nkind: Plan\nmetadata: {name: p}\nspec:\n  phases: 7\n");
+    check_failure(&nova, "orchestrate plan.yaml", 2, "plan.yaml:5");
+}
+
+#[test]
 fn a_pair_needs_its_equals_sign() {
     check_usage("orchestrate plan.yaml --input repo", "must be key=value");
     check_usage("queue enqueue q k --metadata =v", "must be key=value");

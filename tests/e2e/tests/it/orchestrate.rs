@@ -74,7 +74,7 @@ fn a_plan_that_is_wrong_names_its_line_and_runs_nothing() {
     )
     .unwrap();
     let ran = nova.run(&["orchestrate", plan.to_str().unwrap()]);
-    assert_ne!(ran.code, 0);
+    assert_eq!(ran.code, 2);
     assert!(ran.stderr.contains("wrong.yaml:5"), "{}", ran.stderr);
 }
 
@@ -108,5 +108,34 @@ fn a_mesh_is_gone_to_the_last_process_when_its_command_is_killed() {
 #[test]
 fn bad_usage_has_an_exit_code_of_its_own() {
     assert_eq!(Nova::new().run(&["orchestrate"]).code, 2);
-    assert_eq!(orchestrate(&Nova::new(), &["--skip", "nonsense"]).code, 1);
+    assert_eq!(orchestrate(&Nova::new(), &["--skip", "nonsense"]).code, 2);
+    let missing = Nova::new().run(&["orchestrate", &blueprint()]);
+    assert_eq!(missing.code, 2);
+    assert!(missing.stderr.contains("--input repo: is required"), "{}", missing.stderr);
+}
+
+#[test]
+fn a_run_and_its_report_end_when_nobody_reads_on() {
+    let nova = Nova::new();
+    let (plan, input, report) = (blueprint(), repository_input(&nova), nova.folder().join("report.md"));
+    let report_path = report.to_str().expect("UTF-8");
+    let args =
+        ["--json", "orchestrate", &plan, "--skip", "rehearsal", "--input", &input, "--report", report_path];
+    let mut run = nova.spawn(&args);
+    drop(run.stdout.take());
+    assert!(run.wait().expect("it is our child").success());
+    assert!(report.exists(), "the report was written");
+}
+
+#[test]
+fn a_token_in_the_environment_stands_for_the_operator() {
+    let nova = Nova::new();
+    nova.run(&["up"]).ok();
+    let token = nova.run(&["identity", "token", "user/ada", "--role", "viewer"]).ok();
+    let code = |token: &str, args: &[&str]| {
+        nova.command(args).env("NOVA_TOKEN", token).output().unwrap().status.code()
+    };
+    assert_eq!(code(&token, &["queue", "ls"]), Some(0));
+    assert_eq!(code(&token, &["queue", "enqueue", "q", "k"]), Some(4));
+    assert_eq!(code("nonsense", &["queue", "ls"]), Some(4));
 }

@@ -18,6 +18,25 @@ fn a_plan_runs_on_redis_and_stays_readable() {
 }
 
 #[test]
+fn a_home_keeps_to_the_last_store_that_worked() {
+    let (redis, nova) = (RedisServer::start(), Nova::new());
+    let refused = nova.run(&["up", "--store", "redis://:hidden@127.0.0.1:1/0"]);
+    assert_ne!(refused.code, 0);
+    nova.run(&["workflow", "ls"]).ok();
+    let store = redis.url();
+    nova.run(&["up", "--store", &store]).ok();
+    let supervisor = nova.mesh_file().expect("a mesh runs")["pid"].clone();
+    let arguments = std::fs::read_to_string(format!("/proc/{supervisor}/cmdline")).expect("this is Linux");
+    assert!(!arguments.contains("redis"), "{arguments}");
+    let run = orchestrated(&nova, &["--skip", "rehearsal"]);
+    nova.run(&["down"]).ok();
+    nova.run(&["workflow", "show", &run.id]).ok();
+    let again = nova.run(&["up"]);
+    assert!(again.stderr.contains(&format!("the store is {store}")), "{}", again.stderr);
+    nova.run(&["workflow", "show", &run.id]).ok();
+}
+
+#[test]
 fn a_run_on_redis_survives_the_death_of_the_queue() {
     let redis = RedisServer::start();
     survives("queue", &["--store", &redis.url()]);

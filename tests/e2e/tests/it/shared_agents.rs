@@ -22,8 +22,8 @@ fn two_runs_at_once_that_share_agents_both_end_well() {
 
 #[track_caller]
 fn ends_well(mut run: Child) {
-    let code = eventually("the run ended", PATIENCE, || run.try_wait().unwrap());
-    let output = run.wait_with_output().unwrap();
+    let code = eventually("the run ended", PATIENCE, || run.try_wait().expect("it is our child"));
+    let output = run.wait_with_output().expect("it has ended");
     let texts = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(code.success(), "{}\n{}", texts.0, texts.1);
 }

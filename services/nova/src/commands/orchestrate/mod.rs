@@ -1,6 +1,7 @@
-//! `nova orchestrate`: [`stage`] is the mesh, [`input`] what goes in, [`follow`] and [`view`] what
+//! `nova orchestrate`: [`stage`] is the mesh, [`input`] what goes in once it passes [`check`], [`follow`] and [`view`] what
 //! is seen on the way, [`summary`] what comes out, and [`trace`] what ties it together.
 
+mod check;
 mod follow;
 pub(crate) mod input;
 mod live;
@@ -72,8 +73,10 @@ impl Orchestrate {
     fn request(&self) -> anyhow::Result<StartRunRequest> {
         self.check_report()?;
         let plan = input::read_plan(&self.plan)?;
+        let input = Value::Object(self.inputs.gather(&plan)?);
+        check::check(&plan, &self.plan, &input, &self.skip)?;
         Ok(StartRunRequest {
-            input_json: Value::Object(self.inputs.gather(&plan)?).to_string(),
+            input_json: input.to_string(),
             plan,
             file_name: self.plan.clone(),
             skip_phases: self.skip.clone(),
@@ -113,7 +116,7 @@ impl Conduct<'_> {
             self.say_goodbye(&run)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let mut view = View::of(self.context);
+        let mut view = View::of(self.context).regardless_of_readers();
         let followed = tokio::select! {
             followed = follow(&self.stage.mesh, &run.id, traceparent.as_deref(), &mut view) => followed,
             interrupted = tokio::signal::ctrl_c() => {
@@ -146,7 +149,11 @@ impl Conduct<'_> {
 
     fn interrupted(&self, run: &Run) -> ExitCode {
         if self.stage.is_for_one_run() {
-            eprintln!("nova: interrupted; the mesh that was brought up for run {} goes down", run.id);
+            eprintln!(
+                "nova: interrupted; run {} is recorded as unfinished, and the mesh that was brought up for it goes down.\n\
+                 The next `nova up` or `nova orchestrate` in this home goes on with it.",
+                run.id
+            );
         } else {
             eprintln!("nova: the run goes on; `nova workflow watch {}` follows it", run.id);
         }

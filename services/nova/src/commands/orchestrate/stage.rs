@@ -5,6 +5,7 @@ use clap::Args;
 use nova_client::Mesh;
 
 use crate::cli::Context;
+use crate::commands::arguments;
 use crate::connection;
 use crate::home::MeshFile;
 use crate::supervisor::{Launch, Launched};
@@ -16,11 +17,11 @@ pub(crate) struct Options {
     #[arg(long)]
     keep: bool,
     /// Where a mesh that is brought up keeps its state: sqlite, or a Redis such as
-    /// redis://127.0.0.1:6379/0 [default: sqlite].
-    #[arg(long, value_name = "URL")]
+    /// redis://127.0.0.1:6379/0 [default: that of the last mesh in this home, else sqlite]
+    #[arg(long, env = "NOVA_STORE", value_name = "URL", hide_env_values = true, value_parser = arguments::store)]
     store: Option<String>,
     /// Send the traces on to an OTLP/gRPC collector, such as http://127.0.0.1:4317.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = arguments::collector)]
     otlp: Option<String>,
 }
 
@@ -42,7 +43,10 @@ impl Stage {
     ) -> anyhow::Result<Self> {
         let home = &context.home;
         let for_one_run = !(options.keep || outlives_us);
-        let store = options.store.clone().unwrap_or_else(|| "sqlite".to_owned());
+        let store = match home.running()? {
+            Some(running) => running.store,
+            None => connection::choose_store(home, options.store.clone()),
+        };
         let otlp = options.otlp.clone();
         let launch = Launch { home: home.clone(), store, otlp, for_one_run, reading: false };
         let found = connection::find(launch, |file| !file.for_one_run).await?;

@@ -31,10 +31,10 @@ pub(crate) async fn conclude(
 ) -> anyhow::Result<()> {
     let report = save_report(context, mesh, run, copy).await?;
     let denials = denials(mesh, run).await?;
-    if context.json {
-        return output::json_line(&record(run, &report, &denials));
-    }
-    print(run, &report, &denials)
+    output::regardless_of_readers(match context.json {
+        true => output::json_line(&record(run, &report, &denials)),
+        false => print(run, &report, &denials),
+    })
 }
 
 async fn save_report(

@@ -11,9 +11,17 @@ use crate::cli::Context;
 use crate::commands::workflow::run;
 use crate::commands::{cells, output};
 
+/// What is seen, and whether it matters that somebody looks.
+#[derive(Debug)]
+pub(crate) struct View {
+    form: Form,
+    /// A reader that goes away ends nothing.
+    regardless: bool,
+}
+
 /// One of the three.
 #[derive(Debug)]
-pub(crate) enum View {
+enum Form {
     Live(Live),
     Lines,
     Records,
@@ -22,26 +30,33 @@ pub(crate) enum View {
 impl View {
     /// The view for where the output goes.
     pub(crate) fn of(context: &Context) -> Self {
-        match (context.json, io::stdout().is_terminal() && io::stderr().is_terminal()) {
-            (true, _) => Self::Records,
-            (false, true) => Self::Live(Live::new()),
-            (false, false) => Self::Lines,
-        }
+        let form = match (context.json, io::stdout().is_terminal() && io::stderr().is_terminal()) {
+            (true, _) => Form::Records,
+            (false, true) => Form::Live(Live::new()),
+            (false, false) => Form::Lines,
+        };
+        Self { form, regardless: false }
+    }
+
+    /// The same, for what goes on when nobody reads any more.
+    pub(crate) fn regardless_of_readers(self) -> Self {
+        Self { regardless: true, ..self }
     }
 
     /// Shows an event.
     pub(crate) fn show(&mut self, event: &WatchRunResponse) -> anyhow::Result<()> {
-        match self {
-            Self::Live(live) => live.show(event),
-            Self::Lines if concerns_people(event) => output::line(&output::printable(&line(event))),
-            Self::Lines => Ok(()),
-            Self::Records => output::json_line(&record(event)),
-        }
+        let shown = match &mut self.form {
+            Form::Live(live) => live.show(event),
+            Form::Lines if concerns_people(event) => output::line(&output::printable(&line(event))),
+            Form::Lines => Ok(()),
+            Form::Records => output::json_line(&record(event)),
+        };
+        if self.regardless { output::regardless_of_readers(shown) } else { shown }
     }
 
     /// Leaves the terminal to what comes next.
     pub(crate) fn close(&mut self) {
-        if let Self::Live(live) = self {
+        if let Form::Live(live) = &mut self.form {
             live.close();
         }
     }
