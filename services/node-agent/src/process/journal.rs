@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nova_types::ProcessId;
-use rustix::process::getsid;
 use serde::{Deserialize, Serialize};
 
 use super::group;
@@ -52,7 +51,7 @@ impl Journal {
         lock.try_lock()
             .map_err(|_| io::Error::other(format!("another node agent runs on {}", data.display())))?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
-        Ok(Self { directory, session: getsid(None)?.as_raw_pid(), boot, _lock: lock })
+        Ok(Self { directory, session: own_session()?, boot, _lock: lock })
     }
 
     /// Writes down a process that has just been started.
@@ -93,6 +92,13 @@ impl Journal {
     fn path(&self, process_id: &ProcessId) -> PathBuf {
         self.directory.join(format!("{process_id}.json"))
     }
+}
+
+/// The session that this daemon, and so every process it starts, belongs to. The number is 0 in a container whose
+/// session was made outside of it, which `getsid(2)` through a type of positive numbers cannot say.
+fn own_session() -> io::Result<i32> {
+    let own = i32::try_from(std::process::id()).ok().and_then(Stat::read);
+    own.map(|stat| stat.session).ok_or_else(|| io::Error::other("/proc does not show this process"))
 }
 
 /// Kills the members of a recorded group until none is left; tells whether there were any.
