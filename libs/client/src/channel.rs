@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt as _, Full};
 use nova_rpc::{deadline, trace};
+use nova_types::SpiffeId;
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
@@ -73,6 +74,9 @@ impl Shared {
     }
 }
 
+/// Header of a call that one daemon forwards to another of the same name: the SPIFFE id of who made it with a certificate.
+pub const ON_BEHALF_OF: &str = "nova-on-behalf-of";
+
 type Answer = Result<Response<Body>, Status>;
 
 impl Channel {
@@ -92,6 +96,20 @@ impl Channel {
             .initial_connection_window_size(8 << 20);
         let connection = ArcSwap::from_pointee(Connection::new(daemon, &endpoint, &credentials));
         Ok(Self { shared: Arc::new(Shared { daemon, endpoint, credentials, connection }) })
+    }
+
+    /// Passes on a call that this daemon was made, once, with its own metadata. `caller` made it with a certificate; a
+    /// bearer token speaks for itself.
+    ///
+    /// # Errors
+    /// UNAVAILABLE when the other daemon cannot be reached.
+    pub async fn forward(self, mut request: Request<Body>, caller: Option<&SpiffeId>) -> Answer {
+        let span = trace::client_span(request.uri().path().trim_start_matches('/'));
+        trace::inject(&span, request.headers_mut());
+        let caller = caller.and_then(|caller| HeaderValue::from_str(caller.as_ref()).ok());
+        // Nobody is somebody too: without the header the call would be this daemon's own.
+        request.headers_mut().insert(ON_BEHALF_OF, caller.unwrap_or(HeaderValue::from_static("anonymous")));
+        self.send(request).instrument(span).await
     }
 
     async fn send(self, mut request: Request<Body>) -> Answer {

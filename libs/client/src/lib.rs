@@ -15,7 +15,7 @@ mod mesh;
 mod methods;
 mod retry;
 
-pub use channel::Channel;
+pub use channel::{Channel, ON_BEHALF_OF};
 pub use credentials::{Credential, Credentials, CredentialsError};
 pub use endpoints::{Endpoint, Endpoints};
 pub use mesh::Mesh;

@@ -55,6 +55,7 @@ struct Claims {
 /// Verifies tokens locally, with the keys of the mesh; a token is verified once and then remembered.
 #[derive(Debug)]
 pub(crate) struct MeshAuthenticator {
+    daemon: &'static str,
     keys: Vec<DecodingKey>,
     domain: TrustDomain,
     clock: Arc<dyn Clock>,
@@ -63,6 +64,7 @@ pub(crate) struct MeshAuthenticator {
 
 impl MeshAuthenticator {
     pub(crate) fn new(
+        daemon: &'static str,
         jwks: &str,
         domain: TrustDomain,
         clock: Arc<dyn Clock>,
@@ -70,7 +72,7 @@ impl MeshAuthenticator {
         let set: JwkSet = serde_json::from_str(jwks)?;
         let keys = set.keys.iter().filter_map(|key| DecodingKey::from_jwk(key).ok()).collect();
         let verified = Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(60)).build();
-        Ok(Self { keys, domain, clock, verified })
+        Ok(Self { daemon, keys, domain, clock, verified })
     }
 
     fn bearer(&self, token: &str) -> Result<Arc<Caller>, Error> {
@@ -102,11 +104,33 @@ impl MeshAuthenticator {
     }
 }
 
+impl MeshAuthenticator {
+    /// Who showed the certificate of the connection. Another daemon of the same name forwards calls: such a call is
+    /// its first caller's, whom that daemon has verified.
+    fn certified(&self, request: &Parts) -> Result<Arc<Caller>, Error> {
+        let peer = request.extensions.get::<Peer>().cloned().unwrap_or_default().0.unwrap_or_default();
+        match request.headers.get(nova_client::ON_BEHALF_OF) {
+            Some(first) if peer.has_role("daemon") && peer.has_role(self.daemon) => {
+                let first =
+                    first.to_str().ok().and_then(|id| SpiffeId::parse(nova_client::ON_BEHALF_OF, id).ok());
+                let id = first.ok_or_else(|| Error::unauthenticated("the forwarded call names nobody"))?;
+                Ok(Arc::new(Caller {
+                    roles: roles_of(&id),
+                    spiffe_id: Some(id),
+                    token_id: None,
+                    expires: peer.expires,
+                }))
+            }
+            _ => Ok(peer),
+        }
+    }
+}
+
 impl Authenticator for MeshAuthenticator {
     fn authenticate(&self, request: &Parts) -> Result<Arc<Caller>, Error> {
         let caller = match request.headers.get(http::header::AUTHORIZATION) {
             Some(header) => self.bearer(bearer_token(header)?)?,
-            None => request.extensions.get::<Peer>().cloned().unwrap_or_default().0.unwrap_or_default(),
+            None => self.certified(request)?,
         };
         if self.good_for(&caller).is_some_and(|rest| rest.is_zero()) {
             return Err(Error::unauthenticated("the identity has expired; get a new certificate or token"));

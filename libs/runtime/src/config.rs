@@ -24,6 +24,8 @@ impl<T: Serialize + DeserializeOwned + Default + Send + 'static> Config for T {}
 pub struct RuntimeConfig {
     /// Where gRPC listens; port 0 takes a free one. Not used when sockets are handed down.
     pub listen: SocketAddr,
+    /// URL at which other daemons reach gRPC, such as `https://queue-1:7101`; unset means the address that it listens on.
+    pub advertise: Option<String>,
     /// Where `/metrics`, `/ready` and `/live` listen; port 0 takes a free one.
     pub http_listen: SocketAddr,
     /// Folder of this daemon's state; made when it is missing.
@@ -51,6 +53,7 @@ impl Default for RuntimeConfig {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Self {
             listen: loopback(0),
+            advertise: None,
             http_listen: loopback(0),
             data_dir: PathBuf::from("."),
             store: "sqlite".to_owned(),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,7 +128,7 @@ async fn run<D: Daemon>(settings: Settings<D::Config>, listeners: Listeners) -> 
         telemetry_config.otlp_endpoint.clone_from(otlp);
     }
     let telemetry = Telemetry::start(D::NAME, &std::process::id().to_string(), &telemetry_config)?;
-    let runtime = runtime::<D>(&settings.runtime, &handoff)?;
+    let runtime = runtime::<D>(&settings.runtime, &handoff, listeners.grpc.local_addr()?)?;
     let served = serve::<D>(settings, &runtime, listeners, &handoff, &telemetry, lifeline).await;
     let flushed = tokio::task::spawn_blocking(move || telemetry.shutdown());
     flushed.await?;
@@ -144,13 +145,18 @@ async fn receive(join: &Join) -> Result<(Handoff, Option<Lifeline>), StartError>
     })
 }
 
-fn runtime<D: Daemon>(config: &RuntimeConfig, handoff: &Handoff) -> Result<Runtime, StartError> {
+fn runtime<D: Daemon>(
+    config: &RuntimeConfig,
+    handoff: &Handoff,
+    listening: SocketAddr,
+) -> Result<Runtime, StartError> {
     let credentials = Credentials::joining(&handoff.bundle_pem, handoff.join_token.clone())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (data_dir, policy) = (Some(config.data_dir.as_path()), config.policy.clone());
     let policy = PolicyPoint::within_domain(D::NAME, &handoff.trust_domain, data_dir, clock.clone(), policy)?;
     Ok(Runtime(Arc::new(Shared {
         name: D::NAME,
+        url: config.advertise.clone().unwrap_or_else(|| format!("https://{listening}")),
         clock,
         data_dir: config.data_dir.clone(),
         store: StoreUrl::parse(&config.store)?,
@@ -189,7 +195,8 @@ async fn serve<D: Daemon>(
     join_mesh::<D>(&settings, runtime)?;
     let routes = D::start(settings.daemon, runtime.clone()).await?;
     services_start.ready();
-    let authenticator = MeshAuthenticator::new(&handoff.jwks, handoff.trust_domain.clone(), runtime.clock())?;
+    let authenticator =
+        MeshAuthenticator::new(D::NAME, &handoff.jwks, handoff.trust_domain.clone(), runtime.clock())?;
     let guard = GuardLayer::new(D::NAME, Arc::new(authenticator), Arc::new(runtime.policy().clone()));
     let services = guard.layer(standard_services(routes, runtime)?.prepare());
     let security = Security::Tls(runtime.clients().credentials().clone());

@@ -44,6 +44,7 @@ pub struct Runtime(pub(crate) Arc<Shared>);
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) name: &'static str,
+    pub(crate) url: String,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) data_dir: PathBuf,
     pub(crate) store: StoreUrl,
@@ -64,6 +65,11 @@ impl Runtime {
     /// Name of the daemon.
     pub fn name(&self) -> &'static str {
         self.0.name
+    }
+
+    /// URL at which other daemons reach this one's gRPC.
+    pub fn url(&self) -> &str {
+        &self.0.url
     }
 
     /// Where the time comes from.

@@ -125,20 +125,21 @@ impl TestServerBuilder {
         D::validate(&config)?;
         nova_client::install_crypto_provider();
         std::fs::create_dir_all(&self.data_dir)?;
-        let runtime = self.runtime::<D>()?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let runtime = self.runtime::<D>(address)?;
         let routes = D::start(config, runtime.clone()).await?;
         let authorizer = Arc::new(AllBut(self.denied));
         let services = GuardLayer::new(D::NAME, Arc::new(ByHeader), authorizer).layer(routes.prepare());
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
         runtime.spawn("server", server::serve(listener, Security::Plain, services, runtime.clone()));
         Ok(TestServer { address, runtime })
     }
 
-    fn runtime<D: Daemon>(&self) -> Result<Runtime, StartError> {
+    fn runtime<D: Daemon>(&self, address: SocketAddr) -> Result<Runtime, StartError> {
         let credentials = Credentials::new(Credential::bearer(Vec::new(), None))?;
         Ok(Runtime(Arc::new(Shared {
             name: D::NAME,
+            url: format!("http://{address}"),
             clock: self.clock.clone(),
             data_dir: self.data_dir.clone(),
             store: StoreUrl::parse(&self.store)?,

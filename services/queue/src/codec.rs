@@ -5,7 +5,10 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    core::entry::{Ending, Hold, Row},
+    core::{
+        batch::Change,
+        entry::{Ending, Hold, Row},
+    },
     record::{Spec, Status},
     task::{Failure, Micros, Retry, State},
 };
@@ -207,6 +210,16 @@ const HELD: u8 = 0x08;
 const SETTLED: u8 = 0x10;
 const FAILED: u8 = 0x20;
 const EVENT: u8 = 0x40;
+
+/// Packs the changes of a commit, as one row of a journal.
+pub fn pack_changes(changes: &[Change]) -> Vec<u8> {
+    let mut packed = Packer(Vec::with_capacity(changes.len() * 64));
+    for change in changes {
+        let hold = change.hold.as_ref();
+        pack_change(&mut packed, change.row, change.event, &change.status, hold, change.settled);
+    }
+    packed.0
+}
 
 /// Packs a change behind those before it.
 pub fn pack_change(

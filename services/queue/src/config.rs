@@ -1,14 +1,11 @@
 //! What can be set, with its defaults.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use nova_types::{Violation, Violations};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    core::Limits,
-    store::{redis, sqlite},
-};
+use crate::{core::Limits, store::Settings};
 
 /// Configuration of the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,23 +82,9 @@ impl Config {
         }
     }
 
-    /// How the SQLite store is opened.
-    pub fn sqlite(&self, folder: &Path) -> sqlite::Settings {
-        sqlite::Settings {
-            path: folder.join("queue.db"),
-            limits: self.limits(),
-            calls: self.max_waiting_calls,
-            bytes: self.max_waiting_bytes,
-        }
-    }
-
-    /// How the Redis store is opened.
-    pub fn redis(&self) -> redis::Settings {
-        redis::Settings {
-            limits: self.limits(),
-            calls: self.max_waiting_calls,
-            bytes: self.max_waiting_bytes,
-        }
+    /// Bounds of what the store holds.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings { limits: self.limits(), calls: self.max_waiting_calls, bytes: self.max_waiting_bytes }
     }
 }
 

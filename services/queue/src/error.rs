@@ -1,6 +1,6 @@
 //! What can go wrong in the queue, and what a caller is told.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use nova_rpc::Reason;
 use uuid::Uuid;
@@ -57,6 +57,19 @@ pub enum Error {
     /// The store failed; nothing was changed.
     #[error("the store of the queue failed: {0}")]
     Store(String),
+    /// Another daemon owns the ledger.
+    #[error("the daemon at {url} leads the queue")]
+    Owned {
+        /// Where it serves.
+        url: Arc<str>,
+        /// Epoch of its claim.
+        epoch: u64,
+        /// How long its claim lasts unless it is renewed.
+        left: Duration,
+    },
+    /// Another daemon has taken the ledger from this one.
+    #[error("another daemon leads the queue now")]
+    Deposed,
     /// The daemon stops.
     #[error("the queue is shutting down")]
     Closed,
@@ -64,6 +77,18 @@ pub enum Error {
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+impl From<nova_storage::Error> for Error {
+    fn from(error: nova_storage::Error) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+impl From<redis::ParsingError> for Error {
+    fn from(error: redis::ParsingError) -> Self {
         Self::Store(error.to_string())
     }
 }
@@ -91,7 +116,7 @@ impl From<Error> for nova_rpc::Error {
             Error::Busy(_) => Self::exhausted(Reason::Overloaded, text, REST),
             Error::CursorExpired => Self::out_of_range(Reason::CursorExpired, text),
             Error::Store(_) => Self::unavailable("store", text),
-            Error::Closed => Self::unavailable("queue", text),
+            Error::Closed | Error::Owned { .. } | Error::Deposed => Self::unavailable("queue", text),
         }
     }
 }

@@ -3,10 +3,9 @@
 //! # Design
 //!
 //! [`task`] is the state machine, pure. [`core`] is the whole queue in memory, pure too: verbs go in, changes
-//! for one commit come out. [`store`] makes it durable: [`store::sqlite`] runs one core on an engine thread
-//! and commits what has gathered in one transaction before anybody is answered; [`store::redis`] runs the same
-//! verbs as a function library inside Redis, for daemons that share their state. [`service`] parses, calls and
-//! maps; it knows no store.
+//! for one commit come out. [`engine`] runs one core on a thread of its own and commits what has gathered before
+//! anybody is answered. [`ledger`] is where commits go: a SQLite file, or a Redis that several daemons share, of
+//! which one leads. [`store`] is everybody's handle on all that. [`service`] parses, calls and maps.
 //!
 //! # Invariants
 //!
@@ -24,7 +23,11 @@ pub mod core;
 
 pub mod codec;
 
-pub mod store;
+mod engine;
+
+mod ledger;
+
+mod store;
 
 mod service;
 
@@ -34,16 +37,16 @@ pub mod config;
 
 mod error;
 
-use std::sync::Arc;
-
 use nova_proto::queue::v1::queue_service_server::QueueServiceServer;
 use nova_runtime::{Daemon, Routes, Runtime, StartError, StoreUrl};
 use nova_types::Violations;
+use uuid::Uuid;
 
 pub use self::{config::Config, error::Error};
 use self::{
-    service::QueueService,
-    store::{Store, redis::RedisStore, sqlite::SqliteStore},
+    ledger::redis::Claimant,
+    service::{Forward, Leadership, QueueService},
+    store::{Store, open_redis, open_sqlite},
 };
 
 /// The queue as a daemon.
@@ -66,29 +69,27 @@ impl Daemon for QueueDaemon {
         let ready = runtime.readiness("store");
         let store = open(&config, &runtime).await?;
         ready.ready();
+        let leader = Leadership::new(store.role(), runtime.clients().credentials().clone());
         let service = QueueServiceServer::new(QueueService::new(store, runtime))
             .max_decoding_message_size(REQUEST_BYTES);
-        Ok(Routes::new(service))
+        Ok(Routes::new(Forward::new(service, leader)))
     }
 }
 
-async fn open(config: &Config, runtime: &Runtime) -> Result<Arc<dyn Store>, StartError> {
-    match runtime.store() {
-        StoreUrl::Sqlite => {
-            let settings = config.sqlite(runtime.data_dir());
-            let store = SqliteStore::open(settings, runtime.clock()).await?;
-            let stopped = store.stopped();
-            runtime.spawn_background("queue-engine", async move {
-                if let Err(error) = stopped.await {
-                    panic!("the engine of the queue cannot go on: {error}");
-                }
-            });
-            Ok(Arc::new(store))
-        }
+async fn open(config: &Config, runtime: &Runtime) -> Result<Store, StartError> {
+    let (settings, clock) = (config.settings(), runtime.clock());
+    let store = match runtime.store() {
+        StoreUrl::Sqlite => open_sqlite(runtime.data_dir().join("queue.db"), settings, clock).await?,
         StoreUrl::Redis(url) => {
-            let store = RedisStore::open(url, config.redis()).await?;
-            runtime.spawn_background("queue-redis", store.follow());
-            Ok(Arc::new(store))
+            let claimant = Claimant { instance: Uuid::now_v7(), url: runtime.url().into() };
+            open_redis(url, claimant, settings, clock).await?
         }
-    }
+    };
+    let stopped = store.stopped();
+    runtime.spawn_background("queue-engine", async move {
+        if let Err(error) = stopped.await {
+            panic!("the engine of the queue cannot go on: {error}");
+        }
+    });
+    Ok(store)
 }

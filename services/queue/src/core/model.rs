@@ -15,7 +15,7 @@ use super::{
     restore::{Counters, KeptEnding, KeptTask},
 };
 use crate::{
-    codec::{Packer, Stored, Unpacker, pack_change, pack_spec, unpack_change, unpack_spec},
+    codec::{Stored, Unpacker, pack_changes, pack_spec, unpack_change, unpack_spec},
     record::{Lease, LeaseRef, LeaseRequest, NewTask, Outcome, Settlement, Spec},
     task::{Failure, Micros, Retry, State},
 };
@@ -61,13 +61,8 @@ impl Disk {
             self.tasks.insert(task.row, (task.id, pack_spec(&task.spec), task.created, task.ready_at));
             self.counters.last_row = self.counters.last_row.max(task.row);
         }
-        let mut packed = Packer::default();
-        for change in &batch.changes {
-            let hold = change.hold.as_ref();
-            pack_change(&mut packed, change.row, change.event, &change.status, hold, change.settled);
-        }
         if !batch.changes.is_empty() {
-            self.journal.insert(batch.first, packed.0);
+            self.journal.insert(batch.first, pack_changes(&batch.changes));
             self.counters.last_entry = batch.first + batch.changes.len() as u64 - 1;
         }
         for ended in &batch.finished {
@@ -231,7 +226,7 @@ impl Run {
             _ => Outcome::Released,
         };
         let before = self.core.task("default", lease.id);
-        self.core.settle("default", Settlement { lease, outcome }, self.now);
+        self.core.settle("default", &Settlement { lease, outcome }, self.now);
         if !newest || before.is_none() {
             assert_eq!(self.core.task("default", lease.id), before, "a stale token had an effect");
         }

@@ -15,21 +15,23 @@ use crate::{
 impl Core {
     /// Ends one lease. A settlement that was made before, with the same token, gets the first answer while the
     /// task lives; of an ended task only the store knows, so [`Settled::Lost`] must be checked there.
-    pub fn settle(&mut self, namespace: &str, settlement: Settlement, now: Micros) -> Settled {
+    pub fn settle(&mut self, namespace: &str, settlement: &Settlement, now: Micros) -> Settled {
         let lease = settlement.lease;
         let Some(row) = self.held(namespace, lease) else {
             return self.repeated(namespace, lease, &settlement.outcome);
         };
-        match settlement.outcome {
-            Outcome::Completed(result) => self.finish(row, Event::Complete, Some(result), None, now),
+        match &settlement.outcome {
+            Outcome::Completed(result) => {
+                self.finish(row, Event::Complete, Some(Arc::clone(result)), None, now)
+            }
             Outcome::Released => self.release(row, now),
             Outcome::Failed { error, permanent, retry_after } => {
                 let jitter = self.jitter();
                 let next = self.entries.get(&row).map(|entry| {
                     let retry = &entry.spec.retry;
-                    verdict(retry, entry.status.attempts, permanent, retry_after, now, jitter)
+                    verdict(retry, entry.status.attempts, *permanent, *retry_after, now, jitter)
                 });
-                self.end_attempt(row, next, error, Ending::Failed, now)
+                self.end_attempt(row, next, error.clone(), Ending::Failed, now)
             }
         }
     }

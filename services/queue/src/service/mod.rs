@@ -1,5 +1,6 @@
 //! The contract `nova.queue.v1`, RPC by RPC: parse, call the store, map.
 
+mod forward;
 mod lists;
 mod parse;
 mod reserved;
@@ -8,13 +9,12 @@ mod watch;
 mod wire;
 mod work;
 
-use std::sync::Arc;
-
 use nova_proto::queue::v1 as pb;
 use nova_runtime::Runtime;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+pub(crate) use self::forward::{Forward, Leadership};
 use crate::store::Store;
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -25,13 +25,13 @@ type Outgoing<T> = ReceiverStream<Result<T, Status>>;
 /// Serves the contract over any store.
 #[derive(Debug, Clone)]
 pub(crate) struct QueueService {
-    store: Arc<dyn Store>,
+    store: Store,
     runtime: Runtime,
 }
 
 impl QueueService {
     /// A service over `store`.
-    pub(crate) fn new(store: Arc<dyn Store>, runtime: Runtime) -> Self {
+    pub(crate) fn new(store: Store, runtime: Runtime) -> Self {
         Self { store, runtime }
     }
 }

@@ -8,6 +8,8 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use crate::{
+    error::Error,
+    ledger::redis::Role,
     record::{Cursor, TaskEvent},
     service::{Outgoing, QueueService, lists, parse, unary::refused, wire},
 };
@@ -47,7 +49,7 @@ pub(super) async fn watch_tasks(
     let news = service.store.news();
     let cursor = match cursor {
         Some(cursor) => cursor,
-        None => service.store.head().await?,
+        None => service.store.head(),
     };
     // An expired cursor is refused at once, not in the stream.
     service.store.events(cursor, 1).await?;
@@ -80,6 +82,13 @@ fn label(filter: &str) -> Result<Option<(String, String)>, Violation> {
     Ok(Some((key.to_owned(), value.to_owned())))
 }
 
+/// Waits until ownership of the ledger changes.
+async fn deposed(role: &mut tokio::sync::watch::Receiver<Role>) {
+    let opened_under = role.borrow_and_update().clone();
+    // A store that is gone ends the watch as well.
+    drop(role.wait_for(|role| *role != opened_under).await);
+}
+
 /// One open watch.
 struct Watch {
     service: QueueService,
@@ -93,6 +102,7 @@ struct Watch {
 impl Watch {
     async fn run(mut self) {
         let drain = self.service.runtime.shutdown();
+        let mut role = self.service.store.role();
         let out = self.out.clone();
         tokio::select! {
             ended = self.follow() => {
@@ -102,6 +112,10 @@ impl Watch {
                 }
             }
             () = out.closed() => {}
+            () = deposed(&mut role) => {
+                // As below.
+                drop(out.try_send(Err(Error::Deposed.into())));
+            }
             () = drain.cancelled() => {
                 let draining = nova_rpc::Error::unavailable("queue", "the daemon drains; resume from the cursor");
                 // A reader that is full or gone sees the stream end, and resumes from its cursor all the same.

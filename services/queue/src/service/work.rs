@@ -110,7 +110,7 @@ fn opened(open: &pb::WorkOpen) -> Result<(LeaseRequest, usize), Violations> {
 }
 
 struct Session {
-    store: Arc<dyn Store>,
+    store: Store,
     request: LeaseRequest,
     credit: usize,
     leasing: Option<Leasing>,
@@ -150,7 +150,7 @@ impl Session {
         if self.leasing.is_some() || self.credit == 0 || self.draining || !open {
             return;
         }
-        let (store, mut request) = (Arc::clone(&self.store), self.request.clone());
+        let (store, mut request) = (self.store.clone(), self.request.clone());
         request.max = self.credit.min(BATCH);
         self.leasing = Some(Box::pin(async move { store.lease(request).await }));
     }
@@ -182,7 +182,7 @@ impl Session {
     }
 
     fn heartbeat(&self, leases: Vec<LeaseRef>) -> Replying {
-        let (store, namespace) = (Arc::clone(&self.store), Arc::clone(&self.request.namespace));
+        let (store, namespace) = (self.store.clone(), Arc::clone(&self.request.namespace));
         let duration = self.request.duration;
         Box::pin(async move {
             let ends = store.heartbeat(&namespace, leases.clone(), duration).await?;
@@ -191,7 +191,7 @@ impl Session {
     }
 
     fn settle(&self, settlements: Vec<Settlement>) -> Replying {
-        let (store, namespace) = (Arc::clone(&self.store), Arc::clone(&self.request.namespace));
+        let (store, namespace) = (self.store.clone(), Arc::clone(&self.request.namespace));
         Box::pin(async move {
             let leases = wire::lease_refs(&settlements);
             let kinds: Vec<&str> = settlements.iter().map(|one| kind(&one.outcome)).collect();
@@ -240,7 +240,7 @@ impl Session {
     }
 
     fn release(&self, leases: Vec<LeaseRef>) -> impl Future<Output = ()> + Send + use<> {
-        let (store, namespace) = (Arc::clone(&self.store), Arc::clone(&self.request.namespace));
+        let (store, namespace) = (self.store.clone(), Arc::clone(&self.request.namespace));
         let settlements: Vec<Settlement> =
             leases.into_iter().map(|lease| Settlement { lease, outcome: Outcome::Released }).collect();
         async move {

@@ -1,21 +1,32 @@
 //! Where tasks live: the queue's verbs, each atomic and durable when it answers.
 //!
-//! Two stores keep the same promises, which `conformance` states: [`sqlite`] for a daemon of its own, and
-//! [`redis`] for state that several daemons share.
+//! A handle on the engine's thread ([`crate::engine`]), which decides in memory and writes to a ledger
+//! ([`crate::ledger`]); what has ended, lists and old events are read beside it. Both ledgers keep the same
+//! promises, which `conformance` states.
 
 #[cfg(test)]
 mod conformance;
-pub mod redis;
-pub mod sqlite;
+#[cfg(test)]
+mod failing;
+mod open;
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use async_trait::async_trait;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
+pub(crate) use self::open::{Settings, open_redis, open_sqlite};
 use crate::{
+    core::entry::row_of,
+    engine::{
+        inbox::{Command, Inbox},
+        ring::Ring,
+    },
     error::Error,
+    ledger::{Enqueued, Reader, redis::Role},
     record::{
         Cursor, Durability, Lease, LeaseRef, LeaseRequest, NewTask, QueueStats, Receipt, Settled, Settlement,
         Task, TaskEvent, TaskFilter, TaskPage,
@@ -23,51 +34,165 @@ use crate::{
     task::Micros,
 };
 
-/// The verbs of a queue.
+/// Most steps of one list call; each looks at about 1,000 tasks.
+const STEPS: usize = 16;
+
+/// How the engine's thread ended.
+type Stopped = oneshot::Receiver<Result<(), Error>>;
+
+/// The verbs of a queue; clones share one engine, which ends when the last is dropped.
 ///
-/// Each is atomic, and durable at [`durability`](Store::durability) when it answers. On an error nothing has
-/// changed, or (a reply that was lost) repeating the verb gives the answer that was lost. Dropping a call
+/// Each verb is atomic, and durable at [`durability`](Store::durability) when it answers. On an error nothing
+/// has changed, or (a reply that was lost) repeating the verb gives the answer that was lost. Dropping a call
 /// midway leaves either all of its effect or none.
-#[async_trait]
-pub trait Store: Debug + Send + Sync {
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    inbox: Inbox,
+    ring: Arc<Ring>,
+    reader: Arc<dyn Reader>,
+    durability: Durability,
+    role: watch::Receiver<Role>,
+    stopped: Arc<Mutex<Option<Stopped>>>,
+}
+
+impl Store {
+    /// Waits until the engine ends, which it does on its own only when it cannot go on.
+    ///
+    /// # Errors
+    /// Why it could not.
+    pub(crate) fn stopped(&self) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner).take();
+        async move {
+            match stopped {
+                Some(stopped) => stopped.await.unwrap_or(Err(Error::Closed)),
+                None => Ok(()),
+            }
+        }
+    }
+
+    /// Whether this daemon owns its ledger, or who does; changes as ownership does.
+    pub(crate) fn role(&self) -> watch::Receiver<Role> {
+        self.role.clone()
+    }
+
     /// Stores tasks of one namespace, all or none; a known idempotency key answers its earlier task.
-    async fn enqueue(&self, tasks: Vec<NewTask>) -> Result<Vec<Receipt>, Error>;
+    pub(crate) async fn enqueue(&self, tasks: Vec<NewTask>) -> Result<Vec<Receipt>, Error> {
+        self.inbox.ask(|reply| Command::Enqueue(tasks, reply)).await
+    }
 
     /// Takes ready tasks, and waits up to `request.wait` for the first.
     /// A waiting call that is dropped takes nothing.
-    async fn lease(&self, request: LeaseRequest) -> Result<Vec<Lease>, Error>;
+    pub(crate) async fn lease(&self, request: LeaseRequest) -> Result<Vec<Lease>, Error> {
+        self.inbox.ask(|reply| Command::Lease(request, reply)).await
+    }
 
     /// Extends leases; each answers its new end, or nothing when it is lost.
-    async fn heartbeat(
+    pub(crate) async fn heartbeat(
         &self,
         namespace: &Arc<str>,
         leases: Vec<LeaseRef>,
         duration: Duration,
-    ) -> Result<Vec<Option<Micros>>, Error>;
+    ) -> Result<Vec<Option<Micros>>, Error> {
+        let namespace = Arc::clone(namespace);
+        self.inbox.ask(|reply| Command::Heartbeat(namespace, leases, duration, reply)).await
+    }
 
     /// Ends leases in one commit. A stale token changes nothing; a repeated settlement gets its first answer.
-    async fn settle(&self, namespace: &Arc<str>, settlements: Vec<Settlement>)
-    -> Result<Vec<Settled>, Error>;
+    pub(crate) async fn settle(
+        &self,
+        namespace: &Arc<str>,
+        settlements: Vec<Settlement>,
+    ) -> Result<Vec<Settled>, Error> {
+        let namespace = Arc::clone(namespace);
+        self.inbox.ask(|reply| Command::Settle(namespace, settlements, reply)).await
+    }
 
     /// One task, payload and result included.
-    async fn task(&self, namespace: &Arc<str>, id: Uuid) -> Result<Option<Task>, Error>;
+    pub(crate) async fn task(&self, namespace: &Arc<str>, id: Uuid) -> Result<Option<Task>, Error> {
+        let wanted = Arc::clone(namespace);
+        let live = self.inbox.look(move |core| core.task(&wanted, id)).await?;
+        let Some(mut task) = live else {
+            let ended = self.reader.ended(id).await?;
+            return Ok(ended.filter(|task| task.spec.namespace == *namespace));
+        };
+        if task.payload.is_none() {
+            task.payload = self.reader.payload(id).await?;
+        }
+        Ok(Some(task))
+    }
 
     /// A page of tasks, newest first. A page may hold fewer tasks than its limit and still have a next one.
-    async fn tasks(&self, filter: TaskFilter) -> Result<TaskPage, Error>;
+    pub(crate) async fn tasks(&self, filter: TaskFilter) -> Result<TaskPage, Error> {
+        let mut page = TaskPage::default();
+        let mut before = filter.before.map_or(u64::MAX, row_of);
+        for _ in 0..STEPS {
+            let mut chunk = self.reader.before(before).await?;
+            let Some(last) = chunk.last().map(|task| (task.row, task.id)) else {
+                page.next = None;
+                return Ok(page);
+            };
+            before = last.0;
+            page.next = Some(last.1);
+            chunk.retain(|task| matches(&filter, task));
+            for task in self.page(&filter, chunk).await? {
+                if page.tasks.len() == filter.limit {
+                    page.next = page.tasks.last().map(|task| task.id);
+                    return Ok(page);
+                }
+                page.tasks.push(Task { result: None, ..task });
+            }
+        }
+        Ok(page)
+    }
+
+    async fn page(&self, filter: &TaskFilter, chunk: Vec<Enqueued>) -> Result<Vec<Task>, Error> {
+        let rows: Vec<_> = chunk.iter().map(|task| task.row).collect();
+        let live = self.inbox.look(move |core| core.statuses(&rows)).await?;
+        let gone: Vec<_> =
+            live.iter().zip(chunk).filter(|(live, _)| live.is_none()).map(|(_, gone)| gone).collect();
+        let mut ended = self.reader.endings(gone).await?.into_iter();
+        let mut tasks: Vec<_> =
+            live.into_iter().filter_map(|live| live.or_else(|| ended.next().flatten())).collect();
+        tasks.retain(|task| filter.states.is_empty() || filter.states.contains(&task.status.state));
+        Ok(tasks)
+    }
 
     /// Counts of every queue of a namespace, by name.
-    async fn queues(&self, namespace: &Arc<str>) -> Result<Vec<QueueStats>, Error>;
+    pub(crate) async fn queues(&self, namespace: &Arc<str>) -> Result<Vec<QueueStats>, Error> {
+        let namespace = Arc::clone(namespace);
+        self.inbox.look(move |core| core.stats(&namespace)).await
+    }
 
     /// The newest place of the event log.
-    async fn head(&self) -> Result<Cursor, Error>;
+    pub(crate) fn head(&self) -> Cursor {
+        self.ring.head()
+    }
 
     /// Events after a place, oldest first, about `limit` of them; [`Error::CursorExpired`] when the log has
     /// passed it.
-    async fn events(&self, after: Cursor, limit: usize) -> Result<Vec<TaskEvent>, Error>;
+    pub(crate) async fn events(&self, after: Cursor, limit: usize) -> Result<Vec<TaskEvent>, Error> {
+        let Cursor(after, _) = after;
+        if after < self.ring.floor() || after > self.ring.head().0 {
+            return Err(Error::CursorExpired);
+        }
+        match self.ring.after(after, limit) {
+            Some(events) => Ok(events),
+            None => self.reader.events(after, limit).await,
+        }
+    }
 
     /// Changes whenever there may be new events.
-    fn news(&self) -> watch::Receiver<Cursor>;
+    pub(crate) fn news(&self) -> watch::Receiver<Cursor> {
+        self.ring.subscribe()
+    }
 
     /// What an acknowledged change survives.
-    fn durability(&self) -> Durability;
+    pub(crate) fn durability(&self) -> Durability {
+        self.durability
+    }
+}
+
+fn matches(filter: &TaskFilter, task: &Enqueued) -> bool {
+    let queue = filter.queue.as_ref().is_none_or(|queue| task.spec.queue == *queue);
+    queue && task.spec.namespace == filter.namespace
 }

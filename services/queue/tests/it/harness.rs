@@ -43,6 +43,15 @@ impl Home {
         self.redis.as_ref().map_or("sqlite".to_owned(), RedisServer::url)
     }
 
+    /// Takes the ledger from the daemon that leads.
+    pub(crate) async fn depose(&self) {
+        let mut connection =
+            redis::Client::open(self.store()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let mut grow = redis::cmd("HINCRBY");
+        grow.arg("{nova.queue}:m").arg("epoch").arg(1);
+        grow.query_async::<()>(&mut connection).await.unwrap();
+    }
+
     /// Folder of the daemon.
     pub(crate) fn folder(&self) -> &std::path::Path {
         self.folder.path()

@@ -5,6 +5,7 @@
 mod crash;
 mod harness;
 mod input;
+mod leaders;
 mod leases;
 mod life;
 mod reserved;

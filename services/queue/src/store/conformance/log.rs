@@ -1,6 +1,6 @@
 //! The event log, lists and counts.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{Home, PATIENCE, Verbs as _, ask, completed, failed, refer, task};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Reads `count` events after a cursor.
-async fn read(store: &Arc<dyn Store>, mut after: Cursor, count: usize) -> Vec<TaskEvent> {
+async fn read(store: &Store, mut after: Cursor, count: usize) -> Vec<TaskEvent> {
     let mut seen = Vec::new();
     let reading = async {
         while seen.len() < count {
@@ -35,7 +35,7 @@ fn states(events: &[TaskEvent]) -> Vec<State> {
 
 pub(super) async fn events_tell_every_change(home: &dyn Home) {
     let store = home.open().await;
-    let start = store.head().await.unwrap();
+    let start = store.head();
     let id = store.put(task("t")).await.id;
     store.end(refer(&store.take_one().await), failed(false)).await;
     store.end(refer(&store.take_one().await), completed("out")).await;
@@ -52,7 +52,7 @@ pub(super) async fn events_tell_every_change(home: &dyn Home) {
 
 pub(super) async fn a_cursor_resumes_after_a_restart(home: &dyn Home) {
     let store = home.open().await;
-    let start = store.head().await.unwrap();
+    let start = store.head();
     let id = store.put(task("t")).await.id;
     let first = read(&store, start, 1).await.remove(0);
     store.end(refer(&store.take_one().await), completed("out")).await;
@@ -67,7 +67,7 @@ pub(super) async fn a_cursor_resumes_after_a_restart(home: &dyn Home) {
 pub(super) async fn a_cursor_that_the_log_has_passed_is_expired(home: &dyn Home) {
     let config = Config { keep_events: 10, ..Config::default() };
     let store = home.open_with(config.clone()).await;
-    let start = store.head().await.unwrap();
+    let start = store.head();
     let held = store.put(task("held")).await.id;
     let lease = store.take_one().await;
     for _ in 0..40 {

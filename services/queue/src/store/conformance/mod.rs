@@ -13,12 +13,14 @@ use async_trait::async_trait;
 use nova_testkit::redis::RedisServer;
 use nova_types::SystemClock;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use crate::{
     config::Config,
     core::body_hash,
+    ledger::redis::Claimant,
     record::{Lease, LeaseRef, LeaseRequest, NewTask, Outcome, Receipt, Settled, Settlement, Spec},
-    store::{Store, redis::RedisStore, sqlite::SqliteStore},
+    store::{Store, open_redis, open_sqlite},
     task::{Failure, Retry, State},
 };
 
@@ -29,10 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[async_trait]
 trait Home: Debug + Send + Sync {
     /// Opens the store with these settings.
-    async fn open_with(&self, config: Config) -> Arc<dyn Store>;
+    async fn open_with(&self, config: Config) -> Store;
 
     /// Opens the store.
-    async fn open(&self) -> Arc<dyn Store> {
+    async fn open(&self) -> Store {
         self.open_with(Config::default()).await
     }
 }
@@ -42,9 +44,9 @@ struct SqliteHome(TempDir);
 
 #[async_trait]
 impl Home for SqliteHome {
-    async fn open_with(&self, config: Config) -> Arc<dyn Store> {
-        let settings = config.sqlite(self.0.path());
-        Arc::new(SqliteStore::open(settings, Arc::new(SystemClock)).await.unwrap())
+    async fn open_with(&self, config: Config) -> Store {
+        let path = self.0.path().join("queue.db");
+        open_sqlite(path, config.settings(), Arc::new(SystemClock)).await.unwrap()
     }
 }
 
@@ -53,11 +55,9 @@ struct RedisHome(RedisServer);
 
 #[async_trait]
 impl Home for RedisHome {
-    #[expect(clippy::disallowed_methods, reason = "a test has no runtime of a daemon")]
-    async fn open_with(&self, config: Config) -> Arc<dyn Store> {
-        let store = RedisStore::open(&self.0.url(), config.redis()).await.unwrap();
-        tokio::spawn(store.follow());
-        Arc::new(store)
+    async fn open_with(&self, config: Config) -> Store {
+        let claimant = Claimant { instance: Uuid::now_v7(), url: "http://here:1".into() };
+        open_redis(&self.0.url(), claimant, config.settings(), Arc::new(SystemClock)).await.unwrap()
     }
 }
 
@@ -181,11 +181,11 @@ trait Verbs {
     async fn take(&self, request: LeaseRequest) -> Vec<Lease>;
     async fn take_one(&self) -> Lease;
     async fn end(&self, lease: LeaseRef, outcome: Outcome) -> Settled;
-    async fn state(&self, id: uuid::Uuid) -> Option<State>;
+    async fn state(&self, id: Uuid) -> Option<State>;
 }
 
 #[async_trait]
-impl Verbs for Arc<dyn Store> {
+impl Verbs for Store {
     async fn put(&self, task: NewTask) -> Receipt {
         self.enqueue(vec![task]).await.unwrap()[0]
     }
@@ -203,13 +203,13 @@ impl Verbs for Arc<dyn Store> {
         self.settle(&"default".into(), vec![Settlement { lease, outcome }]).await.unwrap()[0]
     }
 
-    async fn state(&self, id: uuid::Uuid) -> Option<State> {
+    async fn state(&self, id: Uuid) -> Option<State> {
         self.task(&"default".into(), id).await.unwrap().map(|task| task.status.state)
     }
 }
 
 /// Waits until a task is in a state.
-async fn eventually(store: &Arc<dyn Store>, id: uuid::Uuid, state: State) {
+async fn eventually(store: &Store, id: Uuid, state: State) {
     let reached = async {
         while store.state(id).await != Some(state) {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,8 +1,11 @@
 //! The way into the engine: bounded in calls and in bytes, with room of its own for what workers owe.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::sync::{mpsc, oneshot};
@@ -15,14 +18,14 @@ use crate::{
 };
 
 /// Where an answer goes.
-pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// A look at memory, taken after the commit.
-pub(super) struct Look(Box<dyn FnOnce(&Core) + Send>);
+pub(crate) struct Look(Box<dyn FnOnce(&Core) + Send>);
 
 impl Look {
     /// Takes it.
-    pub(super) fn at(self, core: &Core) {
+    pub(crate) fn at(self, core: &Core) {
         (self.0)(core);
     }
 }
@@ -35,13 +38,13 @@ impl std::fmt::Debug for Look {
 
 /// What the engine is asked.
 #[derive(Debug)]
-pub(super) enum Command {
+pub(crate) enum Command {
     /// Store tasks.
     Enqueue(Vec<NewTask>, Reply<Vec<Receipt>>),
     /// Take tasks.
     Lease(LeaseRequest, Reply<Vec<Lease>>),
     /// Extend leases.
-    Heartbeat(Arc<str>, Vec<LeaseRef>, std::time::Duration, Reply<Vec<Option<Micros>>>),
+    Heartbeat(Arc<str>, Vec<LeaseRef>, Duration, Reply<Vec<Option<Micros>>>),
     /// End leases.
     Settle(Arc<str>, Vec<Settlement>, Reply<Vec<Settled>>),
     /// Look.
@@ -50,16 +53,16 @@ pub(super) enum Command {
 
 /// A command and the bytes that it holds; the bytes are given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Posted {
+pub(crate) struct Posted {
     /// The command.
-    pub(super) command: Command,
+    pub(crate) command: Command,
     /// Released when the engine is done with the command's bytes.
-    pub(super) charge: Charge,
+    pub(crate) charge: Charge,
 }
 
 /// Bytes in flight, of a bounded number.
 #[derive(Debug)]
-pub(super) struct Charge {
+pub(crate) struct Charge {
     bytes: usize,
     held: Arc<AtomicUsize>,
 }
@@ -101,22 +104,59 @@ impl Lane {
 
 /// The callers' end.
 #[derive(Debug, Clone)]
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     requests: Lane,
     settlements: Lane,
 }
 
 /// The engine's end.
 #[derive(Debug)]
-pub(super) struct Outlet {
+pub(crate) struct Outlet {
     /// Enqueues, leases and looks.
-    pub(super) requests: mpsc::Receiver<Posted>,
+    pub(crate) requests: mpsc::Receiver<Posted>,
     /// Settlements and heartbeats.
-    pub(super) settlements: mpsc::Receiver<Posted>,
+    pub(crate) settlements: mpsc::Receiver<Posted>,
+}
+
+impl Outlet {
+    /// True when every caller's end is dropped.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.requests.is_closed() && self.requests.is_empty()
+    }
+
+    /// Refuses every call for a while: this daemon does not lead.
+    pub(crate) async fn refuse_for(&mut self, rest: Duration) {
+        let refuse = async {
+            loop {
+                let posted = tokio::select! {
+                    posted = self.settlements.recv() => posted,
+                    posted = self.requests.recv() => posted,
+                };
+                let Some(posted) = posted else { return };
+                posted.command.refuse();
+            }
+        };
+        // Either way the time is over.
+        drop(tokio::time::timeout(rest, refuse).await);
+    }
+}
+
+impl Command {
+    /// Tells the caller that this daemon does not lead; one that is gone needs no answer.
+    fn refuse(self) {
+        match self {
+            Self::Enqueue(_, reply) => drop(reply.send(Err(Error::Deposed))),
+            Self::Lease(_, reply) => drop(reply.send(Err(Error::Deposed))),
+            Self::Heartbeat(.., reply) => drop(reply.send(Err(Error::Deposed))),
+            Self::Settle(.., reply) => drop(reply.send(Err(Error::Deposed))),
+            // A look that is dropped answers its caller that the queue is closed.
+            Self::Look(_) => {}
+        }
+    }
 }
 
 /// Both ends; each way holds `calls` calls and `bytes` bytes.
-pub(super) fn inbox(calls: usize, bytes: usize) -> (Inbox, Outlet) {
+pub(crate) fn inbox(calls: usize, bytes: usize) -> (Inbox, Outlet) {
     let (requests, from_requests) = Lane::new(calls, bytes, "tasks");
     let (settlements, from_settlements) = Lane::new(calls, bytes, "settlements");
     (Inbox { requests, settlements }, Outlet { requests: from_requests, settlements: from_settlements })
@@ -127,7 +167,7 @@ impl Inbox {
     ///
     /// # Errors
     /// There is no room, the engine is gone, or the verb fails.
-    pub(super) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
+    pub(crate) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         let command = command(reply);
         let lane = match command {
@@ -142,7 +182,7 @@ impl Inbox {
     ///
     /// # Errors
     /// There is no room, or the engine is gone.
-    pub(super) async fn look<T: Send + 'static>(
+    pub(crate) async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Core) -> T + Send + 'static,
     ) -> Result<T, Error> {

@@ -5,26 +5,25 @@ use std::{sync::Arc, time::Duration};
 use nova_types::SystemClock;
 use tempfile::TempDir;
 
-use super::SqliteStore;
+use super::{Store, open_sqlite};
 use crate::{
     config::Config,
     error::Error,
     record::{LeaseRef, LeaseRequest, NewTask, Outcome, Receipt, Settled, Settlement, Spec},
-    store::Store,
     task::{Retry, State},
 };
 
 /// A store whose file can be made to refuse new tasks.
 struct Failing {
     folder: TempDir,
-    store: SqliteStore,
+    store: Store,
 }
 
 impl Failing {
     async fn open() -> Self {
         let folder = TempDir::new().unwrap();
-        let settings = Config::default().sqlite(folder.path());
-        let store = SqliteStore::open(settings, Arc::new(SystemClock)).await.unwrap();
+        let (path, settings) = (folder.path().join("queue.db"), Config::default().settings());
+        let store = open_sqlite(path, settings, Arc::new(SystemClock)).await.unwrap();
         Self { folder, store }
     }
 
@@ -93,8 +92,9 @@ async fn a_commit_that_fails_stores_nothing_and_the_queue_goes_on() {
 #[tokio::test]
 async fn a_payload_that_memory_did_not_keep_comes_from_the_file() {
     let folder = TempDir::new().unwrap();
-    let settings = Config { payload_cache_bytes: 0, ..Config::default() }.sqlite(folder.path());
-    let store = SqliteStore::open(settings, Arc::new(SystemClock)).await.unwrap();
+    let config = Config { payload_cache_bytes: 0, ..Config::default() };
+    let (path, settings) = (folder.path().join("queue.db"), config.settings());
+    let store = open_sqlite(path, settings, Arc::new(SystemClock)).await.unwrap();
     let queue = Failing { folder, store };
     let id = queue.put().await.unwrap().id;
     let task = queue.store.task(&"default".into(), id).await.unwrap().unwrap();
@@ -105,7 +105,7 @@ async fn a_payload_that_memory_did_not_keep_comes_from_the_file() {
 #[tokio::test]
 async fn a_second_daemon_is_kept_from_the_file() {
     let queue = Failing::open().await;
-    let settings = Config::default().sqlite(queue.folder.path());
-    let second = SqliteStore::open(settings, Arc::new(SystemClock)).await;
+    let (path, settings) = (queue.folder.path().join("queue.db"), Config::default().settings());
+    let second = open_sqlite(path, settings, Arc::new(SystemClock)).await;
     assert!(second.is_err());
 }

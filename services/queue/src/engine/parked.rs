@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::{
+    engine::inbox::Reply,
     error::Error,
     record::{Lease, LeaseRequest},
-    store::sqlite::inbox::Reply,
     task::{Micros, after},
 };
 
@@ -14,18 +14,18 @@ const MOST: usize = 16_384;
 
 /// A call that waits.
 #[derive(Debug)]
-pub(super) struct Waiter {
+pub(crate) struct Waiter {
     /// What it asks for.
-    pub(super) request: LeaseRequest,
+    pub(crate) request: LeaseRequest,
     /// Where its answer goes.
-    pub(super) reply: Reply<Vec<Lease>>,
+    pub(crate) reply: Reply<Vec<Lease>>,
     queues: Vec<u32>,
     until: Micros,
 }
 
 /// Every call that waits.
 #[derive(Debug, Default)]
-pub(super) struct Parked {
+pub(crate) struct Parked {
     waiters: HashMap<u64, Waiter>,
     by_queue: HashMap<u32, BTreeSet<u64>>,
     by_time: BTreeSet<(Micros, u64)>,
@@ -34,7 +34,7 @@ pub(super) struct Parked {
 
 impl Parked {
     /// Lets a call wait on these queues.
-    pub(super) fn park(
+    pub(crate) fn park(
         &mut self,
         request: LeaseRequest,
         reply: Reply<Vec<Lease>>,
@@ -57,7 +57,7 @@ impl Parked {
     }
 
     /// The call that has waited longest on a queue and is still there.
-    pub(super) fn take(&mut self, queue: u32) -> Option<Waiter> {
+    pub(crate) fn take(&mut self, queue: u32) -> Option<Waiter> {
         loop {
             let number = *self.by_queue.get(&queue)?.first()?;
             let waiter = self.remove(number)?;
@@ -68,20 +68,20 @@ impl Parked {
     }
 
     /// A call whose time is over.
-    pub(super) fn take_late(&mut self, now: Micros) -> Option<Waiter> {
+    pub(crate) fn take_late(&mut self, now: Micros) -> Option<Waiter> {
         let (_, number) = *self.by_time.first().filter(|(until, _)| *until <= now)?;
         self.remove(number)
     }
 
     /// Every call, to be told that the engine failed.
-    pub(super) fn take_all(&mut self) -> Vec<Waiter> {
+    pub(crate) fn take_all(&mut self) -> Vec<Waiter> {
         self.by_queue.clear();
         self.by_time.clear();
         self.waiters.drain().map(|(_, waiter)| waiter).collect()
     }
 
     /// When the first call's time is over.
-    pub(super) fn next_late(&self) -> Option<Micros> {
+    pub(crate) fn next_late(&self) -> Option<Micros> {
         self.by_time.first().map(|(until, _)| *until)
     }
 

@@ -6,13 +6,14 @@ use rusqlite::{Connection, OptionalExtension as _};
 use uuid::Uuid;
 
 use crate::{
-    codec::{Stored, Unpacker, unpack_change, unpack_spec},
+    codec::unpack_spec,
     core::{
         Core, Limits,
         entry::Row,
         restore::{Counters, KeptEnding, KeptTask},
     },
     error::Error,
+    ledger::unpack_changes,
     task::{Micros, State},
 };
 
@@ -72,16 +73,6 @@ fn restore_journal(connection: &Connection, core: &mut Core) -> Result<(), Error
         core.restore_journal(found.get(0)?, changes);
     }
     Ok(())
-}
-
-/// Every change of a journal row.
-pub(super) fn unpack_changes(packed: &[u8]) -> Result<Vec<Stored>, Error> {
-    let mut from = Unpacker(packed);
-    let mut changes = Vec::new();
-    while !from.is_empty() {
-        changes.push(unpack_change(&mut from)?);
-    }
-    Ok(changes)
 }
 
 /// Reads what counts on across restarts.

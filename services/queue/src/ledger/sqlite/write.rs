@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Statement, params};
 
 use crate::{
-    codec::{Packer, pack_change, pack_spec},
+    codec::{pack_changes, pack_spec},
     core::{
         batch::{Batch, Finished, Insert},
         entry::Row,
@@ -99,13 +99,9 @@ impl<'c> Writer<'c> {
     }
 
     fn journal(&mut self, batch: &Batch) -> Result<(), Error> {
-        let mut packed = Packer(Vec::with_capacity(batch.changes.len() * 64));
-        for change in &batch.changes {
-            let hold = change.hold.as_ref();
-            pack_change(&mut packed, change.row, change.event, &change.status, hold, change.settled);
-        }
+        let packed = pack_changes(&batch.changes);
         let (entries, last_row) = (batch.changes.len(), self.last_row);
-        self.journal.execute(params![batch.first, entries, batch.last_token, last_row, packed.0])?;
+        self.journal.execute(params![batch.first, entries, batch.last_token, last_row, packed])?;
         Ok(())
     }
 

@@ -1,26 +1,29 @@
-//! The engine: one thread that owns memory and the writing connection.
+//! The engine: one thread that owns memory and the writing end of the ledger.
 //!
 //! It takes what has gathered while the last commit ran, applies it to memory, commits once, and only then
 //! answers and publishes. There are no timers on the way: one caller alone waits for nobody.
 
+mod answer;
+pub(crate) mod inbox;
+mod parked;
+pub(crate) mod ring;
+
 use std::{sync::Arc, time::Duration};
 
 use nova_types::Clock;
-use rusqlite::{Connection, OptionalExtension as _, Statement};
 use tokio::time::sleep;
 
+use self::{
+    answer::Answer,
+    inbox::{Charge, Command, Look, Outlet, Posted, Reply},
+    parked::Parked,
+    ring::Ring,
+};
 use crate::{
-    core::{Core, Limits, batch::Batch, entry::row_of},
+    core::{Core, Limits, batch::Batch, ends_as, entry::row_of},
     error::Error,
-    record::{Cursor, Lease, LeaseRequest, Outcome, Settled, Settlement, Task, TaskEvent},
-    store::sqlite::{
-        answer::Answer,
-        commit::Writer,
-        inbox::{Charge, Command, Look, Outlet, Posted, Reply},
-        parked::Parked,
-        recover::recover,
-        ring::Ring,
-    },
+    ledger::{Ended, Ledger},
+    record::{Cursor, Lease, LeaseRef, LeaseRequest, Outcome, Settled, Settlement, Task, TaskEvent},
     task::{Micros, span},
 };
 
@@ -30,24 +33,26 @@ const GATHER: usize = 1_024;
 /// Longest sleep, so that a clock that jumps is noticed.
 const NAP: Duration = Duration::from_millis(500);
 
-/// What the engine runs with.
+/// What an engine runs with.
 #[derive(Debug)]
-pub(super) struct Parts {
-    pub(super) limits: Limits,
-    pub(super) noise: u64,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) outlet: Outlet,
-    pub(super) ring: Arc<Ring>,
+pub(crate) struct Parts {
+    /// Bounds of what is held.
+    pub(crate) limits: Limits,
+    /// Seed of jitter and ids.
+    pub(crate) noise: u64,
+    /// The daemon's clock.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Where calls come from.
+    pub(crate) outlet: Outlet,
+    /// Where events go to.
+    pub(crate) ring: Arc<Ring>,
 }
 
-/// Memory, the writing connection, and who waits for them.
+/// Memory, the ledger, and who waits for them.
 #[derive(Debug)]
-pub(super) struct Engine<'c> {
-    parts: Parts,
-    connection: &'c Connection,
-    writer: Writer<'c>,
-    payload: Statement<'c>,
-    ending: Statement<'c>,
+pub(crate) struct Engine<'a, L> {
+    parts: &'a mut Parts,
+    ledger: &'a mut L,
     core: Core,
     parked: Parked,
     answers: Vec<Answer>,
@@ -55,20 +60,17 @@ pub(super) struct Engine<'c> {
     charges: Vec<Charge>,
 }
 
-impl<'c> Engine<'c> {
-    /// An engine over what [`recover`] built.
-    pub(super) fn new(
-        connection: &'c Connection,
-        writer: Writer<'c>,
-        core: Core,
-        parts: Parts,
-    ) -> Result<Self, Error> {
+impl<'a, L: Ledger> Engine<'a, L> {
+    /// An engine over what the ledger holds.
+    ///
+    /// # Errors
+    /// The ledger cannot be read, or belongs to another daemon.
+    pub(crate) async fn over(parts: &'a mut Parts, ledger: &'a mut L) -> Result<Self, Error> {
+        let core = ledger.recover(parts.limits.clone(), parts.noise, parts.clock.now().micros()).await?;
+        parts.ring.reset(core.head(), core.floor());
         Ok(Self {
-            payload: connection.prepare("SELECT payload FROM task WHERE row = ?1")?,
-            ending: connection.prepare("SELECT state, token, at FROM finished WHERE row = ?1 AND id = ?2")?,
             parts,
-            connection,
-            writer,
+            ledger,
             core,
             parked: Parked::default(),
             answers: Vec::new(),
@@ -77,27 +79,41 @@ impl<'c> Engine<'c> {
         })
     }
 
+    /// Number of the ownership that it runs under.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.ledger.epoch()
+    }
+
     /// Runs until every caller's end is dropped.
     ///
     /// # Errors
-    /// Memory could not be built again after a commit that failed.
-    pub(super) async fn run(mut self) -> Result<(), Error> {
+    /// [`Error::Deposed`] when another daemon owns the ledger now, or memory could not be built again after a
+    /// commit that failed. Every caller has been told.
+    pub(crate) async fn run(mut self) -> Result<(), Error> {
+        let ran = self.run_all().await;
+        if let Err(error) = &ran {
+            self.fail_all(error);
+        }
+        ran
+    }
+
+    async fn run_all(&mut self) -> Result<(), Error> {
         let mut posted = Vec::with_capacity(2 * GATHER);
         while self.gather(&mut posted).await {
             let now = self.now();
             self.core.tick(now);
             for Posted { command, charge } in posted.drain(..) {
                 self.charges.push(charge);
-                self.take(command, now);
+                self.take(command, now).await;
             }
             self.serve_parked(now);
-            self.commit(now)?;
+            self.commit(now).await?;
         }
         Ok(())
     }
 
     fn now(&self) -> Micros {
-        self.parts.clock.now().micros()
+        self.parts.clock.now().micros() + self.ledger.clock_offset()
     }
 
     /// Waits for a call or a time, and takes what has gathered; false when all callers are gone.
@@ -112,13 +128,11 @@ impl<'c> Engine<'c> {
         };
         let open = first.is_some();
         posted.extend(first.flatten());
-        for _ in 0..GATHER {
-            let Ok(next) = settlements.try_recv() else { break };
-            posted.push(next);
-        }
-        for _ in 0..GATHER {
-            let Ok(next) = requests.try_recv() else { break };
-            posted.push(next);
+        for lane in [settlements, requests] {
+            for _ in 0..GATHER {
+                let Ok(next) = lane.try_recv() else { break };
+                posted.push(next);
+            }
         }
         open
     }
@@ -131,7 +145,7 @@ impl<'c> Engine<'c> {
         next.map_or(NAP, |at| span(at - self.now()).min(NAP))
     }
 
-    fn take(&mut self, command: Command, now: Micros) {
+    async fn take(&mut self, command: Command, now: Micros) {
         match command {
             Command::Enqueue(tasks, reply) => {
                 let receipts = self.core.enqueue(tasks, now);
@@ -143,7 +157,7 @@ impl<'c> Engine<'c> {
                 self.answers.push(Answer::Ends(reply, ends));
             }
             Command::Settle(namespace, settlements, reply) => {
-                let settled = self.settle(&namespace, settlements, now);
+                let settled = self.settle(&namespace, settlements, now).await;
                 self.answers.push(Answer::Settled(reply, settled));
             }
             Command::Look(look) => self.looks.push(look),
@@ -167,36 +181,39 @@ impl<'c> Engine<'c> {
         }
     }
 
-    fn settle(
+    async fn settle(
         &mut self,
         namespace: &Arc<str>,
         settlements: Vec<Settlement>,
         now: Micros,
     ) -> Result<Vec<Settled>, Error> {
         let mut settled = Vec::with_capacity(settlements.len());
-        for settlement in settlements {
-            let kept = settlement.clone();
-            settled.push(match self.core.settle(namespace, settlement, now) {
-                Settled::Lost => self.ended(&kept)?,
-                done @ Settled::Done { .. } => done,
-            });
+        let mut lost = Vec::new();
+        for (at, settlement) in settlements.iter().enumerate() {
+            let done = self.core.settle(namespace, settlement, now);
+            if done == Settled::Lost {
+                lost.push(at);
+            }
+            settled.push(done);
+        }
+        if !lost.is_empty() {
+            self.repeat(&settlements, &lost, &mut settled).await?;
         }
         Ok(settled)
     }
 
-    /// The first answer to a settlement that ended its task and is repeated.
-    fn ended(&mut self, settlement: &Settlement) -> Result<Settled, Error> {
-        let id = settlement.lease.id;
-        let found: Option<(u8, u64, Micros)> = self
-            .ending
-            .query_row(rusqlite::params![row_of(id), id.as_bytes()], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })
-            .optional()?;
-        let Some((code, token, ready_at)) = found else { return Ok(Settled::Lost) };
-        let state = crate::task::State::from_code(code).filter(|_| token == settlement.lease.token);
-        let state = state.filter(|state| crate::core::ends_as(&settlement.outcome, *state));
-        Ok(state.map_or(Settled::Lost, |state| Settled::Done { state, ready_at }))
+    /// Gives settlements that ended their task and are repeated their first answer.
+    async fn repeat(
+        &mut self,
+        settlements: &[Settlement],
+        lost: &[usize],
+        settled: &mut [Settled],
+    ) -> Result<(), Error> {
+        let ids: Vec<_> = lost.iter().map(|at| settlements[*at].lease.id).collect();
+        for (at, ended) in lost.iter().zip(self.ledger.endings(&ids).await?) {
+            settled[*at] = first_answer(&settlements[*at], ended);
+        }
+        Ok(())
     }
 
     /// Hands new work to the calls that wait, and lets those go whose time is over.
@@ -214,24 +231,31 @@ impl<'c> Engine<'c> {
     }
 
     /// Commits what memory has changed, then answers and publishes.
-    fn commit(&mut self, now: Micros) -> Result<(), Error> {
+    async fn commit(&mut self, now: Micros) -> Result<(), Error> {
         let batch = self.core.take_batch(now);
-        let written = if batch.is_empty() { Ok(()) } else { self.writer.write(&batch) };
-        if let Err(error) = written {
-            return self.start_over(&error);
+        let written =
+            if batch.is_empty() { self.ledger.keep().await } else { self.ledger.write(&batch).await };
+        match written {
+            Ok(()) => {}
+            Err(Error::Deposed) => return Err(Error::Deposed),
+            Err(error) => return self.start_over(&error).await,
         }
         if !batch.is_empty() {
             crate::metrics::committed(batch.changes.len());
             self.publish(batch);
         }
         for answer in std::mem::take(&mut self.answers) {
-            self.answer(answer, now);
+            self.answer(answer, now).await;
         }
+        self.show();
+        Ok(())
+    }
+
+    fn show(&mut self) {
         for look in self.looks.drain(..) {
             look.at(&self.core);
         }
         self.charges.clear();
-        Ok(())
     }
 
     fn publish(&self, batch: Batch) {
@@ -252,10 +276,10 @@ impl<'c> Engine<'c> {
         self.parts.ring.publish(events.collect(), head, floor);
     }
 
-    fn answer(&mut self, answer: Answer, now: Micros) {
+    async fn answer(&mut self, answer: Answer, now: Micros) {
         match answer {
             Answer::Leases(reply, namespace, leases) => {
-                let loaded = self.load(leases);
+                let loaded = self.load(leases).await;
                 // Work for a caller that is gone goes back, unstarted.
                 if let Err(Ok(leases)) = reply.send(loaded) {
                     self.give_back(&namespace, leases, now);
@@ -266,11 +290,13 @@ impl<'c> Engine<'c> {
     }
 
     /// Reads the payloads that memory did not hold.
-    fn load(&mut self, mut leases: Vec<Lease>) -> Result<Vec<Lease>, Error> {
-        for lease in &mut leases {
-            if lease.task.payload.is_none() {
-                let payload: Vec<u8> = self.payload.query_row([row_of(lease.task.id)], |row| row.get(0))?;
-                lease.task.payload = Some(payload.into());
+    async fn load(&mut self, mut leases: Vec<Lease>) -> Result<Vec<Lease>, Error> {
+        let bare = |lease: &&mut Lease| lease.task.payload.is_none();
+        let rows: Vec<_> = leases.iter_mut().filter(bare).map(|lease| row_of(lease.task.id)).collect();
+        if !rows.is_empty() {
+            let payloads = self.ledger.payloads(&rows).await?;
+            for (lease, payload) in leases.iter_mut().filter(bare).zip(payloads) {
+                lease.task.payload = Some(payload);
             }
         }
         Ok(leases)
@@ -278,20 +304,25 @@ impl<'c> Engine<'c> {
 
     fn give_back(&mut self, namespace: &Arc<str>, leases: Vec<Lease>, now: Micros) {
         for lease in leases {
-            let lease = crate::record::LeaseRef { id: lease.task.id, token: lease.token };
-            self.core.settle(namespace, Settlement { lease, outcome: Outcome::Released }, now);
+            let lease = LeaseRef { id: lease.task.id, token: lease.token };
+            self.core.settle(namespace, &Settlement { lease, outcome: Outcome::Released }, now);
         }
     }
 
-    /// After a commit that failed: memory is built again from the file, and every caller is told.
-    fn start_over(&mut self, error: &Error) -> Result<(), Error> {
-        tracing::error!(%error, "a commit failed: the queue is read again from its file");
+    /// After a commit that failed: memory is built again from the ledger, and every caller is told.
+    async fn start_over(&mut self, error: &Error) -> Result<(), Error> {
+        tracing::error!(%error, "a commit failed: the queue is read again from its ledger");
+        self.fail_answers(error);
         let (limits, noise) = (self.parts.limits.clone(), self.parts.noise);
-        let (core, counters) = recover(self.connection, limits, noise, self.now())?;
-        self.core = core;
-        self.writer.start_from(counters.last_row, counters.floor);
-        // A commit that failed may stand after all: watches read on from the file.
+        self.core = self.ledger.recover(limits, noise, self.parts.clock.now().micros()).await?;
+        // A commit that failed may stand after all: watches read on from the ledger.
         self.parts.ring.reset(self.core.head(), self.core.floor());
+        self.show();
+        Ok(())
+    }
+
+    /// Tells everybody who waits.
+    fn fail_answers(&mut self, error: &Error) {
         for answer in self.answers.drain(..) {
             answer.fail(error);
         }
@@ -299,10 +330,19 @@ impl<'c> Engine<'c> {
             // A caller that is gone needs no answer.
             drop(waiter.reply.send(Err(error.clone())));
         }
-        for look in self.looks.drain(..) {
-            look.at(&self.core);
-        }
-        self.charges.clear();
-        Ok(())
     }
+
+    fn fail_all(&mut self, error: &Error) {
+        self.fail_answers(error);
+        // A look that is dropped answers its caller that the queue is closed.
+        self.looks.clear();
+        self.charges.clear();
+    }
+}
+
+fn first_answer(settlement: &Settlement, ended: Option<Ended>) -> Settled {
+    let same =
+        |ended: &Ended| ended.token == settlement.lease.token && ends_as(&settlement.outcome, ended.state);
+    let done = |ended: Ended| Settled::Done { state: ended.state, ready_at: ended.at };
+    ended.filter(same).map_or(Settled::Lost, done)
 }

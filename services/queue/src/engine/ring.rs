@@ -27,7 +27,7 @@ struct Recent {
 
 /// The newest events, and the news that there are some.
 #[derive(Debug)]
-pub(super) struct Ring {
+pub(crate) struct Ring {
     recent: Mutex<Recent>,
     floor: AtomicU64,
     news: watch::Sender<Cursor>,
@@ -35,14 +35,14 @@ pub(super) struct Ring {
 
 impl Ring {
     /// An empty ring after entry `head`; watches may resume after `floor`.
-    pub(super) fn new(head: u64, floor: u64) -> Self {
+    pub(crate) fn new(head: u64, floor: u64) -> Self {
         let recent = Recent { events: VecDeque::new(), bytes: 0, start: head };
         let news = watch::Sender::new(Cursor(head, 0));
         Self { recent: Mutex::new(recent), floor: AtomicU64::new(floor), news }
     }
 
     /// Publishes the events of a commit whose last entry is `head`.
-    pub(super) fn publish(&self, events: Vec<TaskEvent>, head: u64, floor: u64) {
+    pub(crate) fn publish(&self, events: Vec<TaskEvent>, head: u64, floor: u64) {
         {
             let mut recent = self.recent();
             for event in events {
@@ -60,14 +60,14 @@ impl Ring {
     }
 
     /// Forgets what it holds: from now on the file tells what happened until `head`.
-    pub(super) fn reset(&self, head: u64, floor: u64) {
+    pub(crate) fn reset(&self, head: u64, floor: u64) {
         *self.recent() = Recent { events: VecDeque::new(), bytes: 0, start: head };
         self.floor.store(floor, Ordering::Release);
         self.news.send_replace(Cursor(head, 0));
     }
 
     /// Events after `after`; nothing when the ring does not reach back so far.
-    pub(super) fn after(&self, after: u64, limit: usize) -> Option<Vec<TaskEvent>> {
+    pub(crate) fn after(&self, after: u64, limit: usize) -> Option<Vec<TaskEvent>> {
         let recent = self.recent();
         if after < recent.start {
             return None;
@@ -77,17 +77,17 @@ impl Ring {
     }
 
     /// Watches may resume only after this entry.
-    pub(super) fn floor(&self) -> u64 {
+    pub(crate) fn floor(&self) -> u64 {
         self.floor.load(Ordering::Acquire)
     }
 
     /// The newest entry.
-    pub(super) fn head(&self) -> Cursor {
+    pub(crate) fn head(&self) -> Cursor {
         *self.news.borrow()
     }
 
     /// Changes with every commit.
-    pub(super) fn subscribe(&self) -> watch::Receiver<Cursor> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Cursor> {
         self.news.subscribe()
     }
 

@@ -5,40 +5,45 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Row as Found, params};
 use uuid::Uuid;
 
+use super::schema::open_reader;
 use crate::{
     codec::{Damaged, unpack_spec},
-    core::entry::{Entry, Row, row_of},
+    core::entry::{Row, row_of},
     error::Error,
-    record::{Cursor, Spec, Task, TaskEvent},
-    store::sqlite::{recover::unpack_changes, schema::open_reader},
-    task::{Failure, Micros, State},
+    ledger::{EndRecord, Enqueued, Reader, unpack_changes},
+    record::{Cursor, Task, TaskEvent},
+    task::{Failure, State},
 };
 
 /// Most idle connections.
 const IDLE: usize = 4;
 
+/// Rows that one step of a list looks at.
+const SCAN: usize = 1_024;
+
 /// Connections for reading.
-#[derive(Debug)]
-pub(super) struct Readers {
+#[derive(Debug, Clone)]
+pub(crate) struct Readers {
     path: PathBuf,
-    idle: Mutex<Vec<Connection>>,
+    idle: Arc<Mutex<Vec<Connection>>>,
 }
 
 impl Readers {
     /// None open yet.
-    pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_path_buf(), idle: Mutex::default() }
+    pub(crate) fn new(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), idle: Arc::default() }
     }
 
     /// Runs a short read off the async threads.
-    pub(super) async fn read<T: Send + 'static>(
-        self: &Arc<Self>,
+    async fn read<T: Send + 'static>(
+        &self,
         read: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let readers = Arc::clone(self);
+        let readers = self.clone();
         let done = tokio::task::spawn_blocking(move || {
             let connection = readers.take()?;
             let value = read(&connection);
@@ -61,18 +66,31 @@ impl Readers {
     }
 }
 
-/// A stored task as it was enqueued.
-#[derive(Debug)]
-pub(super) struct Enqueued {
-    pub(super) id: Uuid,
-    pub(super) row: Row,
-    pub(super) spec: Arc<Spec>,
-    created: Micros,
-    ready_at: Micros,
+#[async_trait]
+impl Reader for Readers {
+    async fn before(&self, row: Row) -> Result<Vec<Enqueued>, Error> {
+        self.read(move |connection| before(connection, row, SCAN)).await
+    }
+
+    async fn endings(&self, tasks: Vec<Enqueued>) -> Result<Vec<Option<Task>>, Error> {
+        self.read(move |connection| tasks.into_iter().map(|task| ending(connection, task)).collect()).await
+    }
+
+    async fn ended(&self, id: Uuid) -> Result<Option<Task>, Error> {
+        self.read(move |connection| ended(connection, id)).await
+    }
+
+    async fn payload(&self, id: Uuid) -> Result<Option<Arc<[u8]>>, Error> {
+        self.read(move |connection| payload(connection, id)).await
+    }
+
+    async fn events(&self, after: u64, limit: usize) -> Result<Vec<TaskEvent>, Error> {
+        self.read(move |connection| events(connection, after, limit)).await
+    }
 }
 
 /// Up to `limit` stored tasks before a row, newest first.
-pub(super) fn before(connection: &Connection, row: Row, limit: usize) -> Result<Vec<Enqueued>, Error> {
+fn before(connection: &Connection, row: Row, limit: usize) -> Result<Vec<Enqueued>, Error> {
     let mut statement = connection.prepare_cached(
         "SELECT row, id, created, ready_at, spec FROM task WHERE row < ?1 ORDER BY row DESC LIMIT ?2",
     )?;
@@ -93,7 +111,7 @@ fn enqueued(found: &Found<'_>) -> Result<Enqueued, Error> {
 }
 
 /// The payload of a stored task.
-pub(super) fn payload(connection: &Connection, id: Uuid) -> Result<Option<Arc<[u8]>>, Error> {
+fn payload(connection: &Connection, id: Uuid) -> Result<Option<Arc<[u8]>>, Error> {
     let mut statement = connection.prepare_cached("SELECT payload FROM task WHERE row = ?1 AND id = ?2")?;
     let found: Option<Vec<u8>> =
         statement.query_row(params![row_of(id), id.as_bytes()], |found| found.get(0)).optional()?;
@@ -101,7 +119,7 @@ pub(super) fn payload(connection: &Connection, id: Uuid) -> Result<Option<Arc<[u
 }
 
 /// An ended task, whole.
-pub(super) fn ended(connection: &Connection, id: Uuid) -> Result<Option<Task>, Error> {
+fn ended(connection: &Connection, id: Uuid) -> Result<Option<Task>, Error> {
     let mut statement = connection
         .prepare_cached("SELECT row, id, created, ready_at, spec FROM task WHERE row = ?1 AND id = ?2")?;
     let mut found = statement.query_and_then(params![row_of(id), id.as_bytes()], enqueued)?;
@@ -111,26 +129,26 @@ pub(super) fn ended(connection: &Connection, id: Uuid) -> Result<Option<Task>, E
 }
 
 /// A stored task with how it ended; nothing when it lives.
-pub(super) fn ending(connection: &Connection, task: Enqueued) -> Result<Option<Task>, Error> {
+fn ending(connection: &Connection, task: Enqueued) -> Result<Option<Task>, Error> {
     let mut statement = connection
         .prepare_cached("SELECT state, attempts, at, result, reason, message FROM finished WHERE row = ?1")?;
-    let entry = Entry::new(task.id, 0, task.spec, task.created, task.ready_at);
-    let found = statement.query_row([task.row], |found| {
-        let mut task = entry.view();
-        task.status.state = State::from_code(found.get(0)?).unwrap_or(State::Dead);
-        task.status.attempts = found.get(1)?;
-        task.status.updated = found.get(2)?;
-        task.result = found.get::<_, Option<Vec<u8>>>(3)?.map(Arc::from);
-        let (reason, message): (Option<String>, Option<String>) = (found.get(4)?, found.get(5)?);
-        let error = reason.zip(message).map(|(reason, message)| Failure { reason, message });
-        task.status.last_error = error.map(Arc::new);
-        Ok(task)
-    });
-    Ok(found.optional()?)
+    let found = statement.query_row([task.row], end_record).optional()?;
+    Ok(found.map(|end| task.ended(end)))
+}
+
+fn end_record(found: &Found<'_>) -> rusqlite::Result<EndRecord> {
+    let (reason, message): (Option<String>, Option<String>) = (found.get(4)?, found.get(5)?);
+    Ok(EndRecord {
+        state: State::from_code(found.get(0)?).unwrap_or(State::Dead),
+        attempts: found.get(1)?,
+        at: found.get(2)?,
+        result: found.get::<_, Option<Vec<u8>>>(3)?.map(Arc::from),
+        error: reason.zip(message).map(|(reason, message)| Failure { reason, message }),
+    })
 }
 
 /// Events after a journal entry, oldest first, about `limit` of them.
-pub(super) fn events(connection: &Connection, after: u64, limit: usize) -> Result<Vec<TaskEvent>, Error> {
+fn events(connection: &Connection, after: u64, limit: usize) -> Result<Vec<TaskEvent>, Error> {
     let mut statement = connection.prepare_cached(
         "SELECT first, changes FROM journal
          WHERE first >= (SELECT coalesce(max(first), 0) FROM journal WHERE first <= ?1) ORDER BY first",
@@ -163,6 +181,6 @@ fn task_of(connection: &Connection, row: Row) -> Result<Option<Task>, Error> {
         connection.prepare_cached("SELECT row, id, created, ready_at, spec FROM task WHERE row = ?1")?;
     let mut found = statement.query_and_then([row], enqueued)?;
     let Some(task) = found.next().transpose()? else { return Ok(None) };
-    let alive = Entry::new(task.id, 0, Arc::clone(&task.spec), task.created, task.ready_at).view();
+    let alive = task.clone().task();
     Ok(Some(ending(connection, task)?.unwrap_or(alive)))
 }

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use crate::{
+    engine::inbox::Reply,
     error::Error,
     record::{Lease, Receipt, Settled},
-    store::sqlite::inbox::Reply,
     task::Micros,
 };
 
 /// What a caller will be told once the commit stands.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// Of an enqueue.
     Receipts(Reply<Vec<Receipt>>, Result<Vec<Receipt>, Error>),
     /// Of a lease in a namespace.
@@ -24,7 +24,7 @@ pub(super) enum Answer {
 
 impl Answer {
     /// Tells the caller; one that is gone needs no answer, and may repeat its call.
-    pub(super) fn send(self) {
+    pub(crate) fn send(self) {
         match self {
             Self::Receipts(reply, receipts) => drop(reply.send(receipts)),
             Self::Leases(reply, _, leases) => drop(reply.send(Ok(leases))),
@@ -34,7 +34,7 @@ impl Answer {
     }
 
     /// Tells the caller that the commit failed.
-    pub(super) fn fail(self, error: &Error) {
+    pub(crate) fn fail(self, error: &Error) {
         match self {
             Self::Receipts(reply, _) => drop(reply.send(Err(error.clone()))),
             Self::Leases(reply, ..) => drop(reply.send(Err(error.clone()))),

@@ -1,0 +1,224 @@
+//! The ledger in Redis, which several daemons can reach and one owns at a time.
+//!
+//! Ownership is a claim with an epoch ([`claim`](RedisLedger::claim)). Every write names its epoch and the commit
+//! that it follows, and Redis applies it whole or not at all: a daemon that was deposed while it slept can write
+//! no more, a write whose answer was lost is repeated without harm, and when Redis itself has lost its last
+//! commits (a failover, a power cut) the owner notices with its next one and reads again what is left.
+
+mod lead;
+mod read;
+mod rows;
+mod write;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use nova_storage::redis::{Functions, Library, RedisStore as Server};
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use self::write::{Commands, Writer, text};
+pub(crate) use self::{
+    lead::{Role, lead},
+    read::RedisReader,
+};
+use crate::{
+    core::{
+        Core, Limits,
+        batch::Batch,
+        entry::{Row, row_of},
+    },
+    error::Error,
+    ledger::{Ended, Ledger},
+    record::Durability,
+    task::Micros,
+};
+
+const LIBRARY: &str = include_str!("ledger.lua");
+
+/// How long a claim lasts without a write.
+const CLAIM: Duration = Duration::from_secs(3);
+
+/// How long a write is repeated before the caller is told that Redis is away.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Rest between two tries.
+const REST: Duration = Duration::from_millis(100);
+
+/// Who wants to own the ledger.
+#[derive(Debug, Clone)]
+pub(crate) struct Claimant {
+    /// Differs for each start of each daemon.
+    pub(crate) instance: Uuid,
+    /// Where other daemons reach it.
+    pub(crate) url: Arc<str>,
+}
+
+/// The ledger in Redis.
+#[derive(Debug)]
+pub(crate) struct RedisLedger {
+    functions: Functions,
+    reader: RedisReader,
+    claimant: Claimant,
+    /// Epoch whose owner is known to be gone.
+    gone: u64,
+    epoch: u64,
+    commit: u64,
+    written: Instant,
+    offset: Micros,
+    writer: Writer,
+}
+
+impl RedisLedger {
+    /// A ledger that owns nothing yet.
+    ///
+    /// # Errors
+    /// The server cannot be reached, is too old, or may lose what it holds.
+    pub(crate) async fn open(url: &str, claimant: Claimant) -> Result<Self, Error> {
+        let server = Server::connect(url).await?;
+        let functions = server.load(Library::new("nova_queue", LIBRARY)).await?;
+        Ok(Self {
+            functions,
+            reader: RedisReader::new(server),
+            claimant,
+            gone: 0,
+            epoch: 0,
+            commit: 0,
+            written: Instant::now(),
+            offset: 0,
+            writer: Writer::default(),
+        })
+    }
+
+    /// Claims the ledger; `clock` is the daemon's own.
+    ///
+    /// # Errors
+    /// [`Error::Owned`] while another daemon owns it.
+    async fn claim(&mut self, clock: Micros) -> Result<(), Error> {
+        let args = [
+            self.claimant.instance.as_bytes().to_vec(),
+            self.claimant.url.as_bytes().to_vec(),
+            text(CLAIM.as_micros()),
+            text(self.gone),
+        ];
+        let answer: Vec<String> = self.functions.call("claim", &[rows::facts()], &args).await?;
+        let number = |at: usize| answer.get(at).and_then(|text| text.parse::<u64>().ok());
+        let (Some(won), Some(epoch)) = (number(0), number(1)) else { return Err(unreadable()) };
+        if won == 0 {
+            let url = answer.get(2).map(|url| Arc::from(url.as_str())).unwrap_or_default();
+            let left = Duration::from_micros(number(3).unwrap_or(0));
+            return Err(Error::Owned { url, epoch, left });
+        }
+        let now = answer.get(3).and_then(|text| text.parse::<Micros>().ok()).ok_or_else(unreadable)?;
+        self.epoch = epoch;
+        self.commit = number(2).ok_or_else(unreadable)?;
+        self.offset = now - clock;
+        self.written = Instant::now();
+        Ok(())
+    }
+
+    /// Lets the next owner in without a wait.
+    async fn resign(&self) {
+        let resigned: Result<String, _> =
+            self.functions.call("resign", &[rows::facts()], &[text(self.epoch)]).await;
+        if let Err(error) = resigned {
+            tracing::debug!(%error, "the claim on the ledger was not given back: it ends by itself");
+        }
+    }
+
+    /// Applies commands as the next commit.
+    async fn apply(&mut self, commands: Commands) -> Result<(), Error> {
+        let mut keys = vec![rows::facts()];
+        keys.extend(commands.keys);
+        let head = [self.epoch, self.commit, self.commit + 1, u64::try_from(CLAIM.as_micros()).unwrap_or(0)];
+        let mut args: Vec<Vec<u8>> = head.iter().map(text).collect();
+        args.extend(commands.words);
+        let answer = self.call_until_answered(&keys, &args).await?;
+        self.written = Instant::now();
+        match answer.as_str() {
+            "DONE" => {
+                self.commit += 1;
+                Ok(())
+            }
+            "DEPOSED" => Err(Error::Deposed),
+            _ => Err(Error::Store("redis has lost the last commits of the queue".into())),
+        }
+    }
+
+    /// Repeats a write that had no answer: its number tells Redis whether it was applied.
+    async fn call_until_answered(&self, keys: &[Vec<u8>], args: &[Vec<u8>]) -> Result<String, Error> {
+        let begun = Instant::now();
+        loop {
+            match self.functions.call("write", keys, args).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if begun.elapsed() > PATIENCE => return Err(error.into()),
+                Err(error) => tracing::warn!(%error, "redis did not answer a write: it is repeated"),
+            }
+            sleep(REST).await;
+        }
+    }
+}
+
+impl Ledger for RedisLedger {
+    async fn recover(&mut self, limits: Limits, noise: u64, clock: Micros) -> Result<Core, Error> {
+        self.claim(clock).await?;
+        let mut core = Core::new(limits, noise);
+        self.writer = Writer::default();
+        let counters = self.reader.restore(&mut core, &mut self.writer.buckets).await?;
+        self.writer.start_from(counters.last_row, counters.floor);
+        core.restored(counters, clock + self.offset);
+        // Tells whether the ledger was still ours when all of it had been read.
+        self.apply(Commands::default()).await?;
+        Ok(core)
+    }
+
+    async fn write(&mut self, batch: &Batch) -> Result<(), Error> {
+        let commands = self.writer.commands(batch);
+        self.apply(commands).await
+    }
+
+    async fn payloads(&mut self, rows: &[Row]) -> Result<Vec<Arc<[u8]>>, Error> {
+        self.reader.payloads(rows).await
+    }
+
+    async fn endings(&mut self, ids: &[Uuid]) -> Result<Vec<Option<Ended>>, Error> {
+        let rows: Vec<_> = ids.iter().map(|id| row_of(*id)).collect();
+        let found = self.reader.ending_rows(&rows).await?;
+        let same = |(ending, id): (Option<rows::Ending>, &Uuid)| {
+            ending.filter(|ending| ending.id == *id).map(|ending| ending.ended)
+        };
+        Ok(found.into_iter().zip(ids).map(same).collect())
+    }
+
+    async fn keep(&mut self) -> Result<(), Error> {
+        if self.written.elapsed() < CLAIM / 3 {
+            return Ok(());
+        }
+        self.apply(Commands::default()).await
+    }
+
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    fn clock_offset(&self) -> Micros {
+        self.offset
+    }
+}
+
+fn unreadable() -> Error {
+    Error::Store("redis answered what the queue does not understand".into())
+}
+
+/// What this server's acknowledgements survive.
+///
+/// # Errors
+/// The server cannot be asked.
+pub(crate) async fn durability(server: &Server) -> Result<Durability, Error> {
+    let mut command = ::redis::cmd("INFO");
+    command.arg("persistence");
+    let info: String = server.query(&command).await?;
+    Ok(if info.contains("aof_enabled:1") { Durability::Aof } else { Durability::Memory })
+}

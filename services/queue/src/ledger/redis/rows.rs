@@ -1,0 +1,161 @@
+//! The rows of the ledger in Redis: their keys and their packed form.
+//!
+//! Tasks lie in buckets of 1,024 neighbouring rows, so that no hash grows with the backlog, a list reads whole
+//! neighbourhoods, and what is forgotten goes key by key:
+//!
+//! - `t:<bucket>` HASH row → task, `f:<bucket>` HASH row → how it ended, `b` ZSET of the buckets there are
+//! - `j` STREAM of the journal, one entry `<first>-0` for each commit, `m` HASH of facts (see `ledger.lua`)
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::{
+    codec::{Damaged, Packer, Unpacker, pack_spec, unpack_spec},
+    core::{
+        batch::{Finished, Insert},
+        entry::Row,
+    },
+    ledger::{EndRecord, Ended, Enqueued},
+    task::{Failure, State},
+};
+
+/// What every key begins with; the braces keep all of them on one node of a cluster.
+const PREFIX: &str = "{nova.queue}:";
+
+/// Rows of a bucket.
+pub(super) const BUCKET: Row = 1_024;
+
+/// Hash of facts.
+pub(super) fn facts() -> Vec<u8> {
+    format!("{PREFIX}m").into_bytes()
+}
+
+/// Stream of the journal.
+pub(super) fn journal() -> Vec<u8> {
+    format!("{PREFIX}j").into_bytes()
+}
+
+/// Set of the buckets there are.
+pub(super) fn buckets() -> Vec<u8> {
+    format!("{PREFIX}b").into_bytes()
+}
+
+/// Tasks of a bucket.
+pub(super) fn tasks(bucket: u64) -> Vec<u8> {
+    format!("{PREFIX}t:{bucket}").into_bytes()
+}
+
+/// Endings of a bucket.
+pub(super) fn endings(bucket: u64) -> Vec<u8> {
+    format!("{PREFIX}f:{bucket}").into_bytes()
+}
+
+/// The bucket of a row.
+pub(super) fn bucket_of(row: Row) -> u64 {
+    row / BUCKET
+}
+
+/// Packs a task with its payload.
+pub(super) fn pack_task(task: &Insert) -> Vec<u8> {
+    let spec = pack_spec(&task.spec);
+    let mut out = Packer(Vec::with_capacity(spec.len() + task.payload.len() + 48));
+    out.0.extend_from_slice(task.id.as_bytes());
+    out.time(task.created);
+    out.time(task.ready_at);
+    out.bytes(&spec);
+    out.0.extend_from_slice(&task.payload);
+    out.0
+}
+
+/// Reads a packed task; the rest is its payload.
+pub(super) fn unpack_task(row: Row, bytes: &[u8]) -> Result<(Enqueued, &[u8]), Damaged> {
+    let (id, rest) = split_id(bytes)?;
+    let mut from = Unpacker(rest);
+    let (created, ready_at) = (from.time()?, from.time()?);
+    let spec = Arc::new(unpack_spec(from.bytes()?)?);
+    Ok((Enqueued { id, row, spec, created, ready_at }, from.0))
+}
+
+/// Packs how a task ended.
+pub(super) fn pack_ending(ended: &Finished) -> Vec<u8> {
+    let mut out = Packer(Vec::with_capacity(64));
+    out.0.extend_from_slice(ended.id.as_bytes());
+    out.byte(ended.state.code());
+    out.number(ended.token);
+    out.number(u64::from(ended.attempts));
+    out.number(ended.journal);
+    out.time(ended.at);
+    out.byte(u8::from(ended.error.is_some()) << 1 | u8::from(ended.result.is_some()));
+    if let Some(error) = ended.error.as_deref() {
+        out.text(&error.reason);
+        out.text(&error.message);
+    }
+    out.0.extend_from_slice(ended.result.as_deref().unwrap_or_default());
+    out.0
+}
+
+/// A packed ending, read.
+#[derive(Debug)]
+pub(super) struct Ending {
+    /// Id of the task.
+    pub(super) id: Uuid,
+    /// Its end as a repeated settlement needs it.
+    pub(super) ended: Ended,
+    /// Number of its last journal entry.
+    pub(super) journal: u64,
+    /// All of it.
+    pub(super) record: EndRecord,
+}
+
+/// Reads a packed ending.
+pub(super) fn unpack_ending(bytes: &[u8]) -> Result<Ending, Damaged> {
+    let (id, rest) = split_id(bytes)?;
+    let mut from = Unpacker(rest);
+    let state = State::from_code(from.byte()?).ok_or(Damaged)?;
+    let (token, attempts, journal, at) = (from.number()?, from.small()?, from.number()?, from.time()?);
+    let flags = from.byte()?;
+    let mut error = None;
+    if flags & 2 != 0 {
+        error = Some(Failure { reason: from.text()?.into(), message: from.text()?.into() });
+    }
+    let result = (flags & 1 != 0).then(|| Arc::from(from.0));
+    let record = EndRecord { state, attempts, at, result, error };
+    Ok(Ending { id, ended: Ended { state, token, at }, journal, record })
+}
+
+fn split_id(bytes: &[u8]) -> Result<(Uuid, &[u8]), Damaged> {
+    let (id, rest) = bytes.split_first_chunk::<16>().ok_or(Damaged)?;
+    Ok((Uuid::from_bytes(*id), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ending_comes_back_as_it_was() {
+        let error = Failure { reason: "R".into(), message: "m".into() };
+        let ended = Finished {
+            row: 7,
+            id: Uuid::from_u128(9),
+            state: State::Dead,
+            token: u64::MAX,
+            attempts: 3,
+            journal: 11,
+            at: 1_700_000_000_000_000,
+            result: None,
+            error: Some(Arc::new(error.clone())),
+        };
+        let read = unpack_ending(&pack_ending(&ended)).unwrap();
+        assert_eq!((read.id, read.journal, read.ended.token), (ended.id, 11, u64::MAX));
+        assert_eq!(read.record.error, Some(error));
+        assert_eq!(read.record.result, None);
+    }
+
+    #[test]
+    fn damaged_rows_are_refused() {
+        assert!(unpack_ending(b"short").is_err());
+        assert!(unpack_task(1, &[0; 20]).is_err());
+    }
+}

@@ -1,0 +1,137 @@
+//! Opening a store: its ledger, and the thread that its engine runs on.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use nova_storage::redis::RedisStore as Server;
+use nova_types::Clock;
+use tokio::sync::{oneshot, watch};
+
+use super::{Stopped, Store};
+use crate::{
+    core::Limits,
+    engine::{Engine, Parts, inbox::inbox, ring::Ring},
+    error::Error,
+    ledger::{
+        Reader,
+        redis::{Claimant, RedisLedger, RedisReader, Role, durability, lead},
+        sqlite::{LedgerFile, Readers, SqliteLedger},
+    },
+    record::Durability,
+};
+
+/// Bounds of what a store holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Of tasks, queues, events and what is kept of ended tasks.
+    pub(crate) limits: Limits,
+    /// Most calls that wait for the engine, for each of the two ways in.
+    pub(crate) calls: usize,
+    /// Most bytes that those calls hold.
+    pub(crate) bytes: usize,
+}
+
+/// Opens a store over a file that this daemon has for itself.
+///
+/// # Errors
+/// The file cannot be used, or another daemon uses it.
+pub(crate) async fn open_sqlite(
+    path: PathBuf,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+) -> Result<Store, Error> {
+    let reader = Arc::new(Readers::new(&path));
+    let (store, parts, role) = assemble(settings, clock, reader, Durability::Synced, Role::Leader(0));
+    let (ready, opened) = oneshot::channel();
+    let stopped = on_thread(move || async move {
+        let (mut parts, file) = (parts, LedgerFile::open(&path)?);
+        let mut ledger = SqliteLedger::new(&file)?;
+        let engine = Engine::over(&mut parts, &mut ledger).await?;
+        ready.send(()).map_err(|()| Error::Closed)?;
+        let ran = engine.run().await;
+        // Whoever watches it sees that the engine is gone.
+        drop(role);
+        ran
+    })?;
+    started(store, opened, stopped).await
+}
+
+/// Opens a store over a Redis that several daemons may share; it leads when it can.
+///
+/// # Errors
+/// The server cannot be reached, is too old, or may lose what it holds.
+pub(crate) async fn open_redis(
+    url: &str,
+    claimant: Claimant,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+) -> Result<Store, Error> {
+    let server = Server::connect(url).await?;
+    let durability = durability(&server).await?;
+    let reader = Arc::new(RedisReader::new(server));
+    let (store, parts, role) = assemble(settings, clock, reader, durability, Role::Unknown);
+    let (ready, opened) = oneshot::channel();
+    let (url, mut decided) = (url.to_owned(), role.subscribe());
+    let stopped = on_thread(move || async move {
+        let ledger = RedisLedger::open(&url, claimant).await?;
+        ready.send(()).map_err(|()| Error::Closed)?;
+        lead(ledger, parts, role).await
+    })?;
+    let store = started(store, opened, stopped).await?;
+    // An engine that ended says why through `stopped`.
+    drop(decided.wait_for(|role| *role != Role::Unknown).await);
+    Ok(store)
+}
+
+fn assemble(
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    reader: Arc<dyn Reader>,
+    durability: Durability,
+    role: Role,
+) -> (Store, Parts, watch::Sender<Role>) {
+    let (inbox, outlet) = inbox(settings.calls, settings.bytes);
+    let ring = Arc::new(Ring::new(0, 0));
+    let parts =
+        Parts { limits: settings.limits, noise: rand::random(), clock, outlet, ring: Arc::clone(&ring) };
+    let role = watch::Sender::new(role);
+    let store = Store {
+        inbox,
+        ring,
+        reader,
+        durability,
+        role: role.subscribe(),
+        stopped: Arc::new(Mutex::new(None)),
+    };
+    (store, parts, role)
+}
+
+/// Runs an engine on a thread of its own.
+fn on_thread<F, R>(engine: F) -> Result<Stopped, Error>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Future<Output = Result<(), Error>>,
+{
+    let (stop, stopped) = oneshot::channel();
+    let run = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let ended = runtime
+            .map_err(|error| Error::Store(error.to_string()))
+            .and_then(|runtime| runtime.block_on(engine()));
+        // Nobody listens any more when the store was dropped first.
+        drop(stop.send(ended));
+    };
+    let spawned = std::thread::Builder::new().name("queue-engine".into()).spawn(run);
+    spawned.map(|_| stopped).map_err(|error| Error::Store(error.to_string()))
+}
+
+/// The store, once its engine runs.
+async fn started(store: Store, opened: oneshot::Receiver<()>, stopped: Stopped) -> Result<Store, Error> {
+    if opened.await.is_err() {
+        return Err(stopped.await.map_err(|_| Error::Closed)?.err().unwrap_or(Error::Closed));
+    }
+    *store.stopped.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(stopped);
+    Ok(store)
+}

@@ -1,0 +1,76 @@
+//! Several daemons over one Redis: one leads, the others pass calls on and take over.
+
+use std::time::Duration;
+
+use nova_proto::queue::v1 as pb;
+use nova_runtime::testing::TestServer;
+
+use crate::harness::{Home, PATIENCE, ask, client, complete, get, put, take, task};
+
+/// Two daemons over one Redis, the first of which leads.
+async fn two() -> (Home, TestServer, TestServer) {
+    let home = Home::redis();
+    let leader = home.serve().await;
+    let follower = home.serve().await;
+    (home, leader, follower)
+}
+
+/// Takes a task from a daemon that is about to lead: until then it says that it cannot reach the leader.
+async fn take_from_next(next: &TestServer) -> pb::Lease {
+    loop {
+        match client(next).lease(ask()).await {
+            Ok(leases) => return leases.into_inner().leases.remove(0),
+            Err(status) => assert_eq!(status.code(), tonic::Code::Unavailable, "{status}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_answers_as_the_leader_would() {
+    let (_home, leader, follower) = two().await;
+    let id = put(&mut client(&follower), task("a")).await;
+    let lease = take(&mut client(&leader), ask()).await;
+    assert_eq!(lease.task.as_ref().unwrap().id, id);
+    client(&follower).complete(complete(&lease, "done")).await.unwrap();
+    let task = get(&mut client(&follower), &id).await;
+    assert_eq!((task.state(), &*task.result), (pb::TaskState::Completed, &b"done"[..]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_passes_streams_on() {
+    let (_home, leader, follower) = two().await;
+    let mut watch =
+        client(&follower).watch_tasks(pb::WatchTasksRequest::default()).await.unwrap().into_inner();
+    watch.message().await.unwrap();
+    let id = put(&mut client(&leader), task("a")).await;
+    let seen = tokio::time::timeout(PATIENCE, watch.message()).await.expect("it is told").unwrap().unwrap();
+    assert_eq!(seen.event.unwrap().task.unwrap().id, id);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_takes_over_and_tokens_grow() {
+    let (_home, leader, follower) = two().await;
+    put(&mut client(&leader), task("a")).await;
+    let before = take(&mut client(&leader), ask()).await;
+    let second = put(&mut client(&leader), task("a")).await;
+    leader.stop().await;
+    let after = take_from_next(&follower).await;
+    assert_eq!(after.task.unwrap().id, second);
+    assert!(after.token > before.token);
+    let settled = client(&follower).complete(complete(&before, "late")).await;
+    settled.expect("a lease outlives the daemon that gave it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_ends_when_its_daemon_is_deposed() {
+    let home = Home::redis();
+    let first = home.serve().await;
+    let mut watch = client(&first).watch_tasks(pb::WatchTasksRequest::default()).await.unwrap().into_inner();
+    watch.message().await.unwrap();
+    home.depose().await;
+    let ended = tokio::time::timeout(PATIENCE, watch.message()).await.expect("it ends");
+    assert_eq!(ended.unwrap_err().code(), tonic::Code::Unavailable);
+    let id = put(&mut client(&first), task("a")).await;
+    assert_eq!(take(&mut client(&first), ask()).await.task.unwrap().id, id);
+}
