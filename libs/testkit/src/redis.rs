@@ -65,6 +65,11 @@ impl RedisServer {
         self.port
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Kills the server with SIGKILL. Its files stay, for [`RedisServer::restart`].
     ///
     /// # Panics

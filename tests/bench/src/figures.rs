@@ -1,12 +1,12 @@
-//! What was measured, as a table for people or as lines for programs.
+//! What was measured: every figure of a run, with its settings, its goal and its ratio to each peer.
 
 use std::io::Write as _;
 
-use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-/// Whole task lives: the metric that systems are compared by.
-pub(crate) const LIVES: &str = "lives_per_second";
+use crate::{goals, table};
+
+pub(crate) const MEBIBYTE: f64 = 1_048_576.0;
 
 /// One measured value.
 #[derive(Clone, Debug, Serialize)]
@@ -31,10 +31,11 @@ pub(crate) struct Figure {
 pub(crate) struct Figures {
     all: Vec<Figure>,
     skipped: Vec<String>,
+    remarks: Vec<String>,
 }
 
 /// Under which names values are added.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Measured<'a> {
     /// What was done.
     pub(crate) scenario: &'a str,
@@ -47,11 +48,14 @@ pub(crate) struct Measured<'a> {
 impl Figures {
     /// Adds a value, and tells it at once on standard error: a run takes minutes.
     pub(crate) fn add(&mut self, of: &Measured<'_>, metric: &str, value: f64, unit: &'static str) {
+        if !value.is_finite() {
+            return self.skip(of.system, &format!("{} {metric} came to no number", of.scenario));
+        }
         let figure = Figure {
             scenario: of.scenario.to_owned(),
             system: of.system.to_owned(),
             metric: metric.to_owned(),
-            value: (value * 100.0).round() / 100.0,
+            value: rounded(value),
             unit,
             settings: of.settings.to_owned(),
         };
@@ -60,82 +64,74 @@ impl Figures {
     }
 
     /// Notes what is not measured, and why.
-    pub(crate) fn skip(&mut self, system: &str, why: &str) {
-        let line = format!("skipped: {system}: {why}");
+    pub(crate) fn skip(&mut self, what: &str, why: &str) {
+        let line = format!("skipped: {what}: {why}");
         progress(&line);
         self.skipped.push(line);
     }
 
-    /// Best rate of `system` in a scenario.
-    pub(crate) fn lives(&self, scenario: &str, system: &str) -> Option<f64> {
-        let of = |figure: &&Figure| {
-            figure.metric == LIVES && figure.scenario == scenario && figure.system == system
+    /// Text for people, to be printed below the figures.
+    pub(crate) fn remark(&mut self, text: String) {
+        self.remarks.push(text);
+    }
+
+    /// A value of this run.
+    pub(crate) fn value(&self, scenario: &str, system: &str, metric: &str) -> Option<f64> {
+        let is = |figure: &&Figure| {
+            figure.metric == metric && figure.scenario == scenario && figure.system == system
         };
-        self.all.iter().filter(of).map(|figure| figure.value).reduce(f64::max)
+        self.all.iter().find(is).map(|figure| figure.value)
     }
 
-    /// Adds how much faster each of `ours` is than `peer`, in each scenario that both did.
-    pub(crate) fn compare(&mut self, ours: &[&str], peer: &str) {
-        let theirs: Vec<Figure> = self
-            .all
-            .iter()
-            .filter(|figure| figure.system == peer && figure.metric == LIVES)
-            .cloned()
-            .collect();
-        for their in theirs {
-            for system in ours {
-                if let Some(our) = self.lives(&their.scenario, system) {
-                    let settings = format!("ours: {our}, theirs: {}", their.value);
-                    let of = Measured { scenario: &their.scenario, system, settings: &settings };
-                    self.add(&of, &format!("ratio_to_{peer}"), our / their.value, "times");
-                }
-            }
-        }
+    /// Everything as lines of JSON, then by how much each goal is missed and how each peer compares.
+    fn lines(&self) -> anyhow::Result<String> {
+        let derived =
+            self.all.iter().flat_map(|figure| goals::miss(figure).into_iter().chain(self.ratios(figure)));
+        let all = self.all.iter().cloned().chain(derived);
+        Ok(all
+            .map(|figure| serde_json::to_string(&figure).map(|line| line + "\n"))
+            .collect::<Result<_, _>>()?)
     }
 
-    /// Prints all of it on standard output.
+    /// How many times better one of ours is than each peer that did the same.
+    fn ratios(&self, our: &Figure) -> Vec<Figure> {
+        let same = |other: &&Figure| other.scenario == our.scenario && other.metric == our.metric;
+        let ratio = |other: &Figure| {
+            let value = rounded(goals::ratio(our, other)?);
+            Some(Figure {
+                metric: format!("{}_ratio_to_{}", our.metric, other.system),
+                value,
+                unit: "times",
+                ..our.clone()
+            })
+        };
+        self.all.iter().filter(same).filter_map(ratio).collect()
+    }
+
+    /// Prints all of it on standard output. As JSON, what stands beside the figures goes to standard error.
     pub(crate) fn print(&self, json: bool) -> anyhow::Result<()> {
+        let lines = self.remarks.iter().chain(&self.skipped).map(|line| format!("{line}\n"));
+        let remarks = table::settings(&self.all) + &lines.collect::<String>();
         let mut out = std::io::stdout().lock();
         if json {
-            for figure in &self.all {
-                writeln!(out, "{}", serde_json::to_string(figure)?)?;
-            }
-            return Ok(());
+            progress(&remarks);
+            write!(out, "{}", self.lines()?)?;
+        } else {
+            writeln!(out, "{}\n{remarks}", table::table(&self.all))?;
         }
-        writeln!(out, "{}", self.table())?;
-        for line in &self.skipped {
-            writeln!(out, "{line}")?;
-        }
-        Ok(())
+        Ok(out.flush()?)
     }
+}
 
-    fn table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        table.set_header(["SCENARIO", "SYSTEM", "METRIC", "VALUE", "UNIT", "SETTINGS"]);
-        for figure in &self.all {
-            let Figure { scenario, system, metric, value, unit, settings } = figure;
-            table.add_row([scenario, system, metric, &value.to_string(), *unit, settings]);
-        }
-        if let Some(values) = table.column_mut(3) {
-            values.set_cell_alignment(CellAlignment::Right);
-        }
-        table
-    }
+/// Four digits that count, and all that stand before the point.
+fn rounded(value: f64) -> f64 {
+    let digits = (3 - value.abs().max(1e-9).log10().floor() as i32).clamp(0, 6);
+    let scale = 10_f64.powi(digits);
+    (value * scale).round() / scale
 }
 
 /// Says what happens, to people.
 pub(crate) fn progress(line: &str) {
     // Who closed standard error does not want to know.
     drop(writeln!(std::io::stderr(), "{line}"));
-}
-
-/// The value below which `share` of them lie, in milliseconds.
-pub(crate) fn percentile(micros: &mut [u32], share: f64) -> f64 {
-    if micros.is_empty() {
-        return f64::NAN;
-    }
-    micros.sort_unstable();
-    let at = (micros.len() as f64 * share) as usize;
-    f64::from(micros[at.min(micros.len() - 1)]) / 1_000.0
 }

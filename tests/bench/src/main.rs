@@ -1,23 +1,32 @@
-//! Measures Nova, and its peers beside it: how fast a mesh comes up, what memory it takes, and how many whole
-//! task lives (enqueue, lease, complete) its queue does a second.
+//! Measures Nova, and its peers beside it: how fast a mesh comes up, how many whole task lives (enqueue, lease,
+//! complete) its queue does a second, how long each part takes, and what it costs in processor time and memory.
 //!
 //! `cargo run --release -p nova-bench -- [--json] [--scenario NAME…] [--peers] [--seconds N]`
 //!
-//! [`mesh`] brings real meshes up, [`load`] drives a queue through its contract, [`peers`] do the same to other
-//! queues, and [`figures`] prints what came out.
+//! A [`job`] is what a queue is asked to do, a [`system`] a queue that does it: [`nova`] or one of the [`peers`].
+//! The [`scenarios`] give every system the same jobs, as long and as big as the [`plan`] says. What came out is kept
+//! as [`figures`], beside their [`goals`]; the [`profile`] says where Nova's time goes.
 
 mod figures;
-mod load;
+mod goals;
+mod job;
 mod mesh;
+mod nova;
 mod peers;
-mod queue;
-
-use std::time::Duration;
+mod plan;
+mod process;
+mod profile;
+mod scenarios;
+mod system;
+mod table;
 
 use anyhow::Context as _;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 
 use figures::Figures;
+use nova::{NovaSystem, StoreKind};
+use plan::Plan;
+use scenarios::{Bench, Scenario};
 
 /// Measure Nova on this machine. Build `nova` with the same profile first.
 #[derive(Debug, Parser)]
@@ -30,29 +39,29 @@ struct Arguments {
     scenario: Vec<Scenario>,
     /// Only Nova over this store; both when none is named.
     #[arg(long, value_name = "STORE")]
-    store: Option<queue::StoreKind>,
+    store: Option<StoreKind>,
     /// Measure other queues, too: each that is installed.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "short")]
     peers: bool,
+    /// Install the other queues into target/peers, as far as this machine has their languages. Without --peers
+    /// nothing is measured.
+    #[arg(long)]
+    install_peers: bool,
     /// Leave out the runs in which every call is traced.
     #[arg(long)]
     untraced: bool,
     /// How long each load lasts, before what is left of it is worked off.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-}
-
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Scenario {
-    /// Start and memory of a mesh.
-    Mesh,
-    /// One task a call, 128 and 256 callers.
-    Unary,
-    /// 64 tasks a call.
-    Batched,
-    /// How long enqueue, and enqueue to start, take at half of the unary load.
-    Latency,
+    /// A backlog of ten million tasks, too, and every backlog on every peer: takes long, and much memory.
+    #[arg(long, conflicts_with = "short")]
+    big: bool,
+    /// Nova alone, every part as small as it goes: shows that all of it works, and says nothing about speed.
+    #[arg(long)]
+    short: bool,
+    /// Instead of measuring, sample the queue daemon with `perf` under the unary load, and say where its time goes.
+    #[arg(long)]
+    profile: bool,
 }
 
 impl Arguments {
@@ -60,8 +69,18 @@ impl Arguments {
         self.scenario.is_empty() || self.scenario.contains(&scenario)
     }
 
-    fn seconds(&self) -> Duration {
-        Duration::from_secs(self.seconds)
+    fn plan(&self) -> Plan {
+        if self.short { Plan::short() } else { Plan::full(self.seconds, self.big) }
+    }
+
+    /// The stores to run over, and whether every call is traced.
+    fn runs(&self) -> impl Iterator<Item = (StoreKind, bool)> {
+        let stores = [StoreKind::Sqlite, StoreKind::Redis].into_iter();
+        let stores = stores.filter(|store| self.store.is_none_or(|only| only == *store));
+        let traced = !(self.untraced || self.short || self.profile);
+        stores.flat_map(move |store| {
+            [false].into_iter().chain(traced.then_some(true)).map(move |on| (store, on))
+        })
     }
 }
 
@@ -74,12 +93,34 @@ fn main() -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     let mut figures = Figures::default();
-    if arguments.wants(Scenario::Mesh) {
-        mesh::measure(&mut figures)?;
+    if arguments.install_peers {
+        peers::install(&mut figures);
+        if !arguments.peers {
+            return Ok(());
+        }
     }
-    runtime.block_on(queue::measure(&arguments, &mut figures))?;
-    if arguments.peers {
-        runtime.block_on(peers::measure(&arguments, &mut figures))?;
-    }
+    runtime.block_on(measure(&arguments, &mut figures))?;
     figures.print(arguments.json)
+}
+
+async fn measure(arguments: &Arguments, figures: &mut Figures) -> anyhow::Result<()> {
+    let plan = arguments.plan();
+    if arguments.profile {
+        return profile::measure(arguments.runs().map(|(store, _)| store), &plan, figures).await;
+    }
+    if arguments.wants(Scenario::Mesh) {
+        mesh::measure(plan.starts, figures)?;
+    }
+    if arguments.scenario != [Scenario::Mesh] {
+        for (store, traced) in arguments.runs() {
+            let mut system = NovaSystem::open(store, traced, plan.most_tasks())?;
+            let wants = |scenario| arguments.wants(scenario) && (!traced || scenario.is_a_rate());
+            let mut bench = Bench { system: &mut system, plan: &plan, figures: &mut *figures };
+            scenarios::measure(&mut bench, wants).await?;
+        }
+    }
+    if arguments.peers {
+        peers::measure(&plan, arguments.big, &|scenario| arguments.wants(scenario), figures).await;
+    }
+    Ok(())
 }

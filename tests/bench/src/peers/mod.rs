@@ -1,38 +1,104 @@
-//! Other queues, with the same payload: each is measured when it is installed, and else skipped by name.
+//! Other queues, with the same payload and the same jobs: each is measured when it is installed, and else skipped by
+//! name. One file each; those of another language are driven through a program of ours in it.
 
+mod asynq;
 mod beanstalkd;
 mod bullmq;
+mod celery;
+mod driver;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::figures::Figures;
-use crate::{Arguments, mesh, queue};
+use anyhow::{Context as _, ensure};
+use async_trait::async_trait;
 
-/// Measures every peer, then says how Nova compares.
-pub(crate) async fn measure(arguments: &Arguments, figures: &mut Figures) -> anyhow::Result<()> {
-    if let Err(why) = bullmq::measure(arguments, figures) {
-        figures.skip(bullmq::NAME, &format!("{why:#}"));
+use crate::figures::{Figures, progress};
+use crate::mesh;
+use crate::plan::Plan;
+use crate::scenarios::{self, Bench, Scenario};
+use crate::system::System;
+
+/// A queue that is measured beside Nova.
+#[async_trait]
+trait Peer: Sync {
+    /// What figures call it.
+    fn name(&self) -> &'static str;
+
+    /// Puts it where [`Peer::open`] finds it. The error says what is missing.
+    fn install(&self) -> anyhow::Result<()>;
+
+    /// Starts it with its server, or says that it is not installed.
+    async fn open(&self) -> anyhow::Result<Box<dyn System>>;
+
+    /// The largest backlog that it builds up in minutes.
+    fn largest_backlog(&self) -> u64 {
+        1_000_000
     }
-    if let Err(why) = beanstalkd::measure(arguments, figures).await {
-        figures.skip(beanstalkd::NAME, &format!("{why:#}"));
-    }
-    for peer in [bullmq::NAME, beanstalkd::NAME] {
-        figures.compare(&queue::SYSTEMS, peer);
-    }
-    Ok(())
 }
 
-/// Whether `program` is on PATH.
-fn is_installed(program: &str, version: &str) -> bool {
-    let mut command = Command::new(program);
-    command.arg(version).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok()
+const PEERS: [&dyn Peer; 4] = [&bullmq::Bullmq, &beanstalkd::Beanstalkd, &celery::Celery, &asynq::Asynq];
+
+/// Installs what this machine's languages allow.
+pub(crate) fn install(figures: &mut Figures) {
+    for peer in PEERS {
+        match peer.install() {
+            Ok(()) => progress(&format!("installed: {}", peer.name())),
+            Err(why) => figures.skip(peer.name(), &format!("{why:#}")),
+        }
+    }
+}
+
+/// Measures every peer. `big` lifts the bound on the backlog of slow ones.
+pub(crate) async fn measure(
+    plan: &Plan,
+    big: bool,
+    wants: &(impl Fn(Scenario) -> bool + Sync),
+    figures: &mut Figures,
+) {
+    for peer in PEERS {
+        if let Err(why) = measure_one(peer, plan, big, wants, figures).await {
+            figures.skip(peer.name(), &format!("{why:#}"));
+        }
+    }
+}
+
+async fn measure_one(
+    peer: &dyn Peer,
+    plan: &Plan,
+    big: bool,
+    wants: impl Fn(Scenario) -> bool,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    let mut plan = plan.clone();
+    let most = peer.largest_backlog();
+    if !big && wants(Scenario::Backlog) && plan.backlogs.iter().any(|backlog| *backlog > most) {
+        plan.backlogs.retain(|backlog| *backlog <= most);
+        figures.skip(peer.name(), &format!("a backlog of more than {most} takes it long: --big"));
+    }
+    let mut system = peer.open().await?;
+    scenarios::measure(&mut Bench { system: system.as_mut(), plan: &plan, figures }, wants).await
 }
 
 /// Where a peer's parts are kept between runs: `target/peers/<name>`.
-fn cache(name: &str) -> anyhow::Result<PathBuf> {
+fn folder(name: &str) -> anyhow::Result<PathBuf> {
     let folder = mesh::scratch()?.with_file_name("peers").join(name);
     std::fs::create_dir_all(&folder)?;
     Ok(folder)
+}
+
+/// Runs a command, such as a step of an installation, to its end. Its output is shown when it fails.
+pub(crate) fn step(command: &mut Command) -> anyhow::Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("{program} is not installed"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{program} ended with {}: {}", output.status, said.trim());
+    Ok(())
+}
+
+/// Fails unless `part` of an installation is there.
+fn ensure_installed(part: &std::path::Path) -> anyhow::Result<()> {
+    ensure!(part.exists(), "not installed: run the bench with --install-peers");
+    Ok(())
 }

@@ -9,19 +9,41 @@ use pb::{settlement::Outcome, work_request::Message as Say, work_response::Messa
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::Client;
 use super::tally::Tally;
-use super::{CREDIT, Client};
 
 /// Messages on their way to the queue.
 const SAID: usize = 64;
 
+/// What one worker may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    credit: u64,
+    /// Tasks that it will still ask for; none: without end.
+    left: Option<u64>,
+}
+
+impl Share {
+    /// `credit` at once, and no more than `tasks` in all.
+    pub(super) fn new(credit: u64, tasks: Option<u64>) -> Self {
+        Self { credit, left: tasks }
+    }
+
+    /// How much of `wanted` it asks for.
+    fn ask(&mut self, wanted: u64) -> anyhow::Result<u32> {
+        let asked = self.left.map_or(wanted, |left| left.min(wanted));
+        self.left = self.left.map(|left| left - asked);
+        Ok(u32::try_from(asked)?)
+    }
+}
+
 /// Works until it is stopped.
-pub(super) async fn work(mut client: Client, tally: Arc<Tally>) -> anyhow::Result<()> {
+pub(super) async fn work(mut client: Client, tally: Arc<Tally>, mut share: Share) -> anyhow::Result<()> {
     let (say, said) = mpsc::channel(SAID);
     let open = pb::WorkOpen {
-        queues: vec![tally.queue.clone()],
+        queues: vec![tally.queue.to_owned()],
         worker: "bench".to_owned(),
-        credit: CREDIT,
+        credit: share.ask(share.credit)?,
         ..Default::default()
     };
     tell(&say, Say::Open(open)).await?;
@@ -32,7 +54,12 @@ pub(super) async fn work(mut client: Client, tally: Arc<Tally>) -> anyhow::Resul
                 let settlements = complete(leases.leases, &tally)?;
                 tell(&say, Say::Settle(pb::WorkSettle { settlements })).await?;
             }
-            Some(Hear::Settled(settled)) => tell(&say, Say::Credit(count(&settled.results, &tally)?)).await?,
+            Some(Hear::Settled(settled)) => {
+                let more = share.ask(count(&settled.results, &tally)?)?;
+                if more > 0 {
+                    tell(&say, Say::Credit(more)).await?;
+                }
+            }
             _ => {}
         }
     }
@@ -60,10 +87,10 @@ fn complete(leases: Vec<pb::Lease>, tally: &Tally) -> anyhow::Result<Vec<pb::Set
     Ok(settlements)
 }
 
-/// Counts completions; each is credit for one more lease.
-fn count(results: &[pb::SettlementResult], tally: &Tally) -> anyhow::Result<u32> {
+/// Counts completions; each has made room for one more lease.
+fn count(results: &[pb::SettlementResult], tally: &Tally) -> anyhow::Result<u64> {
     let done = |result: &pb::SettlementResult| !result.lost && result.state() == pb::TaskState::Completed;
     ensure!(results.iter().all(done), "a settlement was refused");
     tally.complete(results.iter().map(|result| result.task_id.as_str()));
-    Ok(u32::try_from(results.len())?)
+    Ok(results.len() as u64)
 }

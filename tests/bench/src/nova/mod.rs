@@ -1,0 +1,202 @@
+//! Nova under measurement: a real mesh over one of its stores, driven through the contract of its queue.
+
+mod producers;
+mod tally;
+mod workers;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+use async_trait::async_trait;
+use clap::ValueEnum;
+use nova_client::{Channel, Credential, Credentials, Mesh};
+use nova_proto::queue::v1::queue_service_client::QueueServiceClient;
+use nova_testkit::Nova;
+use nova_testkit::redis::RedisServer;
+use tokio::task::JoinSet;
+
+use crate::job::{Job, Outcome, Spread};
+use crate::system::System;
+use crate::{mesh, process};
+use producers::Calls;
+use tally::Tally;
+use workers::Share;
+
+/// How Redis syncs, for Nova and for its peers.
+pub(crate) const REDIS: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "everysec"];
+
+/// Nova's systems without traces: those that are compared with peers.
+pub(crate) const SYSTEMS: [&str; 2] = ["nova-sqlite", "nova-redis"];
+
+/// Connections that calls are spread over.
+const CONNECTIONS: usize = 4;
+/// Work streams, and the credit of each where a job does not say how many tasks are worked at once.
+const STREAMS: usize = 2;
+const CREDIT: u64 = 1_024;
+
+type Client = QueueServiceClient<Channel>;
+
+/// Where the queue keeps its tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StoreKind {
+    /// Embedded, synced before every reply.
+    Sqlite,
+    /// A Redis of the bench's own.
+    Redis,
+}
+
+/// A mesh and clients of its queue.
+#[derive(Debug)]
+pub(crate) struct NovaSystem {
+    store: StoreKind,
+    traced: bool,
+    producing: Vec<Client>,
+    working: Vec<Client>,
+    tally: Arc<Tally>,
+    // The mesh goes down before its Redis does.
+    nova: Nova,
+    redis: Option<RedisServer>,
+}
+
+impl NovaSystem {
+    /// Brings a mesh up, and connects to its queue.
+    pub(crate) fn open(store: StoreKind, traced: bool, most_tasks: u64) -> anyhow::Result<Self> {
+        let redis = (store == StoreKind::Redis).then(|| RedisServer::start_with(&REDIS));
+        let url = redis.as_ref().map_or_else(|| "sqlite".to_owned(), RedisServer::url);
+        let nova = mesh::up(&url, traced, most_tasks)?;
+        // Each mesh client has a connection of its own.
+        let producing = (0..CONNECTIONS).map(|_| nova.mesh().queue()).collect();
+        let working = workers_of(&nova)?;
+        Ok(Self { store, traced, producing, working, tally: Arc::new(Tally::new()), nova, redis })
+    }
+
+    /// The process of its queue daemon.
+    pub(crate) fn queue_process(&self) -> u32 {
+        self.nova.pid_of("queue")
+    }
+
+    async fn lives(&self, calls: Calls) -> anyhow::Result<Vec<u32>> {
+        let mut workers = self.work(CREDIT, None);
+        let micros = calls.run(&self.producing, &self.tally).await?;
+        drained(&mut workers, self.tally.completes(self.tally.enqueued())).await?;
+        Ok(micros)
+    }
+
+    /// Starts workers that hold `credit` tasks each, until they have had their share of `tasks`.
+    fn work(&self, credit: u64, tasks: Option<u64>) -> JoinSet<anyhow::Result<()>> {
+        let mut workers = JoinSet::new();
+        let streams = STREAMS.min(usize::try_from(credit).unwrap_or(STREAMS));
+        for (number, client) in self.working.iter().take(streams).enumerate() {
+            let share = tasks.map(|tasks| part(tasks, streams, number));
+            let credit = if tasks.is_some() { part(credit, streams, number) } else { credit };
+            workers.spawn(workers::work(client.clone(), Arc::clone(&self.tally), Share::new(credit, share)));
+        }
+        workers
+    }
+
+    async fn work_off(&self, concurrency: usize, tasks: u64) -> anyhow::Result<()> {
+        let goal = self.tally.completed() + tasks;
+        let mut workers = self.work(concurrency as u64, Some(tasks));
+        drained(&mut workers, self.tally.completes(goal)).await
+    }
+
+    /// Does it; answers the microseconds of each call.
+    async fn done(&self, job: &Job) -> anyhow::Result<Vec<u32>> {
+        match *job {
+            Job::Lives { callers, batch, per_second, seconds } => {
+                self.lives(Calls::within(callers, batch, per_second, seconds)).await
+            }
+            Job::Add { callers, batch, tasks } => {
+                Calls::of(callers, batch, tasks).run(&self.producing, &self.tally).await
+            }
+            Job::Work { concurrency, tasks } => self.work_off(concurrency, tasks).await.map(|()| Vec::new()),
+        }
+    }
+}
+
+#[async_trait]
+impl System for NovaSystem {
+    fn name(&self) -> &str {
+        match (self.store, self.traced) {
+            (StoreKind::Sqlite, true) => "nova-sqlite-traced",
+            (StoreKind::Redis, true) => "nova-redis-traced",
+            (store, false) => SYSTEMS[store as usize],
+        }
+    }
+
+    fn settings(&self, job: &Job) -> String {
+        let sync = match self.store {
+            StoreKind::Sqlite => "fsync before every reply",
+            StoreKind::Redis => "Redis, AOF everysec",
+        };
+        let streams = match job {
+            Job::Lives { .. } => format!(", {STREAMS} Work streams with credit {CREDIT}"),
+            _ => String::new(),
+        };
+        let traces = if self.traced { "every call traced" } else { "no traces" };
+        format!(
+            "{sync}; mTLS, identity and policy on every call; {CONNECTIONS} connections{streams}; {traces}"
+        )
+    }
+
+    fn servers(&self) -> Vec<u32> {
+        let mesh = self.nova.mesh_file();
+        let supervisor = mesh.and_then(|mesh| u32::try_from(mesh["pid"].as_u64()?).ok());
+        supervisor.into_iter().chain(self.redis.as_ref().map(RedisServer::pid)).collect()
+    }
+
+    fn clients(&self) -> Vec<u32> {
+        vec![process::own()]
+    }
+
+    async fn run(&mut self, job: &Job) -> anyhow::Result<Outcome> {
+        let (enqueued, completed) = (self.tally.enqueued(), self.tally.completed());
+        self.tally.take_starts();
+        let began = Instant::now();
+        let doing = tokio::time::timeout(job.limit(), self.done(job));
+        let micros = doing.await.context("it is not done in time")??;
+        let seconds = began.elapsed().as_secs_f64();
+        self.tally.check()?;
+        let starts = self.tally.take_starts();
+        Ok(Outcome {
+            enqueued: self.tally.enqueued() - enqueued,
+            completed: self.tally.completed() - completed,
+            seconds,
+            enqueue: Spread::of(micros),
+            start: matches!(job, Job::Lives { .. }).then(|| Spread::of(starts)).flatten(),
+        })
+    }
+}
+
+/// Clients that may work: operators may not. Each shows a worker's token on a connection of its own.
+fn workers_of(nova: &Nova) -> anyhow::Result<Vec<Client>> {
+    let token = nova.run(&["identity", "token", "worker/bench", "--role", "worker"]).ok();
+    let client = |_| {
+        let shown = Credential::bearer(nova.operator().roots, Some(token.trim().to_owned()));
+        Ok(Mesh::new(nova.endpoints(), Credentials::new(shown)?)?.queue())
+    };
+    (0..STREAMS).map(client).collect()
+}
+
+/// Waits until all is done, and stops the workers: none ends by itself.
+async fn drained(
+    workers: &mut JoinSet<anyhow::Result<()>>,
+    done: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        () = done => {}
+        Some(ended) = workers.join_next() => {
+            ended??;
+            bail!("a Work stream ended before the load did");
+        }
+    }
+    workers.shutdown().await;
+    Ok(())
+}
+
+/// What of `whole` the part with this number is, when it is dealt out evenly.
+fn part(whole: u64, parts: usize, number: usize) -> u64 {
+    let (parts, number) = (parts as u64, number as u64);
+    whole / parts + u64::from(number < whole % parts)
+}

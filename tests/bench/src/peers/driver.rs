@@ -1,0 +1,102 @@
+//! A peer that is driven by a program of ours in its own language: it reads a job a line on standard input, does
+//! it, and answers with what came of it on a line of standard output. It ends with its input.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+use async_trait::async_trait;
+use nova_testkit::redis::RedisServer;
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout};
+
+use crate::job::{Job, Outcome};
+use crate::nova::REDIS;
+use crate::system::System;
+
+/// A program that drives a peer on a Redis of its own.
+#[derive(Debug)]
+pub(super) struct Driver {
+    name: &'static str,
+    settings: &'static str,
+    process: Child,
+    jobs: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+    redis: RedisServer,
+}
+
+/// What a program answers.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Answer {
+    Failed { error: String },
+    Done(Outcome),
+}
+
+impl Driver {
+    /// Starts `command` with the port of a fresh Redis and the payload's size as its last two arguments.
+    pub(super) fn open(
+        name: &'static str,
+        settings: &'static str,
+        mut command: Command,
+    ) -> anyhow::Result<Self> {
+        let redis = RedisServer::start_with(&REDIS);
+        command.args([redis.port().to_string(), crate::job::PAYLOAD.to_string()]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let program = command.get_program().to_string_lossy().into_owned();
+        let mut command = tokio::process::Command::from(command);
+        let mut process =
+            command.kill_on_drop(true).spawn().with_context(|| format!("cannot run {program}"))?;
+        let jobs = process.stdin.take().context("it has a standard input")?;
+        let answers = process.stdout.take().context("it has a standard output")?;
+        Ok(Self { name, settings, process, jobs, answers: BufReader::new(answers).lines(), redis })
+    }
+
+    async fn answer(&mut self, job: &Job) -> anyhow::Result<Outcome> {
+        let line = serde_json::to_string(job)? + "\n";
+        self.jobs.write_all(line.as_bytes()).await?;
+        let line = self.answers.next_line().await?.context("its program has ended")?;
+        match serde_json::from_str(&line).with_context(|| format!("its program says {line:?}"))? {
+            Answer::Done(outcome) => Ok(outcome),
+            Answer::Failed { error } => bail!(error),
+        }
+    }
+}
+
+#[async_trait]
+impl System for Driver {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn settings(&self, _: &Job) -> String {
+        format!("Redis, AOF everysec; {}", self.settings)
+    }
+
+    fn servers(&self) -> Vec<u32> {
+        vec![self.redis.pid()]
+    }
+
+    fn clients(&self) -> Vec<u32> {
+        self.process.id().into_iter().collect()
+    }
+
+    async fn run(&mut self, job: &Job) -> anyhow::Result<Outcome> {
+        let answer = tokio::time::timeout(job.limit(), self.answer(job));
+        answer.await.with_context(|| format!("not done in time: {job}"))?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_tells_what_it_did_or_why_not() {
+        let done = r#"{"enqueued":2,"completed":2,"seconds":0.5,"enqueue":{"p50":1,"p99":2}}"#;
+        let Answer::Done(outcome) = serde_json::from_str(done).unwrap() else { panic!("{done}") };
+        assert!((outcome.rate() - 4.0).abs() < 1e-9 && outcome.start.is_none());
+        let failed = serde_json::from_str(r#"{"error":"no"}"#).unwrap();
+        assert!(matches!(failed, Answer::Failed { error } if error == "no"));
+    }
+}

@@ -1,0 +1,54 @@
+//! How long and how big a run is.
+
+/// Sizes of everything that is measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// How often a mesh is brought up.
+    pub(crate) starts: usize,
+    /// How long a load lasts, before what is left of it is worked off.
+    pub(crate) seconds: f64,
+    /// How long the same load runs before it is measured.
+    pub(crate) warm_up: f64,
+    /// Jobs of each of bullmq-bench's scenarios, and those before that are not counted.
+    pub(crate) jobs: u64,
+    pub(crate) warm_up_jobs: u64,
+    /// Tasks that stand while a task's cost is measured, from few to many.
+    pub(crate) backlogs: Vec<u64>,
+    /// Tasks that are enqueued, then completed, over and over, while the backlog stands.
+    pub(crate) round: u64,
+}
+
+impl Plan {
+    /// What figures are published of.
+    pub(crate) fn full(seconds: u64, big: bool) -> Self {
+        let mut backlogs = vec![1_000, 1_000_000];
+        backlogs.extend(big.then_some(10_000_000));
+        Self {
+            starts: 7,
+            seconds: seconds as f64,
+            warm_up: 1.0,
+            jobs: 10_000,
+            warm_up_jobs: 1_000,
+            backlogs,
+            round: 1_000,
+        }
+    }
+
+    /// Every part of a run, as small as it goes: shows that all of it works, and says nothing about speed.
+    pub(crate) fn short() -> Self {
+        Self {
+            starts: 1,
+            seconds: 0.3,
+            warm_up: 0.1,
+            jobs: 100,
+            warm_up_jobs: 10,
+            backlogs: vec![100, 1_000],
+            round: 50,
+        }
+    }
+
+    /// The most that a queue must hold: the largest backlog, and what was completed and is not forgotten yet.
+    pub(crate) fn most_tasks(&self) -> u64 {
+        self.backlogs.iter().max().copied().unwrap_or_default() + crate::mesh::DEFAULT_TASKS
+    }
+}

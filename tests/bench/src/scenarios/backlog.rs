@@ -1,0 +1,58 @@
+//! What a task costs while others stand: rounds of enqueue, then work, on top of a backlog that stays.
+
+use std::time::{Duration, Instant};
+
+use super::Bench;
+use crate::job::{CONCURRENCY, Job};
+use crate::process;
+
+/// What a standing task needs, and what a life on top of it costs.
+struct Standing {
+    backlog: u64,
+    micros: f64,
+    bytes: f64,
+}
+
+pub(super) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
+    let mut at: Vec<Standing> = Vec::new();
+    for backlog in bench.plan.backlogs.clone() {
+        let stands = at.last().map_or(0, |less| less.backlog);
+        bench.run(&Job::Add { callers: 8, batch: 64, tasks: backlog - stands }).await?;
+        at.push(rounds(bench, backlog).await?);
+    }
+    let Some((few, more)) = at.split_first() else { return Ok(()) };
+    for many in more {
+        let metric = format!("cost_{}_over_{}", many.backlog, few.backlog);
+        let bytes = (many.bytes - few.bytes) / (many.backlog - few.backlog) as f64;
+        let held = format!("server_memory_per_task_at_{}", many.backlog);
+        let figures = [(metric.as_str(), many.micros / few.micros, "times"), (held.as_str(), bytes, "B")];
+        bench.note("backlog", &adding(bench.plan.round), &figures);
+    }
+    Ok(())
+}
+
+fn adding(tasks: u64) -> Job {
+    Job::Add { callers: CONCURRENCY, batch: 1, tasks }
+}
+
+/// Enqueues and works a round's tasks over and over. Those at the head are worked, so that the backlog moves on.
+async fn rounds(bench: &mut Bench<'_>, backlog: u64) -> anyhow::Result<Standing> {
+    let tasks = bench.plan.round;
+    let until = Instant::now() + Duration::from_secs_f64(bench.plan.seconds);
+    let (mut adds, mut works, mut server_cpu, mut rounds) = (0.0, 0.0, 0.0, 0.0);
+    while rounds == 0.0 || Instant::now() < until {
+        let (added, cost) = bench.cost(&adding(tasks)).await?;
+        server_cpu += cost.server_cpu;
+        let (worked, cost) = bench.cost(&Job::Work { concurrency: CONCURRENCY, tasks }).await?;
+        server_cpu += cost.server_cpu;
+        adds += added.seconds / added.enqueued as f64;
+        works += worked.seconds / worked.completed as f64;
+        rounds += 1.0;
+    }
+    let bytes = process::memory_bytes(&bench.system.servers());
+    let micros = (adds + works) * 1e6 / rounds;
+    let (time, cpu) = (format!("cost_at_{backlog}"), format!("server_cpu_at_{backlog}"));
+    let cpu_micros = server_cpu * 1e6 / (rounds * tasks as f64);
+    bench.note("backlog", &adding(tasks), &[(&time, micros, "µs"), (&cpu, cpu_micros, "µs")]);
+    Ok(Standing { backlog, micros, bytes })
+}

@@ -1,0 +1,83 @@
+//! What is measured on every system in the same way.
+
+mod backlog;
+mod bullmq_bench;
+mod loads;
+
+use clap::ValueEnum;
+
+use crate::figures::{Figures, Measured};
+use crate::job::{Job, Outcome};
+use crate::plan::Plan;
+use crate::system::{self, Cost, System};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// Start and memory of a mesh.
+    Mesh,
+    /// One task a call, 128 and 256 callers.
+    Unary,
+    /// 64 tasks a call.
+    Batched,
+    /// How long enqueue, and enqueue to start, take at half of the unary load.
+    Latency,
+    /// bullmq-bench's four: `queue-add`, `queue-add-bulk`, `worker-generic`, `worker-concurrent`.
+    BullmqBench,
+    /// What a task costs while a thousand, and while a million others stand.
+    Backlog,
+}
+
+impl Scenario {
+    /// Whether it tells lives a second: what is measured with traces, too.
+    pub(crate) fn is_a_rate(self) -> bool {
+        matches!(self, Self::Unary | Self::Batched)
+    }
+}
+
+/// Measures a system, one scenario after the other. The backlog comes last: it is never worked off.
+pub(crate) async fn measure(bench: &mut Bench<'_>, wants: impl Fn(Scenario) -> bool) -> anyhow::Result<()> {
+    if wants(Scenario::Unary) {
+        loads::unary(bench).await?;
+    }
+    if wants(Scenario::Batched) {
+        loads::batched(bench).await?;
+    }
+    if wants(Scenario::Latency) {
+        loads::latency(bench).await?;
+    }
+    if wants(Scenario::BullmqBench) {
+        bullmq_bench::measure(bench).await?;
+    }
+    if wants(Scenario::Backlog) {
+        backlog::measure(bench).await?;
+    }
+    Ok(())
+}
+
+/// A system under measurement.
+pub(crate) struct Bench<'a> {
+    pub(crate) system: &'a mut dyn System,
+    pub(crate) plan: &'a Plan,
+    pub(crate) figures: &'a mut Figures,
+}
+
+impl Bench<'_> {
+    async fn run(&mut self, job: &Job) -> anyhow::Result<Outcome> {
+        self.system.run(job).await
+    }
+
+    async fn cost(&mut self, job: &Job) -> anyhow::Result<(Outcome, Cost)> {
+        system::cost(self.system, job).await
+    }
+
+    /// Notes figures of one scenario: metric, value, unit.
+    fn note(&mut self, scenario: &str, job: &Job, figures: &[(&str, f64, &'static str)]) {
+        let system = self.system.name().to_owned();
+        let settings = format!("{job}; {}", self.system.settings(job));
+        let of = Measured { scenario, system: &system, settings: &settings };
+        for (metric, value, unit) in figures {
+            self.figures.add(&of, metric, *value, unit);
+        }
+    }
+}

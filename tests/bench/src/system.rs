@@ -1,0 +1,55 @@
+//! A queue under measurement: Nova, or a peer. Scenarios know this and nothing else.
+
+use async_trait::async_trait;
+
+use crate::job::{Job, Outcome};
+use crate::process;
+
+/// A queue that is up, with its server and its clients. It goes down when it is dropped.
+#[async_trait]
+pub(crate) trait System: Send {
+    /// What figures call it.
+    fn name(&self) -> &str;
+
+    /// What its figures depend on, beside the job: how it syncs, how it is worked.
+    fn settings(&self, job: &Job) -> String;
+
+    /// Processes that serve, with all that they started.
+    fn servers(&self) -> Vec<u32>;
+
+    /// Processes that enqueue and work, with all that they started.
+    fn clients(&self) -> Vec<u32>;
+
+    /// Does it, and answers once it is done. All that is enqueued is completed when the last of it is worked off:
+    /// a system that can tell checks it.
+    async fn run(&mut self, job: &Job) -> anyhow::Result<Outcome>;
+}
+
+/// Processor time that a job took, and memory held when it ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    /// Processor seconds of the servers.
+    pub(crate) server_cpu: f64,
+    /// Processor seconds of the clients.
+    pub(crate) client_cpu: f64,
+    /// Bytes of the servers.
+    pub(crate) server_memory: f64,
+    /// Bytes of the clients.
+    pub(crate) client_memory: f64,
+}
+
+/// Runs a job, and looks at the processes before and after.
+pub(crate) async fn cost(system: &mut dyn System, job: &Job) -> anyhow::Result<(Outcome, Cost)> {
+    let cpu =
+        |system: &dyn System| [system.servers(), system.clients()].map(|ids| process::cpu_seconds(&ids));
+    let before = cpu(system);
+    let outcome = system.run(job).await?;
+    let after = cpu(system);
+    let cost = Cost {
+        server_cpu: after[0] - before[0],
+        client_cpu: after[1] - before[1],
+        server_memory: process::memory_bytes(&system.servers()),
+        client_memory: process::memory_bytes(&system.clients()),
+    };
+    Ok((outcome, cost))
+}
