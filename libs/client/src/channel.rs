@@ -9,18 +9,18 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt as _, Full};
-use nova_rpc::{deadline, trace};
+use nova_rpc::trace::{self, CallTrace};
+use nova_rpc::{Method, deadline};
 use nova_types::SpiffeId;
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::transport::{Channel as Transport, Endpoint as TransportEndpoint};
 use tower::Service;
-use tracing::Instrument as _;
 
 use crate::connector::Connector;
 use crate::retry::Backoff;
-use crate::{Credential, Credentials, Endpoint, methods};
+use crate::{Credential, Credentials, Endpoint};
 
 /// The call with which a process joins; all others wait for its answer.
 const ATTEST: &str = "/nova.identity.v1.IdentityService/AttestWorkload";
@@ -104,12 +104,12 @@ impl Channel {
     /// # Errors
     /// UNAVAILABLE when the other daemon cannot be reached.
     pub async fn forward(self, mut request: Request<Body>, caller: Option<&SpiffeId>) -> Answer {
-        let span = trace::client_span(request.uri().path().trim_start_matches('/'));
-        trace::inject(&span, request.headers_mut());
+        let trace = CallTrace::outgoing(request.uri().path().trim_start_matches('/'));
+        trace.inject(request.headers_mut());
         let caller = caller.and_then(|caller| HeaderValue::from_str(caller.as_ref()).ok());
         // Nobody is somebody too: without the header the call would be this daemon's own.
         request.headers_mut().insert(ON_BEHALF_OF, caller.unwrap_or(HeaderValue::from_static("anonymous")));
-        self.send(request).instrument(span).await
+        trace.run(self.send(request)).await
     }
 
     async fn send(self, mut request: Request<Body>) -> Answer {
@@ -170,9 +170,10 @@ impl Service<Request<Body>> for Channel {
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let this = self.clone();
-        let span = trace::client_span(request.uri().path().trim_start_matches('/'));
-        trace::inject(&span, request.headers_mut());
-        let streams = methods::streams(request.uri().path());
+        let path = request.uri().path();
+        let trace = CallTrace::outgoing(path.trim_start_matches('/'));
+        let streams = Method::of(path).is_none_or(Method::streams);
+        trace.inject(request.headers_mut());
         let timeout = timeout_of(&request);
         let call = async move {
             let answer = if streams {
@@ -183,7 +184,7 @@ impl Service<Request<Body>> for Channel {
             trace::record_status(&tracing::Span::current(), code_of(&answer));
             answer
         };
-        Box::pin(call.instrument(span))
+        Box::pin(trace.run(call))
     }
 }
 

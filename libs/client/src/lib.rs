@@ -12,7 +12,6 @@ mod connector;
 mod credentials;
 mod endpoints;
 mod mesh;
-mod methods;
 mod retry;
 
 pub use channel::{Channel, ON_BEHALF_OF};

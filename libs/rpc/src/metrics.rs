@@ -7,6 +7,8 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Histogram;
 
+use crate::Method;
+
 /// Bounds of the buckets, in seconds.
 const BUCKETS: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
 
@@ -29,9 +31,10 @@ impl ServerMetrics {
         Self { duration }
     }
 
-    pub(crate) fn record(&self, method: &str, code: i32, elapsed: Duration) {
+    /// Counts a call; one of no method of the contracts as `_OTHER`, for its name is the caller's.
+    pub(crate) fn record(&self, method: Option<&'static Method>, code: i32, elapsed: Duration) {
         let attributes = [
-            KeyValue::new("rpc.method", method.to_owned()),
+            KeyValue::new("rpc.method", method.map_or("_OTHER", Method::name)),
             KeyValue::new("rpc.response.status_code", i64::from(code)),
         ];
         self.duration.record(elapsed.as_secs_f64(), &attributes);

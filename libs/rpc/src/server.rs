@@ -1,5 +1,6 @@
 //! What is done around every call that comes in.
 
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,13 +12,13 @@ use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
-use tracing::Instrument as _;
 
 use crate::authentication::Authenticator;
 use crate::expiry::UntilExpiry;
 use crate::metrics::ServerMetrics;
+use crate::trace::CallTrace;
 use crate::unreadable::{is_of_the_decoder, unreadable};
-use crate::{Authorizer, Caller, Error, Question, authorization, deadline, trace};
+use crate::{Authorizer, Caller, Error, Method, Question, authorization, deadline, trace};
 
 /// Answered to anybody: who balances load has no identity.
 const OPEN_TO_ALL: &str = "grpc.health.v1.Health/";
@@ -78,17 +79,17 @@ where
         let clone = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, clone);
         let parts = self.parts.clone();
-        let method = request.uri().path().trim_start_matches('/').to_owned();
-        let span = trace::server_span(&method, request.headers());
+        let method = Method::of(request.uri().path());
+        let trace = CallTrace::incoming(name_of(&request, method).as_ref(), request.headers());
         let call = async move {
             let started = Instant::now();
-            let response = guarded(ready, request, &parts, &method).await?;
+            let response = guarded(ready, request, &parts, method).await?;
             let code = status_of(&response);
             trace::record_status(&tracing::Span::current(), code);
-            parts.metrics.record(&method, code, started.elapsed());
+            parts.metrics.record(method, code, started.elapsed());
             Ok(response)
         };
-        Box::pin(call.instrument(span))
+        Box::pin(trace.run(call))
     }
 }
 
@@ -96,7 +97,7 @@ async fn guarded<S>(
     mut inner: S,
     request: Request<Body>,
     parts: &Parts,
-    method: &str,
+    method: Option<&'static Method>,
 ) -> Result<Response<Body>, S::Error>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
@@ -120,12 +121,21 @@ where
 #[error("the service panicked")]
 struct Panicked;
 
+/// Full name of the method without the leading slash; copied only where it is none of the contracts.
+fn name_of(request: &Request<Body>, method: Option<&'static Method>) -> Cow<'static, str> {
+    match method {
+        Some(method) => Cow::Borrowed(method.name()),
+        None => Cow::Owned(request.uri().path().trim_start_matches('/').to_owned()),
+    }
+}
+
 /// Establishes the caller and decides on it. Tells when the caller's identity ends, if it does.
 fn admit(
     request: Request<Body>,
     parts: &Parts,
-    method: &str,
+    method: Option<&'static Method>,
 ) -> Result<(Request<Body>, Option<Instant>), Error> {
+    let method = name_of(&request, method);
     if method.starts_with(OPEN_TO_ALL) {
         return Ok((request, None));
     }
@@ -135,7 +145,7 @@ fn admit(
         return Err(Error::unauthenticated("show a certificate of this mesh, or a bearer token"));
     }
     tracing::Span::current().record("enduser.id", caller.name());
-    authorization::enforce(parts.authorizer.authorize(&question(parts, &caller, method)))?;
+    authorization::enforce(parts.authorizer.authorize(&question(parts, &caller, &method)))?;
     let identity_ends = parts.authenticator.good_for(&caller).map(|rest| Instant::now() + rest);
     head.extensions.insert(caller);
     Ok((Request::from_parts(head, body), identity_ends))

@@ -2,34 +2,58 @@
 //!
 //! Source: W3C Trace Context, and OpenTelemetry's semantic conventions for RPC.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::future::Either;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, Injector};
 use opentelemetry::trace::{
     FutureExt as _, SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState,
 };
-use tracing::{Span, field};
+use tracing::{Instrument as _, Span, field};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Whether calls outside of any trace may begin one that is recorded.
+static BEGINS: AtomicBool = AtomicBool::new(true);
+
+/// Says whether calls outside of any trace may begin one that is recorded. Where they may not they have a trace id all
+/// the same, for logs and for the calls they make, but no span is made that nobody would see.
+pub fn begin_traces(begin: bool) {
+    BEGINS.store(begin, Ordering::Relaxed);
+}
+
+/// Whether a span made here can be recorded: not below a call that is not.
+pub fn may_record() -> bool {
+    Context::map_current(|context| !context.has_active_span() || context.span().span_context().is_sampled())
+}
 
 /// Trace id of the present span, 32 hex digits; none outside of any trace.
 pub fn current_trace_id() -> Option<String> {
-    let context = Span::current().context();
-    let span_context = context.span().span_context().clone();
-    span_context.is_valid().then(|| span_context.trace_id().to_string())
+    Context::map_current(|context| {
+        let span = context.span();
+        span.span_context().is_valid().then(|| span.span_context().trace_id().to_string())
+    })
 }
 
 /// The present span as a `traceparent` header; none outside of any trace.
 pub fn current_traceparent() -> Option<String> {
-    traceparent_of(&Span::current())
+    Context::map_current(traceparent)
 }
 
 /// A span as a `traceparent` header; none when it belongs to no trace.
 pub fn traceparent_of(span: &Span) -> Option<String> {
-    let context = span.context();
-    let span_context = context.span().span_context().clone();
-    span_context.is_valid().then(|| {
-        let flags = span_context.trace_flags().to_u8();
-        format!("00-{}-{}-{flags:02x}", span_context.trace_id(), span_context.span_id())
+    traceparent(&span.context())
+}
+
+fn traceparent(context: &Context) -> Option<String> {
+    let span = context.span();
+    let span = span.span_context();
+    span.is_valid().then(|| {
+        let flags = span.trace_flags().to_u8();
+        format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id())
     })
 }
 
@@ -37,16 +61,84 @@ pub fn traceparent_of(span: &Span) -> Option<String> {
 /// text that is no traceparent leaves the span as it is.
 pub fn set_remote_parent(span: &Span, traceparent: &str) {
     let mut headers = HeaderMap::new();
-    if let Ok(value) = HeaderValue::from_str(traceparent) {
-        headers.insert("traceparent", value);
-        join(span, &headers);
+    let Ok(value) = HeaderValue::from_str(traceparent) else { return };
+    headers.insert(TRACEPARENT, value);
+    if let Some(parent) = extract(&headers)
+        && span.set_parent(parent).is_err()
+    {
+        tracing::debug!("no OpenTelemetry layer: the span is in no trace");
     }
 }
 
-/// The span of a call that came in, joined with its caller's trace.
-pub(crate) fn server_span(method: &str, headers: &HeaderMap) -> Span {
+/// How a call is traced, at either end.
+#[derive(Debug)]
+pub struct CallTrace {
+    /// Trace and parent, where the call itself is not recorded.
+    context: Option<Context>,
+    span: Span,
+}
+
+impl CallTrace {
+    /// Of a call that came in: in its caller's trace, or in a new one.
+    pub fn incoming(method: &str, headers: &HeaderMap) -> Self {
+        Self::below(extract(headers).or_else(unrecorded_root), || server_span(method))
+    }
+
+    /// Of a call that goes out: below the present span, or in a new trace.
+    pub fn outgoing(method: &str) -> Self {
+        let present = Context::map_current(|context| context.has_active_span().then(|| context.clone()));
+        Self::below(present.or_else(unrecorded_root), || client_span(method))
+    }
+
+    /// The span is made where it can be recorded.
+    fn below(parent: Option<Context>, span: impl FnOnce() -> Span) -> Self {
+        let Some(parent) = parent else { return Self { context: None, span: span() } };
+        if !parent.span().span_context().is_sampled() {
+            return Self { context: Some(parent), span: Span::none() };
+        }
+        let _attached = parent.clone().attach();
+        let span = span();
+        Self { context: span.is_disabled().then_some(parent), span }
+    }
+
+    /// Writes the trace into the headers of the call.
+    pub fn inject(&self, headers: &mut HeaderMap) {
+        let of_span;
+        let context = match &self.context {
+            Some(context) => context,
+            None => {
+                of_span = self.span.context();
+                &of_span
+            }
+        };
+        opentelemetry::global::get_text_map_propagator(|propagator| {
+            propagator.inject_context(context, &mut HeaderWriter(headers));
+        });
+    }
+
+    /// Runs the call in its trace.
+    pub fn run<T>(self, call: impl Future<Output = T>) -> impl Future<Output = T> {
+        match self.context {
+            Some(context) => Either::Left(call.with_context(context)),
+            None => Either::Right(call.instrument(self.span)),
+        }
+    }
+}
+
+/// A trace id for a call that nobody records and that belongs to no trace yet; none where it begins one.
+fn unrecorded_root() -> Option<Context> {
+    (!BEGINS.load(Ordering::Relaxed))
+        .then(|| unsampled(TraceId::from(rand::random::<u128>()), SpanId::from(rand::random::<u64>())))
+}
+
+fn unsampled(trace: TraceId, span: SpanId) -> Context {
+    let parent = SpanContext::new(trace, span, TraceFlags::default(), true, TraceState::default());
+    Context::new().with_remote_span_context(parent)
+}
+
+fn server_span(method: &str) -> Span {
     let (service, name) = method.split_once('/').unwrap_or((method, ""));
-    let span = tracing::info_span!(
+    tracing::info_span!(
         "rpc",
         otel.name = method,
         otel.kind = "server",
@@ -56,13 +148,10 @@ pub(crate) fn server_span(method: &str, headers: &HeaderMap) -> Span {
         rpc.grpc.status_code = field::Empty,
         otel.status_code = field::Empty,
         enduser.id = field::Empty,
-    );
-    join(&span, headers);
-    span
+    )
 }
 
-/// The span of a call that goes out.
-pub fn client_span(method: &str) -> Span {
+fn client_span(method: &str) -> Span {
     let (service, name) = method.split_once('/').unwrap_or((method, ""));
     tracing::info_span!(
         "rpc",
@@ -84,24 +173,13 @@ pub fn record_status(span: &Span, code: i32) {
     }
 }
 
-/// Writes the trace context of `span` into the headers of a call.
-pub fn inject(span: &Span, headers: &mut HeaderMap) {
-    let context = span.context();
-    opentelemetry::global::get_text_map_propagator(|propagator| {
-        propagator.inject_context(&context, &mut HeaderWriter(headers));
-    });
-}
-
-fn join(span: &Span, headers: &HeaderMap) {
-    if !headers.contains_key("traceparent") {
-        return;
-    }
-    let parent = opentelemetry::global::get_text_map_propagator(|propagator| {
+/// The caller's context; none when it sent none that can be read.
+fn extract(headers: &HeaderMap) -> Option<Context> {
+    headers.get(TRACEPARENT)?;
+    let context = opentelemetry::global::get_text_map_propagator(|propagator| {
         propagator.extract_with_context(&Context::new(), &HeaderReader(headers))
     });
-    if span.set_parent(parent).is_err() {
-        tracing::debug!("no OpenTelemetry layer: the call keeps its own trace");
-    }
+    context.has_active_span().then_some(context)
 }
 
 struct HeaderReader<'a>(&'a HeaderMap);
@@ -130,7 +208,43 @@ impl Injector for HeaderWriter<'_> {
 /// Runs `work` without recording it: beats and other housekeeping would bury what people look for.
 /// The calls that it makes are not recorded in other processes either.
 pub fn unrecorded<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
-    let (trace, span) = (TraceId::from(1_u128), SpanId::from(1_u64));
-    let parent = SpanContext::new(trace, span, TraceFlags::default(), true, TraceState::default());
-    work.with_context(Context::new().with_remote_span_context(parent))
+    work.with_context(unsampled(TraceId::from(1_u128), SpanId::from(1_u64)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+
+    fn headers(traceparent: &'static str) -> HeaderMap {
+        opentelemetry::global::set_text_map_propagator(
+            opentelemetry_sdk::propagation::TraceContextPropagator::new(),
+        );
+        HeaderMap::from_iter([(TRACEPARENT, HeaderValue::from_static(traceparent))])
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_not_recorded_passes_its_trace_on() {
+        let trace = CallTrace::incoming("nova.queue.v1.QueueService/Enqueue", &headers(CALLER));
+        assert!(trace.span.is_disabled());
+        let below = trace.run(async { (current_traceparent(), may_record(), CallTrace::outgoing("a.B/C")) });
+        let (present, recorded, outgoing) = below.await;
+        assert_eq!(present.as_deref(), Some(CALLER));
+        assert!(!recorded);
+        let mut passed_on = HeaderMap::new();
+        outgoing.inject(&mut passed_on);
+        assert_eq!(passed_on[TRACEPARENT], CALLER);
+    }
+
+    #[test]
+    fn what_is_no_traceparent_is_no_trace() {
+        assert!(extract(&headers("00-nonsense")).is_none());
+    }
+
+    #[tokio::test]
+    async fn work_that_is_not_to_be_recorded_makes_no_span() {
+        assert!(!unrecorded(async { may_record() }).await);
+        assert!(may_record());
+    }
 }

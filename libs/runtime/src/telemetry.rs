@@ -13,8 +13,10 @@ use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider};
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::{EnvFilter, FilterExt as _, FilterFn, filter_fn};
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing::subscriber::Interest;
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, dynamic_filter_fn, filter_fn};
+use tracing_subscriber::layer::{Filter, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry, fmt};
 
@@ -57,6 +59,7 @@ impl Telemetry {
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
             .build();
         opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+        nova_rpc::trace::begin_traces(config.trace_ratio > 0.0);
         let registry = prometheus::Registry::new();
         let tracer = tracer_provider(resource.clone(), config)?;
         let meter = meter_provider(resource, config, &registry)?;
@@ -144,7 +147,11 @@ fn subscribe(
     Ok(())
 }
 
-/// Spans of Nova itself: those of the exporter and of the libraries below it would trace the tracing.
-fn own_spans() -> FilterFn {
-    filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("nova"))
+/// Spans of Nova itself: those of the exporter and of the libraries below it would trace the tracing. None are made
+/// below a call that is not recorded.
+fn own_spans<S: Subscriber>() -> impl Filter<S> {
+    let own = |metadata: &Metadata<'_>| metadata.is_span() && metadata.target().starts_with("nova");
+    dynamic_filter_fn(move |metadata, _| own(metadata) && nova_rpc::trace::may_record()).with_callsite_filter(
+        move |metadata| if own(metadata) { Interest::sometimes() } else { Interest::never() },
+    )
 }

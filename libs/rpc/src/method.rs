@@ -1,0 +1,66 @@
+//! The methods of the contracts, by name.
+//!
+//! Whoever calls can send any name: only these become names of metrics, and need no copy for each call.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use prost::Message as _;
+use prost_types::{FileDescriptorProto, FileDescriptorSet};
+
+static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
+    let descriptors =
+        FileDescriptorSet::decode(nova_proto::DESCRIPTORS).expect("generated with the contracts");
+    descriptors.file.iter().flat_map(methods_in).map(|method| (method.name.clone(), method)).collect()
+});
+
+/// A method of the contracts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Method {
+    name: String,
+    streams: bool,
+}
+
+impl Method {
+    /// The method that a request's path names, such as `/nova.queue.v1.QueueService/Enqueue`; none outside of the
+    /// contracts.
+    pub fn of(path: &str) -> Option<&'static Self> {
+        METHODS.get(path.trim_start_matches('/'))
+    }
+
+    /// Full name without the leading slash.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it streams in either direction.
+    pub fn streams(&self) -> bool {
+        self.streams
+    }
+}
+
+fn methods_in(file: &FileDescriptorProto) -> Vec<Method> {
+    let mut methods = Vec::new();
+    for service in &file.service {
+        for method in &service.method {
+            let name = format!("{}.{}/{}", file.package(), service.name(), method.name());
+            let streams = method.client_streaming() || method.server_streaming();
+            methods.push(Method { name, streams });
+        }
+    }
+    methods
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_known_from_the_contracts() {
+        let enqueue = Method::of("/nova.queue.v1.QueueService/Enqueue").expect("it is in the contract");
+        assert_eq!(enqueue.name(), "nova.queue.v1.QueueService/Enqueue");
+        assert!(!enqueue.streams());
+        assert!(Method::of("/nova.queue.v1.QueueService/Work").expect("in the contract").streams());
+        assert_eq!(Method::of("/nova.queue.v1.QueueService/enqueue"), None);
+    }
+}
