@@ -1,5 +1,6 @@
 //! What was measured: every figure of a run, with its settings, its goal and its ratio to each peer.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use serde::Serialize;
@@ -21,7 +22,7 @@ pub(crate) struct Figure {
     pub(crate) value: f64,
     /// Its unit.
     pub(crate) unit: &'static str,
-    /// What it depends on.
+    /// What it depends on, beside the settings of its system.
     #[serde(skip)]
     pub(crate) settings: String,
 }
@@ -32,6 +33,8 @@ pub(crate) struct Figures {
     all: Vec<Figure>,
     skipped: Vec<String>,
     remarks: Vec<String>,
+    /// What all figures of a system depend on.
+    systems: BTreeMap<String, String>,
 }
 
 /// Under which names values are added.
@@ -68,6 +71,11 @@ impl Figures {
         let line = format!("skipped: {what}: {why}");
         progress(&line);
         self.skipped.push(line);
+    }
+
+    /// Tells what all figures of a system depend on.
+    pub(crate) fn describe(&mut self, system: &str, settings: &str) {
+        self.systems.insert(system.to_owned(), settings.to_owned());
     }
 
     /// Text for people, to be printed below the figures.
@@ -110,8 +118,9 @@ impl Figures {
 
     /// Prints all of it on standard output. As JSON, what stands beside the figures goes to standard error.
     pub(crate) fn print(&self, json: bool) -> anyhow::Result<()> {
+        let systems = self.systems.iter().map(|(system, settings)| format!("{system}: {settings}\n"));
         let lines = self.remarks.iter().chain(&self.skipped).map(|line| format!("{line}\n"));
-        let remarks = table::settings(&self.all) + &lines.collect::<String>();
+        let remarks = table::settings(&self.all) + &systems.chain(lines).collect::<String>();
         let mut out = std::io::stdout().lock();
         if json {
             progress(&remarks);

@@ -31,7 +31,7 @@ const CATEGORIES: &[(&str, &[&str])] = &[
     ("sqlite", &["sqlite3", "Sqlite", "rusqlite", "pcache1", "btree", "walIndex", "Vdbe"]),
     ("protobuf", &["prost"]),
     ("policy", &["nova_authz", "nova_policy", "cel::", "regorus"]),
-    ("tracing", &["tracing", "opentelemetry", "nova_rpc::trace"]),
+    ("tracing", &["tracing", "opentelemetry", "sharded_slab", "nova_rpc::trace"]),
     ("queue", &["nova_queue"]),
     ("redis", &["redis::"]),
     ("http2", &["h2::", "hyper", "tonic", "http::", "http_body", "tower", "nova_rpc", "nova_runtime"]),
@@ -95,9 +95,9 @@ fn report(samples: &Path) -> anyhow::Result<Vec<Line>> {
     (!lines.is_empty()).then_some(lines).context("perf took no samples")
 }
 
-/// `12.34%⇥queue-engine⇥nova⇥[.] sqlite3VdbeExec`.
+/// `12.34%⇥queue-engine⇥nova⇥[.] sqlite3VdbeExec⇥…`.
 fn line(text: &str) -> Option<Line> {
-    let mut fields = text.splitn(4, '\t').map(str::trim);
+    let mut fields = text.split('\t').map(str::trim);
     let percent = fields.next()?.strip_suffix('%')?.parse().ok()?;
     let (thread, _, symbol) = (fields.next()?, fields.next()?, fields.next()?);
     let (mode, symbol) = symbol.split_once(' ')?;
@@ -115,8 +115,8 @@ fn category(line: &Line) -> &'static str {
 
 fn note(system: &NovaSystem, plan: &Plan, lines: &[Line], figures: &mut Figures) {
     let job = Job::lives(CONCURRENCY, 1, plan.seconds);
-    let settings =
-        format!("share of the queue daemon's samples, {FREQUENCY} Hz; {job}; {}", system.settings(&job));
+    let settings = format!("share of the queue daemon's samples, {FREQUENCY} Hz; {job}");
+    figures.describe(system.name(), &system.settings());
     let of = Measured { scenario: "profile", system: system.name(), settings: &settings };
     for (what, key) in [("category", category as fn(&Line) -> &str), ("thread", |line| line.thread.as_str())]
     {
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     const REPORT: &str = "
-    30.00%\tqueue-engine\tnova\t[.] sqlite3VdbeExec
+    30.00%\tqueue-engine\tnova\t[.] sqlite3VdbeExec   \t-      -
     20.50%\ttokio-rt-worker\tnova\t[.] <[u8; 4] as prost::Message>::encode
     10.00%\ttokio-rt-worker\t[kernel.kallsyms]\t[k] 0xffffffff81a00f00
      5.50%\tqueue-engine\tlibc.so.6\t[.] malloc

@@ -11,8 +11,8 @@ pub(crate) trait System: Send {
     /// What figures call it.
     fn name(&self) -> &str;
 
-    /// What its figures depend on, beside the job: how it syncs, how it is worked.
-    fn settings(&self, job: &Job) -> String;
+    /// What all its figures depend on: how it syncs, how it is driven.
+    fn settings(&self) -> String;
 
     /// Processes that serve, with all that they started.
     fn servers(&self) -> Vec<u32>;

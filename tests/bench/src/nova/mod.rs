@@ -125,18 +125,15 @@ impl System for NovaSystem {
         }
     }
 
-    fn settings(&self, job: &Job) -> String {
+    fn settings(&self) -> String {
         let sync = match self.store {
             StoreKind::Sqlite => "fsync before every reply",
             StoreKind::Redis => "Redis, AOF everysec",
         };
-        let streams = match job {
-            Job::Lives { .. } => format!(", {STREAMS} Work streams with credit {CREDIT}"),
-            _ => String::new(),
-        };
         let traces = if self.traced { "every call traced" } else { "no traces" };
         format!(
-            "{sync}; mTLS, identity and policy on every call; {CONNECTIONS} connections{streams}; {traces}"
+            "{sync}; mTLS, identity and policy on every call; {CONNECTIONS} connections of producers, {STREAMS} Work \
+             streams with credit {CREDIT} each where a job does not say how many are worked at once; {traces}"
         )
     }
 

@@ -69,7 +69,7 @@ impl System for Driver {
         self.name
     }
 
-    fn settings(&self, _: &Job) -> String {
+    fn settings(&self) -> String {
         format!("Redis, AOF everysec; {}", self.settings)
     }
 

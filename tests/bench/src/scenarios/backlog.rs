@@ -39,12 +39,15 @@ fn adding(tasks: u64) -> Job {
 async fn rounds(bench: &mut Bench<'_>, backlog: u64) -> anyhow::Result<Standing> {
     let tasks = bench.plan.round;
     let until = Instant::now() + Duration::from_secs_f64(bench.plan.seconds);
+    // Worked too many, by those who cannot stop in time: they are added again.
+    let mut early = 0;
     let (mut adds, mut works, mut server_cpu, mut rounds) = (0.0, 0.0, 0.0, 0.0);
     while rounds == 0.0 || Instant::now() < until {
-        let (added, cost) = bench.cost(&adding(tasks)).await?;
+        let (added, cost) = bench.cost(&adding(tasks + early)).await?;
         server_cpu += cost.server_cpu;
         let (worked, cost) = bench.cost(&Job::Work { concurrency: CONCURRENCY, tasks }).await?;
         server_cpu += cost.server_cpu;
+        early = (early + worked.completed).saturating_sub(added.enqueued);
         adds += added.seconds / added.enqueued as f64;
         works += worked.seconds / worked.completed as f64;
         rounds += 1.0;

@@ -74,8 +74,9 @@ impl Bench<'_> {
     /// Notes figures of one scenario: metric, value, unit.
     fn note(&mut self, scenario: &str, job: &Job, figures: &[(&str, f64, &'static str)]) {
         let system = self.system.name().to_owned();
-        let settings = format!("{job}; {}", self.system.settings(job));
-        let of = Measured { scenario, system: &system, settings: &settings };
+        self.figures.describe(&system, &self.system.settings());
+        let job = job.to_string();
+        let of = Measured { scenario, system: &system, settings: &job };
         for (metric, value, unit) in figures {
             self.figures.add(&of, metric, *value, unit);
         }

@@ -195,7 +195,7 @@ impl System for Server {
         NAME
     }
 
-    fn settings(&self, _: &Job) -> String {
+    fn settings(&self) -> String {
         format!(
             "log, its default fsync each 50 ms; {CONNECTIONS} connections of producers and {CONNECTIONS} of workers, \
              on each of which the callers' commands, or those that are due, are under way at once"
