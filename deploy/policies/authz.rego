@@ -82,6 +82,14 @@ permitted := {
 	"nova.queue.v1.QueueService/ListTasks": {"operator", "developer", "viewer", "lifecycle"},
 	"nova.queue.v1.QueueService/ListQueues": {"operator", "developer", "viewer"},
 	"nova.queue.v1.QueueService/WatchTasks": {"operator", "developer", "viewer", "lifecycle"},
+	"nova.queue.v1.QueueService/CancelTasks": {"operator", "developer", "lifecycle"},
+	"nova.queue.v1.QueueService/RedriveTasks": {"operator", "developer"},
+	"nova.queue.v1.QueueService/PurgeTasks": {"operator"},
+	"nova.queue.v1.QueueService/GetQueue": {"operator", "developer", "viewer"},
+	"nova.queue.v1.QueueService/UpdateQueue": {"operator"},
+	"nova.queue.v1.QueueService/PauseQueue": {"operator"},
+	"nova.queue.v1.QueueService/DrainQueue": {"operator"},
+	"nova.queue.v1.QueueService/ResumeQueue": {"operator"},
 
 	# Lifecycle: agents.
 	"nova.lifecycle.v1.AgentService/RegisterAgent": {"operator", "developer"},

@@ -11,6 +11,8 @@ pub enum Reason {
     AlreadyExists,
     /// The lease is no longer the caller's.
     LeaseLost,
+    /// The queue takes no tasks in.
+    QueueDraining,
     /// The request_id was used with another body.
     IdempotencyMismatch,
     /// The resource changed since its etag was read.
@@ -52,6 +54,7 @@ impl Reason {
         Self::NotFound,
         Self::AlreadyExists,
         Self::LeaseLost,
+        Self::QueueDraining,
         Self::IdempotencyMismatch,
         Self::EtagMismatch,
         Self::IllegalTransition,
@@ -77,6 +80,7 @@ impl Reason {
             Self::NotFound => "NOT_FOUND",
             Self::AlreadyExists => "ALREADY_EXISTS",
             Self::LeaseLost => "LEASE_LOST",
+            Self::QueueDraining => "QUEUE_DRAINING",
             Self::IdempotencyMismatch => "IDEMPOTENCY_MISMATCH",
             Self::EtagMismatch => "ETAG_MISMATCH",
             Self::IllegalTransition => "ILLEGAL_TRANSITION",

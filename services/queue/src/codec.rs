@@ -284,7 +284,7 @@ pub fn unpack_change(from: &mut Unpacker<'_>) -> Result<Stored, Damaged> {
     if flags & HELD != 0 {
         let (token, duration) = (from.number()?, from.span()?);
         let deadline = Some(from.time()?).filter(|deadline| *deadline != 0);
-        hold = Some(Hold { token, duration, deadline });
+        hold = Some(Hold { token, duration, deadline, stream: 0 });
         status.expires = from.time()?;
         status.worker = from.text()?.into();
     }
@@ -341,7 +341,7 @@ mod tests {
         status.worker = "w-1".into();
         status.expires = 1_700_000_030_000_000;
         status.last_error = Some(Arc::new(Failure::expired()));
-        let hold = Hold { token: u64::MAX, duration: Duration::from_secs(30), deadline: Some(7) };
+        let hold = Hold { token: u64::MAX, duration: Duration::from_secs(30), deadline: Some(7), stream: 0 };
         let settled = Some((9, Ending::Released));
         let mut out = Packer::default();
         pack_change(&mut out, 5, true, &status, Some(&hold), settled);

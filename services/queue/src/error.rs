@@ -16,6 +16,23 @@ pub enum Error {
         /// The task that it made.
         id: Uuid,
     },
+    /// The queue takes nothing in.
+    #[error("queue {queue:?} drains: it takes no tasks in until it is resumed")]
+    Draining {
+        /// The queue.
+        queue: String,
+    },
+    /// The queue holds as many tasks as its settings allow.
+    #[error("queue {queue:?} holds as many tasks as its max_tasks of {limit} allows")]
+    QueueFull {
+        /// The queue.
+        queue: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// No such queue.
+    #[error("queue {0:?} does not exist")]
+    NoQueue(String),
     /// No such task.
     #[error("task {0} does not exist")]
     NoTask(Uuid),
@@ -107,6 +124,9 @@ impl From<Error> for nova_rpc::Error {
         let text = error.to_string();
         match error {
             Error::IdempotencyMismatch { .. } => Self::aborted(Reason::IdempotencyMismatch, text),
+            Error::Draining { .. } => Self::precondition(Reason::QueueDraining, text),
+            Error::QueueFull { .. } => Self::exhausted(Reason::Overloaded, text, REST * 20),
+            Error::NoQueue(name) => Self::not_found("nova.queue.v1.Queue", name),
             Error::NoTask(id) => Self::not_found("nova.queue.v1.Task", id.to_string()),
             Error::Reserved { .. } => Self::forbidden(text),
             Error::LeaseLost { .. } => Self::precondition(Reason::LeaseLost, text),

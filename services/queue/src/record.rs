@@ -79,6 +79,8 @@ pub struct Task {
     pub status: Status,
     /// What its handler is given; absent where the verb leaves it out.
     pub payload: Option<Arc<[u8]>>,
+    /// Bytes of the payload.
+    pub payload_len: u32,
     /// What it was completed with.
     pub result: Option<Arc<[u8]>>,
 }
@@ -119,6 +121,19 @@ pub struct LeaseRequest {
     pub duration: Duration,
     /// How long to wait for the first.
     pub wait: Duration,
+    /// Number of the stream that asks, which hears of cancellations; 0 for none.
+    pub stream: u64,
+}
+
+/// What became of a heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beat {
+    /// The lease lasts until then.
+    Until(Micros),
+    /// It is no longer the caller's.
+    Lost,
+    /// It is no longer the caller's, since somebody cancelled the task.
+    Cancelled,
 }
 
 /// The right to work on a task until it expires.
@@ -210,6 +225,39 @@ pub struct TaskFilter {
     pub before: Option<Uuid>,
     /// At most this many.
     pub limit: usize,
+    /// What else must fit.
+    pub fits: Fits,
+}
+
+/// What tasks are like; all that is set must fit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fits {
+    /// Kind of work.
+    pub kind: Option<Box<str>>,
+    /// Labels.
+    pub metadata: Vec<(Box<str>, Box<str>)>,
+    /// Reason of the last failed attempt.
+    pub error_reason: Option<Box<str>>,
+    /// Stored at this time or after.
+    pub created_from: Option<Micros>,
+    /// Stored before this time.
+    pub created_before: Option<Micros>,
+}
+
+impl Fits {
+    /// Whether a task that was stored at `created` fits, as far as what never changes goes.
+    pub fn spec(&self, spec: &Spec, created: Micros) -> bool {
+        self.kind.as_ref().is_none_or(|kind| **kind == *spec.kind)
+            && self.metadata.iter().all(|(key, value)| spec.label(key) == Some(value))
+            && self.created_from.is_none_or(|from| created >= from)
+            && self.created_before.is_none_or(|before| created < before)
+    }
+
+    /// Whether a task fits, as far as what changes goes.
+    pub fn status(&self, status: &Status) -> bool {
+        let reason = status.last_error.as_ref().map(|error| error.reason.as_str());
+        self.error_reason.as_ref().is_none_or(|wanted| reason == Some(wanted))
+    }
 }
 
 /// A page of tasks, newest first, without payloads and results.
@@ -219,6 +267,38 @@ pub struct TaskPage {
     pub tasks: Vec<Task>,
     /// Continue before this id; absent at the end.
     pub next: Option<Uuid>,
+}
+
+/// What a queue lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Intake {
+    /// Everything.
+    #[default]
+    Open,
+    /// Tasks come in, and none starts.
+    Paused,
+    /// No task comes in, and what is there is worked off.
+    Draining,
+}
+
+/// What operators say of a queue.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueueSettings {
+    /// What it lets through.
+    pub intake: Intake,
+    /// Most tasks that have not ended; none means the daemon's own limit.
+    pub max_tasks: Option<u64>,
+}
+
+/// A queue as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueView {
+    /// What operators say of it.
+    pub settings: QueueSettings,
+    /// Its tasks, counted.
+    pub stats: QueueStats,
 }
 
 /// Counts of a queue's tasks.
@@ -236,6 +316,10 @@ pub struct QueueStats {
     pub completed: u64,
     /// Kept tasks that died.
     pub dead: u64,
+    /// Kept tasks that were cancelled.
+    pub cancelled: u64,
+    /// What it lets through.
+    pub intake: Intake,
     /// When the oldest ready task became ready.
     pub oldest_ready: Option<Micros>,
 }

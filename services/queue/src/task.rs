@@ -143,6 +143,11 @@ impl Failure {
         }
     }
 
+    /// Somebody cancelled the task.
+    pub fn cancelled(message: &str) -> Self {
+        Self { reason: "CANCELLED".into(), message: message.into() }
+    }
+
     /// The attempt took longer than it may.
     pub fn timed_out() -> Self {
         Self { reason: "ATTEMPT_TIMEOUT".into(), message: "the attempt took longer than its timeout".into() }

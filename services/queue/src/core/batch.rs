@@ -1,6 +1,6 @@
 //! What a commit must write: the changes of memory since the last one.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use uuid::Uuid;
 
@@ -44,6 +44,8 @@ pub struct Change {
     pub hold: Option<Hold>,
     /// How the lease before ended.
     pub settled: Option<(u64, Ending)>,
+    /// Bytes of the payload.
+    pub payload_len: u32,
     /// What it completed with.
     pub result: Option<Arc<[u8]>>,
 }
@@ -59,6 +61,7 @@ impl Change {
             status: entry.status.clone(),
             hold: entry.hold.clone(),
             settled: entry.settled,
+            payload_len: entry.payload_len,
             result: None,
         }
     }
@@ -100,6 +103,10 @@ pub struct Batch {
     pub first: u64,
     /// Rows of ended tasks whose retention is over, ascending.
     pub forgotten: Vec<Row>,
+    /// Rows of dead tasks that live again.
+    pub revived: Vec<Row>,
+    /// Facts that were set, or with nothing, unset.
+    pub facts: BTreeMap<String, Option<String>>,
     /// Journal rows up to this first number go.
     pub dropped: Option<u64>,
     /// Watches may resume only after this entry.
@@ -115,6 +122,7 @@ impl Batch {
             && self.changes.is_empty()
             && self.forgotten.is_empty()
             && self.dropped.is_none()
+            && self.facts.is_empty()
     }
 
     /// The ending of a task that ended in this very batch.

@@ -47,6 +47,8 @@ pub struct Hold {
     pub duration: Duration,
     /// When the attempt must end whatever its heartbeats.
     pub deadline: Option<Micros>,
+    /// Number of the stream that holds it; 0 for none, and after a restart.
+    pub stream: u64,
 }
 
 /// How a lease of a task that lives on ended; kept so that a repeated settlement gets the first answer.
@@ -113,6 +115,7 @@ impl Entry {
             spec: Arc::clone(&self.spec),
             status: self.status.clone(),
             payload: None,
+            payload_len: self.payload_len,
             result: None,
         }
     }

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::record::{NewTask, Spec};
+use crate::{
+    core::{Core, entry::Entry},
+    record::{NewTask, Spec},
+};
 
 /// Fingerprint of namespace, queue and key.
 pub(super) type Key = u128;
@@ -39,6 +42,15 @@ impl Keys {
     /// Forgets a key with its task.
     pub(super) fn remove(&mut self, key: Key) {
         self.known.remove(&key);
+    }
+}
+
+impl Core {
+    /// Frees the key of a task that is forgotten.
+    pub(super) fn forget_key(&mut self, entry: &Entry) {
+        if let Some(key) = key_of(&entry.spec) {
+            self.keys.remove(key);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
         Core,
         entry::{Hold, Row, row_of},
     },
-    record::{Lease, LeaseRef, LeaseRequest, Task},
+    record::{Beat, Lease, LeaseRef, LeaseRequest, Task},
     task::{Event, Micros, State, after},
 };
 
@@ -45,7 +45,7 @@ impl Core {
             entry.status.attempts += 1;
             entry.status.worker = Arc::clone(&request.worker);
             entry.status.expires = capped(after(now, request.duration), deadline);
-            entry.hold = Some(Hold { token, duration: request.duration, deadline });
+            entry.hold = Some(Hold { token, duration: request.duration, deadline, stream: request.stream });
             payload = entry.payload.take();
         })?;
         self.cached = self.cached.saturating_sub(payload.as_ref().map_or(0, |payload| payload.len()));
@@ -62,7 +62,8 @@ impl Core {
         self.last_token
     }
 
-    /// Extends leases to `duration` from now; each answers its new end, or nothing when it is lost.
+    /// Extends leases to `duration` from now; each answers its new end, or that it is lost; of a
+    /// cancelled task only the ledger knows.
     ///
     /// Memory only: a restart gives every lease a grace of its recorded duration anyway, so only a longer
     /// duration than the recorded one is written.
@@ -72,8 +73,19 @@ impl Core {
         leases: &[LeaseRef],
         duration: Duration,
         now: Micros,
-    ) -> Vec<Option<Micros>> {
-        leases.iter().map(|lease| self.extend(namespace, *lease, duration, now)).collect()
+    ) -> Vec<Beat> {
+        let mut beat = |lease: &LeaseRef| match self.extend(namespace, *lease, duration, now) {
+            Some(end) => Beat::Until(end),
+            None if self.cancelled_now(*lease) => Beat::Cancelled,
+            None => Beat::Lost,
+        };
+        leases.iter().map(&mut beat).collect()
+    }
+
+    /// Whether the task of a lease was cancelled since the last commit.
+    fn cancelled_now(&self, lease: LeaseRef) -> bool {
+        let ended = self.batch.ended(row_of(lease.id));
+        ended.is_some_and(|ended| ended.token == lease.token && ended.state == State::Cancelled)
     }
 
     fn extend(

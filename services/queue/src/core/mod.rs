@@ -9,7 +9,9 @@
 //! the backlog.
 
 pub mod batch;
+mod control;
 pub mod entry;
+mod facts;
 mod keys;
 mod lease;
 mod queues;
@@ -43,7 +45,7 @@ pub use self::{
 };
 use crate::{
     error::Error,
-    record::{NewTask, QueueStats, Receipt, Task},
+    record::{Intake, NewTask, QueueStats, QueueView, Receipt, Task},
     task::{self, Event, Micros, State, after},
 };
 
@@ -161,7 +163,24 @@ impl Core {
             }
             queues.push(self.intern(&spec.namespace, &spec.queue)?);
         }
+        self.check_room(&queues)?;
         Ok(queues)
+    }
+
+    /// Whether each queue takes in as many tasks as it is named.
+    fn check_room(&mut self, queues: &[u32]) -> Result<(), Error> {
+        for same in queues.chunk_by(|left, right| left == right) {
+            let queue = self.queues.at(same[0]);
+            let name = || queue.name().1.to_string();
+            if queue.settings.intake == Intake::Draining {
+                return Err(Error::Draining { queue: name() });
+            }
+            let held = queue.live() + same.len() as u64;
+            if let Some(limit) = queue.settings.max_tasks.filter(|limit| held > *limit) {
+                return Err(Error::QueueFull { queue: name(), limit });
+            }
+        }
+        Ok(())
     }
 
     fn enqueue_one(&mut self, task: NewTask, queue: u32, now: Micros) -> Receipt {
@@ -309,6 +328,11 @@ impl Core {
     /// Counts of a namespace's queues.
     pub fn stats(&self, namespace: &str) -> Vec<QueueStats> {
         self.queues.stats(namespace)
+    }
+
+    /// A queue as a whole, if anybody has named it.
+    pub fn queue(&self, namespace: &str, name: &str) -> Option<QueueView> {
+        self.queues.view(namespace, name)
     }
 
     /// Live tasks by row, out of those asked for.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     codec::{Stored, Unpacker, pack_changes, pack_spec, unpack_change, unpack_spec},
-    record::{Lease, LeaseRef, LeaseRequest, NewTask, Outcome, Settlement, Spec},
+    record::{Beat, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, Settlement, Spec},
     task::{Failure, Micros, Retry, State},
 };
 
@@ -201,6 +201,7 @@ impl Run {
             max,
             duration: Duration::from_secs(10),
             wait: Duration::ZERO,
+            stream: 0,
         };
         for lease in self.core.lease(&request, self.now) {
             assert!(lease.token > self.told.last_token, "a token did not grow");
@@ -235,7 +236,7 @@ impl Run {
     fn heartbeat(&mut self, which: usize) {
         let Some((lease, newest)) = self.pick(which) else { return };
         let ends = self.core.heartbeat("default", &[lease], Duration::from_secs(10), self.now);
-        assert!(newest || ends[0].is_none(), "a stale token was extended");
+        assert!(newest || ends[0] == Beat::Lost, "a stale token was extended");
     }
 
     fn check(&self) {

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     core::entry::Row,
-    record::QueueStats,
+    record::{Intake, QueueSettings, QueueStats, QueueView},
     task::{Micros, State},
 };
 
@@ -27,11 +27,20 @@ pub(super) struct Queue {
     ready: [BinaryHeap<Reverse<(Micros, Row)>>; PRIORITIES],
     counts: [u64; 7],
     used: bool,
+    /// What operators say of it.
+    pub(super) settings: QueueSettings,
 }
 
 impl Queue {
     fn new(namespace: Arc<str>, name: Arc<str>) -> Self {
-        Self { namespace, name, ready: Default::default(), counts: [0; 7], used: false }
+        Self {
+            namespace,
+            name,
+            ready: Default::default(),
+            counts: [0; 7],
+            used: false,
+            settings: QueueSettings::default(),
+        }
     }
 
     /// Makes a task available.
@@ -41,13 +50,26 @@ impl Queue {
 
     /// Takes the next task.
     pub(super) fn pop(&mut self, step: Duration) -> Option<Row> {
+        if self.settings.intake == Intake::Paused {
+            return None;
+        }
         let best = self.best(step)?;
         self.ready[best].pop().map(|Reverse((_, row))| row)
     }
 
-    /// True when nothing is ready.
+    /// True when nothing may be taken.
     pub(super) fn is_empty(&self) -> bool {
-        self.counts[usize::from(State::Ready.code())] == 0
+        self.count(State::Ready) == 0 || self.settings.intake == Intake::Paused
+    }
+
+    /// How many of its tasks have not ended.
+    pub(super) fn live(&self) -> u64 {
+        self.count(State::Waiting) + self.count(State::Ready) + self.count(State::Leased)
+    }
+
+    /// Namespace and name.
+    pub(super) fn name(&self) -> (&Arc<str>, &Arc<str>) {
+        (&self.namespace, &self.name)
     }
 
     fn best(&self, step: Duration) -> Option<usize> {
@@ -90,6 +112,8 @@ impl Queue {
             leased: self.count(State::Leased),
             completed: self.count(State::Completed),
             dead: self.count(State::Dead),
+            cancelled: self.count(State::Cancelled),
+            intake: self.settings.intake,
             oldest_ready: oldest,
         }
     }
@@ -127,7 +151,13 @@ impl Queues {
         &mut self.all[index as usize]
     }
 
-    /// True when nothing is ready in the queue.
+    /// A queue as a whole, if anybody has named it.
+    pub(super) fn view(&self, namespace: &str, name: &str) -> Option<QueueView> {
+        let queue = &self.all[self.find(namespace, name)? as usize];
+        Some(QueueView { settings: queue.settings.clone(), stats: queue.stats() })
+    }
+
+    /// True when nothing may be taken from the queue.
     pub(super) fn is_empty(&self, index: u32) -> bool {
         self.all[index as usize].is_empty()
     }
@@ -144,7 +174,7 @@ impl Queues {
         let mut rows: Vec<QueueStats> = names
             .values()
             .map(|index| &self.all[*index as usize])
-            .filter(|queue| queue.used)
+            .filter(|queue| queue.used || queue.settings != QueueSettings::default())
             .map(Queue::stats)
             .collect();
         rows.sort_by(|left, right| left.queue.cmp(&right.queue));

@@ -7,9 +7,11 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use uuid::Uuid;
+
 use crate::{
     core::{
-        Core,
+        Core, RowMap,
         batch::Batch,
         entry::{Entry, Row},
         keys::{Key, key_of},
@@ -31,13 +33,18 @@ struct JournalRow {
 }
 
 /// An ended task that is kept.
-#[derive(Debug)]
-struct Kept {
-    row: Row,
-    queue: u32,
-    state: State,
-    key: Option<Key>,
-    journal: u64,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kept {
+    /// Id of the task.
+    pub(super) id: Uuid,
+    /// Index of its queue.
+    pub(super) queue: u32,
+    /// How it ended.
+    pub(super) state: State,
+    /// Its idempotency key.
+    pub(super) key: Option<Key>,
+    /// Number of its last journal entry.
+    pub(super) journal: u64,
     at: Micros,
 }
 
@@ -46,7 +53,9 @@ struct Kept {
 pub(super) struct Retention {
     journal: VecDeque<JournalRow>,
     entries: usize,
-    ended: VecDeque<Kept>,
+    /// In the order in which they ended; those that are not in `kept` with this entry are gone already.
+    ended: VecDeque<(Row, u64)>,
+    kept: RowMap<Kept>,
     /// Live tasks whose state is in the journal.
     pub(super) journaled: usize,
     /// Watches may resume only after this entry.
@@ -57,12 +66,34 @@ impl Retention {
     /// A task ended with journal entry `journal`.
     pub(super) fn ended(&mut self, row: Row, entry: &Entry, journal: u64, at: Micros) {
         let (queue, state, key) = (entry.queue, entry.status.state, key_of(&entry.spec));
-        self.ended.push_back(Kept { row, queue, state, key, journal, at });
+        self.kept.insert(row, Kept { id: entry.id, queue, state, key, journal, at });
+        self.ended.push_back((row, journal));
     }
 
     /// Puts ended tasks in the order in which they ended.
     pub(super) fn sort_ended(&mut self) {
-        self.ended.make_contiguous().sort_unstable_by_key(|kept| kept.journal);
+        self.ended.make_contiguous().sort_unstable_by_key(|(_, journal)| *journal);
+    }
+
+    /// An ended task that is kept.
+    pub(super) fn kept(&self, row: Row) -> Option<&Kept> {
+        self.kept.get(&row)
+    }
+
+    /// Takes an ended task out.
+    pub(super) fn take(&mut self, row: Row) -> Option<Kept> {
+        self.kept.remove(&row)
+    }
+
+    /// The ended task that is kept for the longest time.
+    fn oldest(&mut self) -> Option<(Row, Kept)> {
+        while let Some((row, journal)) = self.ended.front() {
+            if let Some(kept) = self.kept.get(row).filter(|kept| kept.journal == *journal) {
+                return Some((*row, *kept));
+            }
+            self.ended.pop_front();
+        }
+        None
     }
 
     /// A journal row is in the store.
@@ -75,9 +106,9 @@ impl Retention {
         self.entries.saturating_sub(keep.max(2 * self.journaled))
     }
 
-    fn overdue(&self, keep: usize, keep_for: Duration, now: Micros) -> bool {
-        let oldest = self.ended.front().is_some_and(|kept| after(kept.at, keep_for) <= now);
-        oldest || self.ended.len() >= keep.saturating_add(STEP)
+    fn overdue(&mut self, keep: usize, keep_for: Duration, now: Micros) -> bool {
+        let oldest = self.oldest().is_some_and(|(_, kept)| after(kept.at, keep_for) <= now);
+        oldest || self.kept.len() >= keep.saturating_add(STEP)
     }
 }
 
@@ -86,6 +117,7 @@ impl Core {
     pub fn take_batch(&mut self, now: Micros) -> Batch {
         self.forget_ended(now);
         self.drop_journal();
+        self.batch.forgotten.sort_unstable();
         let mut batch = std::mem::take(&mut self.batch);
         batch.first = self.next_entry - batch.changes.len() as u64;
         batch.floor = self.retention.floor;
@@ -105,20 +137,25 @@ impl Core {
         }
         let most = MOST.max(2 * self.batch.finished.len());
         while self.batch.forgotten.len() < most {
-            let over = self.retention.ended.len() > keep;
-            let goes = |kept: &Kept| over || after(kept.at, keep_for) <= now;
-            if !self.retention.ended.front().is_some_and(goes) {
+            let over = self.retention.kept.len() > keep;
+            let oldest = self.retention.oldest();
+            let Some((row, _)) = oldest.filter(|(_, kept)| over || after(kept.at, keep_for) <= now) else {
                 break;
-            }
-            let Some(kept) = self.retention.ended.pop_front() else { break };
-            if let Some(key) = kept.key {
-                self.keys.remove(key);
-            }
-            self.queues.at(kept.queue).leave(kept.state);
-            self.retention.floor = self.retention.floor.max(kept.journal);
-            self.batch.forgotten.push(kept.row);
+            };
+            self.forget_kept(row);
         }
-        self.batch.forgotten.sort_unstable();
+    }
+
+    /// Forgets an ended task; false when there is none.
+    pub(super) fn forget_kept(&mut self, row: Row) -> bool {
+        let Some(kept) = self.retention.take(row) else { return false };
+        if let Some(key) = kept.key {
+            self.keys.remove(key);
+        }
+        self.queues.at(kept.queue).leave(kept.state);
+        self.retention.floor = self.retention.floor.max(kept.journal);
+        self.batch.forgotten.push(row);
+        true
     }
 
     /// Drops the oldest journal rows and carries over what lives in them.

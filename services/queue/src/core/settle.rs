@@ -106,7 +106,7 @@ impl Core {
     }
 
     /// Ends a task for good: it leaves memory, and its ending goes to the store.
-    fn finish(
+    pub(super) fn finish(
         &mut self,
         row: Row,
         event: Event,
@@ -120,6 +120,7 @@ impl Core {
             return Settled::Lost;
         };
         let token = entry.hold.as_ref().map_or(0, |hold| hold.token);
+        self.cached = self.cached.saturating_sub(entry.payload.take().map_or(0, |payload| payload.len()));
         self.queues.at(entry.queue).leave(entry.status.state);
         self.queues.at(entry.queue).enter(state);
         if let Some(error) = error {

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use crate::{
-    engine::inbox::Reply,
+    engine::inbox::{Reply, Told},
     error::Error,
-    record::{Lease, Receipt, Settled},
-    task::Micros,
+    record::{Beat, Lease, Receipt, Settled},
 };
 
 /// What a caller will be told once the commit stands.
@@ -17,7 +16,9 @@ pub(crate) enum Answer {
     /// Of a lease in a namespace.
     Leases(Reply<Vec<Lease>>, Arc<str>, Vec<Lease>),
     /// Of a heartbeat.
-    Ends(Reply<Vec<Option<Micros>>>, Vec<Option<Micros>>),
+    Beats(Reply<Vec<Beat>>, Result<Vec<Beat>, Error>),
+    /// Of a rare change.
+    Told(Told),
     /// Of a settlement.
     Settled(Reply<Vec<Settled>>, Result<Vec<Settled>, Error>),
 }
@@ -28,7 +29,8 @@ impl Answer {
         match self {
             Self::Receipts(reply, receipts) => drop(reply.send(receipts)),
             Self::Leases(reply, _, leases) => drop(reply.send(Ok(leases))),
-            Self::Ends(reply, ends) => drop(reply.send(Ok(ends))),
+            Self::Beats(reply, beats) => drop(reply.send(beats)),
+            Self::Told(told) => told.tell(Ok(())),
             Self::Settled(reply, settled) => drop(reply.send(settled)),
         }
     }
@@ -38,7 +40,8 @@ impl Answer {
         match self {
             Self::Receipts(reply, _) => drop(reply.send(Err(error.clone()))),
             Self::Leases(reply, ..) => drop(reply.send(Err(error.clone()))),
-            Self::Ends(reply, _) => drop(reply.send(Err(error.clone()))),
+            Self::Beats(reply, _) => drop(reply.send(Err(error.clone()))),
+            Self::Told(told) => told.tell(Err(error.clone())),
             Self::Settled(reply, _) => drop(reply.send(Err(error.clone()))),
         }
     }

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     core::Core,
     error::Error,
-    record::{Lease, LeaseRef, LeaseRequest, NewTask, Outcome, Receipt, Settled, Settlement},
+    record::{Beat, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, Receipt, Settled, Settlement},
     task::Micros,
 };
 
@@ -36,6 +36,40 @@ impl std::fmt::Debug for Look {
     }
 }
 
+/// A change of memory that is rare; what it gives is told once the commit stands, or has failed.
+pub(crate) struct Alter(Box<Change>);
+
+type Change = dyn FnOnce(&mut Core, Micros) -> Told + Send;
+
+/// Tells the caller of an [`Alter`] what became of it.
+pub(crate) struct Told(Box<dyn FnOnce(Result<(), Error>) + Send>);
+
+impl Alter {
+    /// Changes memory.
+    pub(crate) fn apply(self, core: &mut Core, now: Micros) -> Told {
+        (self.0)(core, now)
+    }
+}
+
+impl Told {
+    /// Tells it.
+    pub(crate) fn tell(self, committed: Result<(), Error>) {
+        (self.0)(committed);
+    }
+}
+
+impl std::fmt::Debug for Alter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Alter")
+    }
+}
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Told")
+    }
+}
+
 /// What the engine is asked.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -44,9 +78,11 @@ pub(crate) enum Command {
     /// Take tasks.
     Lease(LeaseRequest, Reply<Vec<Lease>>),
     /// Extend leases.
-    Heartbeat(Arc<str>, Vec<LeaseRef>, Duration, Reply<Vec<Option<Micros>>>),
+    Heartbeat(Arc<str>, Vec<LeaseRef>, Duration, Reply<Vec<Beat>>),
     /// End leases.
     Settle(Arc<str>, Vec<Settlement>, Reply<Vec<Settled>>),
+    /// Change something that is rarely changed.
+    Alter(Alter),
     /// Look.
     Look(Look),
 }
@@ -149,8 +185,8 @@ impl Command {
             Self::Lease(_, reply) => drop(reply.send(Err(Error::Deposed))),
             Self::Heartbeat(.., reply) => drop(reply.send(Err(Error::Deposed))),
             Self::Settle(.., reply) => drop(reply.send(Err(Error::Deposed))),
-            // A look that is dropped answers its caller that the queue is closed.
-            Self::Look(_) => {}
+            // One that is dropped answers its caller that the queue is closed.
+            Self::Alter(_) | Self::Look(_) => {}
         }
     }
 }
@@ -172,10 +208,30 @@ impl Inbox {
         let command = command(reply);
         let lane = match command {
             Command::Settle(..) | Command::Heartbeat(..) => &self.settlements,
-            Command::Enqueue(..) | Command::Lease(..) | Command::Look(_) => &self.requests,
+            Command::Enqueue(..) | Command::Lease(..) | Command::Alter(_) | Command::Look(_) => {
+                &self.requests
+            }
         };
         lane.post(command)?;
         answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Changes memory; answers what the change gives once it is committed.
+    ///
+    /// # Errors
+    /// There is no room, the engine is gone, the change is refused, or the commit failed.
+    pub(crate) async fn alter<T: Send + 'static>(
+        &self,
+        alter: impl FnOnce(&mut Core, Micros) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.ask(|reply: Reply<T>| {
+            Command::Alter(Alter(Box::new(move |core, now| {
+                let altered = alter(core, now);
+                // A caller that is gone needs no answer.
+                Told(Box::new(move |committed| drop(reply.send(committed.and(altered)))))
+            })))
+        })
+        .await
     }
 
     /// Looks at memory as the last commit left it.
@@ -211,6 +267,6 @@ fn weight(command: &Command) -> usize {
             })
             .sum(),
         Command::Heartbeat(_, leases, ..) => FRAME + size_of_val(leases.as_slice()),
-        Command::Lease(..) | Command::Look(_) => FRAME,
+        Command::Lease(..) | Command::Alter(_) | Command::Look(_) => FRAME,
     }
 }

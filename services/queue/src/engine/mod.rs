@@ -23,8 +23,8 @@ use crate::{
     core::{Core, Limits, batch::Batch, ends_as, entry::row_of},
     error::Error,
     ledger::{Ended, Ledger},
-    record::{Cursor, Lease, LeaseRef, LeaseRequest, Outcome, Settled, Settlement, Task, TaskEvent},
-    task::{Micros, span},
+    record::{Beat, Cursor, Lease, LeaseRef, LeaseRequest, Outcome, Settled, Settlement, Task, TaskEvent},
+    task::{Micros, State, span},
 };
 
 /// Most calls of each way in that one commit takes.
@@ -153,12 +153,16 @@ impl<'a, L: Ledger> Engine<'a, L> {
             }
             Command::Lease(request, reply) => self.lease(request, reply, now),
             Command::Heartbeat(namespace, leases, duration, reply) => {
-                let ends = self.core.heartbeat(&namespace, &leases, duration, now);
-                self.answers.push(Answer::Ends(reply, ends));
+                let beats = self.heartbeat(&namespace, &leases, duration, now).await;
+                self.answers.push(Answer::Beats(reply, beats));
             }
             Command::Settle(namespace, settlements, reply) => {
                 let settled = self.settle(&namespace, settlements, now).await;
                 self.answers.push(Answer::Settled(reply, settled));
+            }
+            Command::Alter(alter) => {
+                let told = alter.apply(&mut self.core, now);
+                self.answers.push(Answer::Told(told));
             }
             Command::Look(look) => self.looks.push(look),
         }
@@ -179,6 +183,24 @@ impl<'a, L: Ledger> Engine<'a, L> {
             // A caller that is gone needs no answer.
             Err(error) => drop(reply.send(Err(error))),
         }
+    }
+
+    async fn heartbeat(
+        &mut self,
+        namespace: &str,
+        leases: &[LeaseRef],
+        duration: Duration,
+        now: Micros,
+    ) -> Result<Vec<Beat>, Error> {
+        let mut beats = self.core.heartbeat(namespace, leases, duration, now);
+        let lost: Vec<_> = (0..beats.len()).filter(|at| beats[*at] == Beat::Lost).collect();
+        if !lost.is_empty() {
+            let ids: Vec<_> = lost.iter().map(|at| leases[*at].id).collect();
+            for (at, ended) in lost.into_iter().zip(self.ledger.endings(&ids).await?) {
+                beats[at] = why_lost(leases[at], ended);
+            }
+        }
+        Ok(beats)
     }
 
     async fn settle(
@@ -270,6 +292,7 @@ impl<'a, L: Ledger> Engine<'a, L> {
                 spec: change.spec,
                 status: change.status,
                 payload: None,
+                payload_len: change.payload_len,
                 result: change.result,
             },
         });
@@ -338,6 +361,11 @@ impl<'a, L: Ledger> Engine<'a, L> {
         self.looks.clear();
         self.charges.clear();
     }
+}
+
+fn why_lost(lease: LeaseRef, ended: Option<Ended>) -> Beat {
+    let cancelled = |ended: &Ended| ended.state == State::Cancelled && ended.token == lease.token;
+    ended.filter(cancelled).map_or(Beat::Lost, |_| Beat::Cancelled)
 }
 
 fn first_answer(settlement: &Settlement, ended: Option<Ended>) -> Settled {

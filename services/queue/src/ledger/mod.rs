@@ -114,6 +114,8 @@ pub(crate) struct Enqueued {
     pub(crate) created: Micros,
     /// Not leased before.
     pub(crate) ready_at: Micros,
+    /// Bytes of the payload.
+    pub(crate) payload_len: u32,
 }
 
 /// What the ledger keeps of a task's end.
@@ -134,7 +136,9 @@ pub(crate) struct EndRecord {
 impl Enqueued {
     /// The task before anything happened to it.
     pub(crate) fn task(self) -> Task {
-        Entry::new(self.id, 0, self.spec, self.created, self.ready_at).view()
+        let mut entry = Entry::new(self.id, 0, self.spec, self.created, self.ready_at);
+        entry.payload_len = self.payload_len;
+        entry.view()
     }
 
     /// The task as it ended.

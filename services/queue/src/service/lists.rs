@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use nova_proto::queue::v1 as pb;
-use nova_types::{QueueName, Violation, Violations, wire as check};
+use nova_types::{QueueName, TaskKind, Timestamp, Violation, Violations, wire as check};
 use prost::Message as _;
 use tonic::Status;
 use uuid::Uuid;
 
 use crate::{
     Error,
-    record::{QueueStats, TaskFilter},
+    record::{Fits, QueueStats, TaskFilter},
     service::{QueueService, parse, unary::refused, wire},
     task::{Micros, State, span},
 };
@@ -59,10 +59,8 @@ fn filter(request: &pb::ListTasksRequest) -> Result<TaskFilter, Violations> {
     let queue = violations.take(queue(&request.queue));
     let limit = violations.take(check::page_size("page_size", request.page_size, 50, 1_000));
     let before = violations.take(page_token(&request.page_token));
-    let mut states = Vec::new();
-    for (index, code) in request.states.iter().enumerate() {
-        states.extend(violations.take(state(index, *code)));
-    }
+    let states = states(&request.states, &mut violations);
+    let fits = fits(request.filter.as_ref(), &mut violations);
     violations.finish()?;
     Ok(TaskFilter {
         namespace: namespace.unwrap_or_default(),
@@ -70,6 +68,7 @@ fn filter(request: &pb::ListTasksRequest) -> Result<TaskFilter, Violations> {
         states,
         before: before.flatten(),
         limit: limit.unwrap_or(50),
+        fits,
     })
 }
 
@@ -81,12 +80,38 @@ pub(super) fn queue(name: &str) -> Result<Option<Arc<str>>, Violation> {
     QueueName::parse("queue", name).map(|queue| Some(Arc::from(queue.as_ref())))
 }
 
+/// States, each of which must be one.
+pub(super) fn states(codes: &[i32], violations: &mut Violations) -> Vec<State> {
+    codes.iter().enumerate().filter_map(|(index, code)| violations.take(state(index, *code))).collect()
+}
+
+/// What tasks must be like.
+pub(super) fn fits(filter: Option<&pb::TaskFilter>, violations: &mut Violations) -> Fits {
+    let Some(filter) = filter else { return Fits::default() };
+    if !filter.kind.is_empty() {
+        violations.take(TaskKind::parse("filter.kind", &filter.kind));
+    }
+    violations.take(check::labels("filter.metadata", &filter.metadata));
+    violations.take(check::text("filter.error_reason", &filter.error_reason, 0..=64));
+    let set = |text: &str| (!text.is_empty()).then(|| Box::from(text));
+    let time =
+        |time: &Option<prost_types::Timestamp>| time.as_ref().map(|time| Timestamp::from_wire(time).micros());
+    Fits {
+        kind: set(&filter.kind),
+        metadata: parse::labels(filter.metadata.clone()),
+        error_reason: set(&filter.error_reason),
+        created_from: time(&filter.create_time_from),
+        created_before: time(&filter.create_time_before),
+    }
+}
+
 fn state(index: usize, code: i32) -> Result<State, Violation> {
     let state = u8::try_from(code).ok().and_then(State::from_code);
     state.ok_or_else(|| Violation::new(format!("states[{index}]"), format!("{code} must be a state")))
 }
 
-fn page_token(token: &str) -> Result<Option<Uuid>, Violation> {
+/// Where a page begins.
+pub(super) fn page_token(token: &str) -> Result<Option<Uuid>, Violation> {
     let Some(key) = check::parse_page_token("page_token", token)? else { return Ok(None) };
     let id = Uuid::from_slice(&key);
     id.map(Some).map_err(|_| Violation::new("page_token", "must be a token from the page before"))
@@ -103,7 +128,8 @@ pub(super) async fn list_queues(
     Ok(pb::ListQueuesResponse { queues: queues.into_iter().map(|queue| stats(queue, now)).collect() })
 }
 
-fn stats(stats: QueueStats, now: Micros) -> pb::QueueStats {
+/// Counts of a queue at `now`.
+pub(super) fn stats(stats: QueueStats, now: Micros) -> pb::QueueStats {
     pb::QueueStats {
         queue: stats.queue.to_string(),
         waiting: stats.waiting,
@@ -111,6 +137,8 @@ fn stats(stats: QueueStats, now: Micros) -> pb::QueueStats {
         leased: stats.leased,
         completed: stats.completed,
         dead: stats.dead,
+        cancelled: stats.cancelled,
+        intake: wire::intake(stats.intake).into(),
         oldest_ready_age: stats.oldest_ready.map(|at| check::to_duration(span(now - at))),
     }
 }

@@ -1,8 +1,10 @@
 //! The contract `nova.queue.v1`, RPC by RPC: parse, call the store, map.
 
+mod control;
 mod forward;
 mod lists;
 mod parse;
+mod queues;
 mod reserved;
 mod unary;
 mod watch;
@@ -15,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use self::forward::{Forward, Leadership};
-use crate::store::Store;
+use crate::{record::Intake, store::Store};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -72,6 +74,56 @@ impl pb::queue_service_server::QueueService for QueueService {
 
     async fn list_queues(&self, request: Request<pb::ListQueuesRequest>) -> Answer<pb::ListQueuesResponse> {
         lists::list_queues(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn cancel_tasks(
+        &self,
+        request: Request<pb::CancelTasksRequest>,
+    ) -> Answer<pb::CancelTasksResponse> {
+        control::cancel(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn redrive_tasks(
+        &self,
+        request: Request<pb::RedriveTasksRequest>,
+    ) -> Answer<pb::RedriveTasksResponse> {
+        control::redrive(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn purge_tasks(&self, request: Request<pb::PurgeTasksRequest>) -> Answer<pb::PurgeTasksResponse> {
+        control::purge(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_queue(&self, request: Request<pb::GetQueueRequest>) -> Answer<pb::GetQueueResponse> {
+        queues::get(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn update_queue(
+        &self,
+        request: Request<pb::UpdateQueueRequest>,
+    ) -> Answer<pb::UpdateQueueResponse> {
+        queues::update(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn pause_queue(&self, request: Request<pb::PauseQueueRequest>) -> Answer<pb::PauseQueueResponse> {
+        let pb::PauseQueueRequest { namespace, queue } = request.into_inner();
+        let queue = Some(queues::let_through(self, &namespace, &queue, Intake::Paused).await?);
+        Ok(Response::new(pb::PauseQueueResponse { queue }))
+    }
+
+    async fn drain_queue(&self, request: Request<pb::DrainQueueRequest>) -> Answer<pb::DrainQueueResponse> {
+        let pb::DrainQueueRequest { namespace, queue } = request.into_inner();
+        let queue = Some(queues::let_through(self, &namespace, &queue, Intake::Draining).await?);
+        Ok(Response::new(pb::DrainQueueResponse { queue }))
+    }
+
+    async fn resume_queue(
+        &self,
+        request: Request<pb::ResumeQueueRequest>,
+    ) -> Answer<pb::ResumeQueueResponse> {
+        let pb::ResumeQueueRequest { namespace, queue } = request.into_inner();
+        let queue = Some(queues::let_through(self, &namespace, &queue, Intake::Open).await?);
+        Ok(Response::new(pb::ResumeQueueResponse { queue }))
     }
 
     type WatchTasksStream = Outgoing<pb::WatchTasksResponse>;

@@ -112,7 +112,8 @@ fn task(wire: pb::NewTask, namespace: &Arc<str>, traceparent: &str) -> Result<Ne
     Ok(task)
 }
 
-fn labels(metadata: std::collections::HashMap<String, String>) -> Vec<(Box<str>, Box<str>)> {
+/// Labels, sorted by key.
+pub(super) fn labels(metadata: std::collections::HashMap<String, String>) -> Vec<(Box<str>, Box<str>)> {
     let mut labels: Vec<(Box<str>, Box<str>)> =
         metadata.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
     labels.sort_unstable();
@@ -137,6 +138,19 @@ fn retry(wire: Option<&pb::RetryPolicy>, violations: &mut Violations) -> Retry {
         factor: if wire.factor == 0.0 { usual.factor } else { wire.factor },
         max: max.unwrap_or_default(),
     }
+}
+
+/// The name of a queue.
+pub(super) fn queue(name: &str) -> Checked<Arc<str>> {
+    QueueName::parse("queue", name).map(|queue| Arc::from(queue.as_ref()))
+}
+
+/// Up to 1,000 ids of tasks.
+pub(super) fn task_ids(ids: &[String]) -> Checked<Vec<Uuid>> {
+    if ids.len() > 1_000 {
+        return Err(Violation::new("task_ids", format!("{} entries must be at most 1000", ids.len())));
+    }
+    ids.iter().enumerate().map(|(index, id)| task_id(&format!("task_ids[{index}]"), id)).collect()
 }
 
 /// The id of a task.

@@ -67,6 +67,7 @@ fn lease_request(request: &pb::LeaseRequest) -> Result<LeaseRequest, Violations>
         max: max.unwrap_or(1),
         duration: duration.unwrap_or_default(),
         wait: wait.unwrap_or_default(),
+        stream: 0,
     })
 }
 

@@ -7,7 +7,7 @@ use nova_proto::queue::v1 as pb;
 use nova_types::{Timestamp, wire};
 
 use crate::{
-    record::{Cursor, Durability, Lease, LeaseRef, Settled, Settlement, Task},
+    record::{Beat, Cursor, Durability, Intake, Lease, LeaseRef, Settled, Settlement, Task},
     task::{Micros, State},
 };
 
@@ -28,6 +28,15 @@ pub(super) fn state(state: State) -> pb::TaskState {
     }
 }
 
+/// What a queue lets through.
+pub(super) fn intake(intake: Intake) -> pb::QueueIntake {
+    match intake {
+        Intake::Open => pb::QueueIntake::Open,
+        Intake::Paused => pb::QueueIntake::Paused,
+        Intake::Draining => pb::QueueIntake::Draining,
+    }
+}
+
 /// A level of durability.
 pub(super) fn durability(durability: Durability) -> pb::Durability {
     match durability {
@@ -39,7 +48,7 @@ pub(super) fn durability(durability: Durability) -> pb::Durability {
 
 /// A task.
 pub(super) fn task(task: Task) -> pb::Task {
-    let Task { id, spec, status, payload, result } = task;
+    let Task { id, spec, status, payload, result, .. } = task;
     let metadata = spec.metadata.iter().map(|(key, value)| (key.to_string(), value.to_string()));
     let last_error = status
         .last_error
@@ -84,13 +93,14 @@ pub(super) fn lease(lease: Lease) -> pb::Lease {
 }
 
 /// Answers to heartbeats.
-pub(super) fn heartbeats(leases: &[LeaseRef], ends: &[Option<Micros>]) -> pb::HeartbeatResponse {
-    let result = |(lease, end): (&LeaseRef, &Option<Micros>)| pb::HeartbeatResult {
+pub(super) fn heartbeats(leases: &[LeaseRef], beats: &[Beat]) -> pb::HeartbeatResponse {
+    let result = |(lease, beat): (&LeaseRef, &Beat)| pb::HeartbeatResult {
         task_id: lease.id.to_string(),
-        lost: end.is_none(),
-        expire_time: end.and_then(time),
+        lost: !matches!(beat, Beat::Until(_)),
+        expire_time: if let Beat::Until(end) = beat { time(*end) } else { None },
+        cancelled: *beat == Beat::Cancelled,
     };
-    pb::HeartbeatResponse { results: leases.iter().zip(ends).map(result).collect() }
+    pb::HeartbeatResponse { results: leases.iter().zip(beats).map(result).collect() }
 }
 
 /// Answer to a settlement on a stream.

@@ -13,6 +13,7 @@ use nova_rpc::Caller;
 use nova_types::{Violation, Violations};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
+use uuid::Uuid;
 
 use crate::{
     Error, metrics,
@@ -22,7 +23,7 @@ use crate::{
         unary::{kind, refused},
         wire,
     },
-    store::Store,
+    store::{Place, Store},
 };
 
 /// Most credit that a stream may have.
@@ -71,11 +72,14 @@ async fn session(
     let Some(Message::Open(open)) = first.message else {
         return Err(refused(Violation::new("message", "the first must be open")));
     };
-    let (request, credit) = opened(&open).map_err(refused)?;
+    let (mut request, credit) = opened(&open).map_err(refused)?;
     reserved::may_lease(caller, request.queues.iter().map(AsRef::as_ref))?;
     let store = service.store;
+    let place = store.streams().enter();
+    request.stream = place.number;
     let mut session = Session {
         store,
+        place,
         request,
         credit,
         leasing: None,
@@ -105,12 +109,14 @@ fn opened(open: &pb::WorkOpen) -> Result<(LeaseRequest, usize), Violations> {
         max: 0,
         duration: duration.unwrap_or_default(),
         wait: WAIT,
+        stream: 0,
     };
     Ok((request, open.credit as usize))
 }
 
 struct Session {
     store: Store,
+    place: Place,
     request: LeaseRequest,
     credit: usize,
     leasing: Option<Leasing>,
@@ -139,6 +145,7 @@ impl Session {
                     None => open = false,
                 },
                 leases = next_leases(&mut self.leasing) => self.deliver(leases?).await,
+                Some(first) = self.place.cancelled.recv() => self.tell_cancelled(first).await,
                 () = drain.cancelled(), if !self.draining => self.announce_drain().await,
             }
         }
@@ -222,6 +229,13 @@ impl Session {
     async fn tell(&mut self, message: work_response::Message) {
         // A worker that is gone is noticed by the loop.
         drop(self.out.send(Ok(pb::WorkResponse { message: Some(message) })).await);
+    }
+
+    /// Tells the worker which of its tasks were cancelled: this one, and those that followed it.
+    async fn tell_cancelled(&mut self, first: Uuid) {
+        let more = std::iter::from_fn(|| self.place.cancelled.try_recv().ok());
+        let task_ids = std::iter::once(first).chain(more).map(|id| id.to_string()).collect();
+        self.tell(work_response::Message::Cancelled(pb::WorkCancelled { task_ids })).await;
     }
 
     async fn announce_drain(&mut self) {

@@ -65,6 +65,7 @@ impl Failing {
             max: 1,
             duration: Duration::from_secs(30),
             wait: Duration::ZERO,
+            stream: 0,
         };
         let lease = self.store.lease(request).await.unwrap().into_iter().next()?;
         Some(LeaseRef { id: lease.task.id, token: lease.token })

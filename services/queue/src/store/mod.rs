@@ -9,6 +9,7 @@ mod conformance;
 #[cfg(test)]
 mod failing;
 mod open;
+mod streams;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -19,8 +20,10 @@ use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 pub(crate) use self::open::{Settings, open_redis, open_sqlite};
+pub(crate) use self::streams::Place;
+use self::streams::Streams;
 use crate::{
-    core::entry::row_of,
+    core::{Core, entry::row_of},
     engine::{
         inbox::{Command, Inbox},
         ring::Ring,
@@ -28,10 +31,9 @@ use crate::{
     error::Error,
     ledger::{Enqueued, Reader, redis::Role},
     record::{
-        Cursor, Durability, Lease, LeaseRef, LeaseRequest, NewTask, QueueStats, Receipt, Settled, Settlement,
-        Task, TaskEvent, TaskFilter, TaskPage,
+        Beat, Cursor, Durability, Lease, LeaseRef, LeaseRequest, NewTask, QueueSettings, QueueStats,
+        QueueView, Receipt, Settled, Settlement, Task, TaskEvent, TaskFilter, TaskPage,
     },
-    task::Micros,
 };
 
 /// Most steps of one list call; each looks at about 1,000 tasks.
@@ -52,6 +54,7 @@ pub(crate) struct Store {
     reader: Arc<dyn Reader>,
     durability: Durability,
     role: watch::Receiver<Role>,
+    streams: Arc<Streams>,
     stopped: Arc<Mutex<Option<Stopped>>>,
 }
 
@@ -86,13 +89,13 @@ impl Store {
         self.inbox.ask(|reply| Command::Lease(request, reply)).await
     }
 
-    /// Extends leases; each answers its new end, or nothing when it is lost.
+    /// Extends leases; each answers its new end, or how it was lost.
     pub(crate) async fn heartbeat(
         &self,
         namespace: &Arc<str>,
         leases: Vec<LeaseRef>,
         duration: Duration,
-    ) -> Result<Vec<Option<Micros>>, Error> {
+    ) -> Result<Vec<Beat>, Error> {
         let namespace = Arc::clone(namespace);
         self.inbox.ask(|reply| Command::Heartbeat(namespace, leases, duration, reply)).await
     }
@@ -153,8 +156,60 @@ impl Store {
         let mut ended = self.reader.endings(gone).await?.into_iter();
         let mut tasks: Vec<_> =
             live.into_iter().filter_map(|live| live.or_else(|| ended.next().flatten())).collect();
-        tasks.retain(|task| filter.states.is_empty() || filter.states.contains(&task.status.state));
+        let state = |state| filter.states.is_empty() || filter.states.contains(&state);
+        tasks.retain(|task| state(task.status.state) && filter.fits.status(&task.status));
         Ok(tasks)
+    }
+
+    /// Ends the live ones of these tasks; answers how many. Whoever holds one is told.
+    pub(crate) async fn cancel(
+        &self,
+        namespace: &Arc<str>,
+        ids: Vec<Uuid>,
+        message: String,
+    ) -> Result<usize, Error> {
+        let namespace = Arc::clone(namespace);
+        let cancel = move |core: &mut Core, now| Ok(core.cancel(&namespace, &ids, &message, now));
+        let cancelled = self.inbox.alter(cancel).await?;
+        self.streams.recall(&cancelled);
+        Ok(cancelled.len())
+    }
+
+    /// Forgets those of these tasks that nobody holds; answers how many.
+    pub(crate) async fn purge(&self, namespace: &Arc<str>, ids: Vec<Uuid>) -> Result<usize, Error> {
+        let namespace = Arc::clone(namespace);
+        self.inbox.alter(move |core, _| Ok(core.purge(&namespace, &ids))).await
+    }
+
+    /// Gives those of these tasks that are dead another life; answers how many.
+    pub(crate) async fn redrive(&self, tasks: Vec<Task>) -> Result<usize, Error> {
+        self.inbox.alter(move |core, now| Ok(core.redrive(&tasks, now))).await
+    }
+
+    /// A queue as a whole, if anybody has named it.
+    pub(crate) async fn queue(
+        &self,
+        namespace: &Arc<str>,
+        name: &Arc<str>,
+    ) -> Result<Option<QueueView>, Error> {
+        let (namespace, name) = (Arc::clone(namespace), Arc::clone(name));
+        self.inbox.look(move |core| core.queue(&namespace, &name)).await
+    }
+
+    /// Changes the settings of a queue, and makes it when it is new.
+    pub(crate) async fn configure(
+        &self,
+        namespace: &Arc<str>,
+        name: &Arc<str>,
+        change: impl FnOnce(&mut QueueSettings) + Send + 'static,
+    ) -> Result<QueueView, Error> {
+        let (namespace, name) = (Arc::clone(namespace), Arc::clone(name));
+        self.inbox.alter(move |core, _| core.configure(&namespace, &name, change)).await
+    }
+
+    /// The streams that hear of cancellations.
+    pub(crate) fn streams(&self) -> &Arc<Streams> {
+        &self.streams
     }
 
     /// Counts of every queue of a namespace, by name.
@@ -194,5 +249,5 @@ impl Store {
 
 fn matches(filter: &TaskFilter, task: &Enqueued) -> bool {
     let queue = filter.queue.as_ref().is_none_or(|queue| task.spec.queue == *queue);
-    queue && task.spec.namespace == filter.namespace
+    queue && task.spec.namespace == filter.namespace && filter.fits.spec(&task.spec, task.created)
 }

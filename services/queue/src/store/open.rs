@@ -103,6 +103,7 @@ fn assemble(
         reader,
         durability,
         role: role.subscribe(),
+        streams: Arc::default(),
         stopped: Arc::new(Mutex::new(None)),
     };
     (store, parts, role)

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod control;
 mod crash;
 mod harness;
 mod input;
@@ -54,6 +55,11 @@ on_both_stores! {
     work::a_dropped_stream_keeps_its_leases,
     work::a_draining_daemon_says_so,
     work::a_stream_that_does_not_open_is_refused,
+    control::tasks_are_cancelled_by_what_they_are_like,
+    control::dead_tasks_are_found_redriven_and_purged,
+    control::a_queue_is_paused_drained_and_resumed,
+    control::a_queue_keeps_its_settings,
+    work::a_stream_hears_at_once_of_a_cancelled_task,
     input::bad_input_names_its_field,
     input::an_unknown_task_is_not_found,
     crash::a_killed_daemon_loses_nothing_and_gives_no_token_twice,

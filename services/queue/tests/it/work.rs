@@ -136,3 +136,19 @@ pub(crate) async fn a_stream_that_does_not_open_is_refused(home: &Home) {
     let mut hear = client.work(tokio_stream::once(first)).await.unwrap().into_inner();
     refused(hear.message().await, Code::InvalidArgument, "INVALID_ARGUMENT");
 }
+
+pub(crate) async fn a_stream_hears_at_once_of_a_cancelled_task(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    let mut worker = Worker::open(&mut client, 2).await;
+    let id = put(&mut client, task("t")).await;
+    let lease = worker.leases().await.remove(0);
+    let cancel = pb::CancelTasksRequest { task_ids: vec![id.clone()], ..Default::default() };
+    assert_eq!(client.cancel_tasks(cancel).await.unwrap().into_inner().count, 1);
+    let Hear::Cancelled(cancelled) = worker.hear().await else { panic!("it is told") };
+    assert_eq!(cancelled.task_ids, [id]);
+    assert!(worker.settle(refer(&lease), completed("late")).await.lost);
+    worker.say(Say::Heartbeat(pb::WorkHeartbeat { leases: vec![refer(&lease)] })).await;
+    let Hear::Heartbeats(beats) = worker.hear().await else { panic!("heartbeats are answered") };
+    assert!(beats.results[0].lost && beats.results[0].cancelled);
+}

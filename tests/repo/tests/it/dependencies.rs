@@ -169,7 +169,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[];
 
 /// Sources of services outside the places that speak gRPC or SQL. Command line and runner are clients.
 fn is_domain(file: &files::File) -> bool {
-    let edges = ["/service/", "/store/", "/src/lib.rs", "/src/main.rs", "/src/error.rs"];
+    let edges = ["/service/", "/store/", "/ledger/", "/src/lib.rs", "/src/main.rs", "/src/error.rs"];
     file.is_in(&["services/"])
         && !file.is_in(&["services/nova/", "services/runner/"])
         && file.is_source()

@@ -47,6 +47,11 @@ impl RedisReader {
 
     /// Fills an empty core with all that is there.
     pub(super) async fn restore(&self, core: &mut Core, buckets: &mut Buckets) -> Result<Counters, Error> {
+        let mut settings = ::redis::cmd("HGETALL");
+        settings.arg(rows::settings());
+        for (key, value) in self.server.query::<Vec<(String, String)>>(&settings).await? {
+            core.restore_fact(&key, &value)?;
+        }
         let mut range = ::redis::cmd("ZRANGE");
         range.arg(rows::buckets()).arg(0).arg(-1);
         let all: Vec<u64> = self.server.query(&range).await?;
@@ -153,7 +158,7 @@ impl RedisReader {
 
 fn restore_bucket(core: &mut Core, buckets: &mut Buckets, tasks: &Rows, endings: &Rows) -> Result<(), Error> {
     for (row, bytes) in tasks {
-        let (task, payload) = unpack_task(*row, bytes)?;
+        let (task, _) = unpack_task(*row, bytes)?;
         buckets.add(*row);
         let at = endings.binary_search_by_key(row, |(row, _)| *row).ok();
         let ending = at.map(|at| unpack_ending(&endings[at].1)).transpose()?;
@@ -161,7 +166,7 @@ fn restore_bucket(core: &mut Core, buckets: &mut Buckets, tasks: &Rows, endings:
             row: *row,
             id: task.id,
             spec: Arc::unwrap_or_clone(task.spec),
-            payload_len: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+            payload_len: task.payload_len,
             created: task.created,
             ready_at: task.ready_at,
         };

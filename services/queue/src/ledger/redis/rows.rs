@@ -4,7 +4,8 @@
 //! neighbourhoods, and what is forgotten goes key by key:
 //!
 //! - `t:<bucket>` HASH row → task, `f:<bucket>` HASH row → how it ended, `b` ZSET of the buckets there are
-//! - `j` STREAM of the journal, one entry `<first>-0` for each commit, `m` HASH of facts (see `ledger.lua`)
+//! - `j` STREAM of the journal, one entry `<first>-0` for each commit, `m` HASH of
+//!   the ledger's own facts (see `ledger.lua`), `c` HASH of what operators have set, JSON under a key
 
 use std::sync::Arc;
 
@@ -41,6 +42,11 @@ pub(super) fn buckets() -> Vec<u8> {
     format!("{PREFIX}b").into_bytes()
 }
 
+/// Hash of what operators have set.
+pub(super) fn settings() -> Vec<u8> {
+    format!("{PREFIX}c").into_bytes()
+}
+
 /// Tasks of a bucket.
 pub(super) fn tasks(bucket: u64) -> Vec<u8> {
     format!("{PREFIX}t:{bucket}").into_bytes()
@@ -74,7 +80,8 @@ pub(super) fn unpack_task(row: Row, bytes: &[u8]) -> Result<(Enqueued, &[u8]), D
     let mut from = Unpacker(rest);
     let (created, ready_at) = (from.time()?, from.time()?);
     let spec = Arc::new(unpack_spec(from.bytes()?)?);
-    Ok((Enqueued { id, row, spec, created, ready_at }, from.0))
+    let payload_len = u32::try_from(from.0.len()).unwrap_or(u32::MAX);
+    Ok((Enqueued { id, row, spec, created, ready_at, payload_len }, from.0))
 }
 
 /// Packs how a task ended.

@@ -86,9 +86,11 @@ impl Writer {
     pub(super) fn commands(&mut self, batch: &Batch) -> Commands {
         let mut commands = Commands::default();
         self.insert(batch, &mut commands);
+        revive(batch, &mut commands);
         self.finish(batch, &mut commands);
         self.journal(batch, &mut commands);
         self.forget(&batch.forgotten, &mut commands);
+        set(batch, &mut commands);
         if batch.floor > self.floored {
             self.floored = batch.floor;
             commands.push("HSET", rows::facts(), vec![b"floor".to_vec(), text(batch.floor)], 2);
@@ -155,6 +157,24 @@ impl Writer {
             commands.push("HDEL", rows::endings(bucket), fields, 1);
         }
         commands.push("ZREM", rows::buckets(), emptied, 1);
+    }
+}
+
+/// Dead tasks that live again have not ended.
+fn revive(batch: &Batch, commands: &mut Commands) {
+    for row in &batch.revived {
+        commands.push("HDEL", rows::endings(bucket_of(*row)), vec![text(row)], 1);
+    }
+}
+
+/// What operators have set.
+fn set(batch: &Batch, commands: &mut Commands) {
+    for (key, value) in &batch.facts {
+        let key = key.as_bytes().to_vec();
+        match value {
+            Some(value) => commands.push("HSET", rows::settings(), vec![key, value.as_bytes().to_vec()], 2),
+            None => commands.push("HDEL", rows::settings(), vec![key], 1),
+        }
     }
 }
 

@@ -92,7 +92,7 @@ impl Reader for Readers {
 /// Up to `limit` stored tasks before a row, newest first.
 fn before(connection: &Connection, row: Row, limit: usize) -> Result<Vec<Enqueued>, Error> {
     let mut statement = connection.prepare_cached(
-        "SELECT row, id, created, ready_at, spec FROM task WHERE row < ?1 ORDER BY row DESC LIMIT ?2",
+        "SELECT row, id, created, ready_at, spec, length(payload) FROM task WHERE row < ?1 ORDER BY row DESC LIMIT ?2",
     )?;
     let bound = i64::try_from(row).unwrap_or(i64::MAX);
     let found = statement.query_and_then(params![bound, limit], enqueued)?;
@@ -107,6 +107,7 @@ fn enqueued(found: &Found<'_>) -> Result<Enqueued, Error> {
         created: found.get(2)?,
         ready_at: found.get(3)?,
         spec: Arc::new(spec),
+        payload_len: found.get(5)?,
     })
 }
 
@@ -120,8 +121,9 @@ fn payload(connection: &Connection, id: Uuid) -> Result<Option<Arc<[u8]>>, Error
 
 /// An ended task, whole.
 fn ended(connection: &Connection, id: Uuid) -> Result<Option<Task>, Error> {
-    let mut statement = connection
-        .prepare_cached("SELECT row, id, created, ready_at, spec FROM task WHERE row = ?1 AND id = ?2")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT row, id, created, ready_at, spec, length(payload) FROM task WHERE row = ?1 AND id = ?2",
+    )?;
     let mut found = statement.query_and_then(params![row_of(id), id.as_bytes()], enqueued)?;
     let Some(task) = found.next().transpose()? else { return Ok(None) };
     let task = ending(connection, task)?;
@@ -177,8 +179,9 @@ fn events(connection: &Connection, after: u64, limit: usize) -> Result<Vec<TaskE
 
 /// What never changes of a stored task, and its result when it has one.
 fn task_of(connection: &Connection, row: Row) -> Result<Option<Task>, Error> {
-    let mut statement =
-        connection.prepare_cached("SELECT row, id, created, ready_at, spec FROM task WHERE row = ?1")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT row, id, created, ready_at, spec, length(payload) FROM task WHERE row = ?1",
+    )?;
     let mut found = statement.query_and_then([row], enqueued)?;
     let Some(task) = found.next().transpose()? else { return Ok(None) };
     let alive = task.clone().task();

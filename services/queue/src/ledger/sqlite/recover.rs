@@ -28,11 +28,22 @@ pub(super) fn recover(
     now: Micros,
 ) -> Result<(Core, Counters), Error> {
     let mut core = Core::new(limits, noise);
+    restore_facts(connection, &mut core)?;
     restore_tasks(connection, &mut core)?;
     restore_journal(connection, &mut core)?;
     let counters = counters(connection)?;
     core.restored(counters, now);
     Ok((core, counters))
+}
+
+fn restore_facts(connection: &Connection, core: &mut Core) -> Result<(), Error> {
+    let mut statement = connection.prepare("SELECT key, value FROM fact")?;
+    let mut rows = statement.query([])?;
+    while let Some(found) = rows.next()? {
+        let (key, value): (String, String) = (found.get(0)?, found.get(1)?);
+        core.restore_fact(&key, &value)?;
+    }
+    Ok(())
 }
 
 fn restore_tasks(connection: &Connection, core: &mut Core) -> Result<(), Error> {

@@ -4,6 +4,7 @@
 //! - `journal`: one row for each commit with the changes of tasks in it, packed ([`crate::codec`]); the last
 //!   change of a live task is its state. Also the event log of watches.
 //! - `finished`: one small row for each kept task that ended.
+//! - `fact`: what operators have set, JSON under a key.
 //! - `meta`: `floor`, the journal entry after which watches may resume.
 
 use std::{fs::File, path::Path, time::Duration};
@@ -13,7 +14,8 @@ use rusqlite::{Connection, OpenFlags};
 use crate::error::Error;
 
 /// Steps that bring a file to the present version; `user_version` counts those that were taken.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE task (
         row INTEGER PRIMARY KEY, id BLOB NOT NULL, created INTEGER NOT NULL, ready_at INTEGER NOT NULL,
         spec BLOB NOT NULL, payload BLOB NOT NULL);
@@ -25,7 +27,9 @@ const MIGRATIONS: [&str; 1] = ["
         attempts INTEGER NOT NULL, journal INTEGER NOT NULL, at INTEGER NOT NULL,
         result BLOB, reason TEXT, message TEXT);
     CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-"];
+",
+    "CREATE TABLE fact (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;",
+];
 
 /// Opens the file for writing and brings it to the present version.
 ///

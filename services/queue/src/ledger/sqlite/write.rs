@@ -23,6 +23,8 @@ pub(super) struct Writer<'c> {
     drop_journal: Statement<'c>,
     drop_tasks: Statement<'c>,
     drop_finished: Statement<'c>,
+    set_fact: Statement<'c>,
+    unset_fact: Statement<'c>,
     floor: Statement<'c>,
     last_row: Row,
     floored: u64,
@@ -45,6 +47,8 @@ impl<'c> Writer<'c> {
             drop_journal: connection.prepare("DELETE FROM journal WHERE first <= ?1")?,
             drop_tasks: connection.prepare("DELETE FROM task WHERE row BETWEEN ?1 AND ?2")?,
             drop_finished: connection.prepare("DELETE FROM finished WHERE row BETWEEN ?1 AND ?2")?,
+            set_fact: connection.prepare("INSERT OR REPLACE INTO fact VALUES (?1, ?2)")?,
+            unset_fact: connection.prepare("DELETE FROM fact WHERE key = ?1")?,
             floor: connection.prepare("INSERT OR REPLACE INTO meta VALUES ('floor', ?1)")?,
             last_row: 0,
             floored: 0,
@@ -73,8 +77,17 @@ impl<'c> Writer<'c> {
         if !batch.changes.is_empty() {
             self.journal(batch)?;
         }
+        for row in &batch.revived {
+            self.drop_finished.execute([row, row])?;
+        }
         for finished in &batch.finished {
             self.finish(finished)?;
+        }
+        for (key, value) in &batch.facts {
+            match value {
+                Some(value) => self.set_fact.execute([key, value])?,
+                None => self.unset_fact.execute([key])?,
+            };
         }
         if let Some(first) = batch.dropped {
             self.drop_journal.execute([first])?;

@@ -6,7 +6,7 @@ use super::{Home, PATIENCE, Verbs as _, ask, completed, failed, refer, task};
 use crate::{
     Error,
     config::Config,
-    record::{Cursor, TaskEvent, TaskFilter},
+    record::{Cursor, Fits, TaskEvent, TaskFilter},
     store::Store,
     task::State,
 };
@@ -94,7 +94,14 @@ pub(super) async fn a_cursor_from_elsewhere_is_expired(home: &dyn Home) {
 }
 
 fn filter(limit: usize) -> TaskFilter {
-    TaskFilter { namespace: "default".into(), queue: None, states: Vec::new(), before: None, limit }
+    TaskFilter {
+        namespace: "default".into(),
+        queue: None,
+        states: Vec::new(),
+        before: None,
+        limit,
+        fits: Fits::default(),
+    }
 }
 
 pub(super) async fn lists_page_through_every_task_newest_first(home: &dyn Home) {

@@ -3,6 +3,7 @@
 //! A [`Home`] is where a store keeps its state: opening it twice is a restart. Stores keep their own time, so
 //! the tests use short spans and [`eventually`], never a sleep that is hoped to be long enough.
 
+mod control;
 mod leases;
 mod life;
 mod log;
@@ -109,6 +110,14 @@ conformance! {
     leases::a_waiting_call_that_is_dropped_takes_nothing,
     leases::a_waiting_call_ends_empty_after_its_wait,
     leases::queues_are_served_in_order_of_preference,
+    control::a_cancelled_task_ends_and_its_holder_is_told,
+    control::a_cancelled_task_is_never_leased,
+    control::a_purged_task_is_forgotten_unless_it_is_held,
+    control::tasks_of_other_namespaces_are_not_touched,
+    control::a_redriven_task_lives_again,
+    control::a_paused_queue_starts_nothing_and_takes_all,
+    control::a_draining_queue_takes_nothing_and_is_worked_off,
+    control::a_queue_holds_no_more_than_its_settings_say,
     log::events_tell_every_change,
     log::a_cursor_resumes_after_a_restart,
     log::a_cursor_that_the_log_has_passed_is_expired,
@@ -153,6 +162,7 @@ fn ask(max: usize) -> LeaseRequest {
         max,
         duration: Duration::from_secs(30),
         wait: Duration::ZERO,
+        stream: 0,
     }
 }
 

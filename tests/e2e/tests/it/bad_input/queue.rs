@@ -25,12 +25,69 @@ pub(crate) fn good(rpc: &str) -> Option<Vec<u8>> {
         rpc!("Fail") => failed().encode_to_vec(),
         rpc!("Release") => ReleaseRequest { lease: held(UNKNOWN), ..Default::default() }.encode_to_vec(),
         rpc!("GetTask") => get(UNKNOWN).encode_to_vec(),
+        rpc!("CancelTasks") => {
+            CancelTasksRequest { task_ids: ids(UNKNOWN), ..Default::default() }.encode_to_vec()
+        }
+        rpc!("RedriveTasks") => {
+            RedriveTasksRequest { task_ids: ids(UNKNOWN), ..Default::default() }.encode_to_vec()
+        }
+        rpc!("PurgeTasks") => {
+            PurgeTasksRequest { task_ids: ids(UNKNOWN), ..Default::default() }.encode_to_vec()
+        }
+        rpc!("GetQueue") => GetQueueRequest { queue: "q".into(), ..Default::default() }.encode_to_vec(),
+        rpc!("UpdateQueue") => update(&["max_tasks"]).encode_to_vec(),
+        rpc!("PauseQueue") => PauseQueueRequest { queue: "q".into(), ..Default::default() }.encode_to_vec(),
+        rpc!("DrainQueue") => DrainQueueRequest { queue: "q".into(), ..Default::default() }.encode_to_vec(),
+        rpc!("ResumeQueue") => ResumeQueueRequest { queue: "q".into(), ..Default::default() }.encode_to_vec(),
         _ => return None,
     })
 }
 
+fn ids(id: &str) -> Vec<String> {
+    vec![id.to_owned()]
+}
+
+fn update(paths: &[&str]) -> UpdateQueueRequest {
+    let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+    UpdateQueueRequest {
+        queue: "q".into(),
+        settings: Some(QueueSettings { max_tasks: 7 }),
+        update_mask: Some(prost_types::FieldMask { paths }),
+        ..Default::default()
+    }
+}
+
+fn control() -> Vec<Case> {
+    let both = CancelTasksRequest { task_ids: ids(UNKNOWN), queue: "q".into(), ..Default::default() };
+    let many = CancelTasksRequest { task_ids: vec![UNKNOWN.to_owned(); 1_001], ..Default::default() };
+    let wordy = CancelTasksRequest { queue: "q".into(), message: "m".repeat(257), ..Default::default() };
+    let stateless = PurgeTasksRequest { queue: "q".into(), ..Default::default() };
+    let strange = PurgeTasksRequest { queue: "q".into(), states: vec![99], ..Default::default() };
+    let kind = TaskFilter { kind: "a b".into(), ..Default::default() };
+    let kind = RedriveTasksRequest { queue: "q".into(), filter: Some(kind), ..Default::default() };
+    let nothing = UpdateQueueRequest { queue: "q".into(), ..Default::default() };
+    vec![
+        bad(rpc!("CancelTasks"), "nothing", &CancelTasksRequest::default(), "queue"),
+        bad(rpc!("CancelTasks"), "ids and a queue", &both, "task_ids"),
+        bad(rpc!("CancelTasks"), "1,001 ids", &many, "task_ids"),
+        bad(rpc!("CancelTasks"), "a long message", &wordy, "message"),
+        bad(rpc!("RedriveTasks"), "a bad kind", &kind, "filter.kind"),
+        bad(rpc!("PurgeTasks"), "no states", &stateless, "states"),
+        bad(rpc!("PurgeTasks"), "state 99", &strange, "states[0]"),
+        bad(rpc!("GetQueue"), "nothing", &GetQueueRequest::default(), "queue"),
+        bad(rpc!("UpdateQueue"), "no settings", &nothing, "settings"),
+        bad(rpc!("UpdateQueue"), "an unknown path", &update(&["colour"]), "update_mask.paths[0]"),
+        bad(
+            rpc!("PauseQueue"),
+            "a bad name",
+            &PauseQueueRequest { queue: "a b".into(), ..Default::default() },
+            "queue",
+        ),
+    ]
+}
+
 pub(crate) fn cases() -> Vec<Case> {
-    [enqueues(), leases(), settlements(), reads(), work()].concat()
+    [enqueues(), leases(), settlements(), reads(), work(), control()].concat()
 }
 
 fn enqueues() -> Vec<Case> {

@@ -1,0 +1,82 @@
+//! What operators do to tasks: cancel, forget, give another life.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::{
+    core::{
+        Core,
+        entry::{Entry, Row, row_of},
+    },
+    record::Task,
+    task::{Event, Failure, Micros, State},
+};
+
+impl Core {
+    /// Ends the live ones of these tasks; answers each that ended with the number of the stream that held it.
+    pub fn cancel(&mut self, namespace: &str, ids: &[Uuid], message: &str, now: Micros) -> Vec<(Uuid, u64)> {
+        let mut cancelled = Vec::new();
+        for id in ids {
+            let Some(entry) = self.live(namespace, *id) else { continue };
+            let stream = entry.hold.as_ref().map_or(0, |hold| hold.stream);
+            self.finish(row_of(*id), Event::Cancel, None, Some(Failure::cancelled(message)), now);
+            cancelled.push((*id, stream));
+        }
+        cancelled
+    }
+
+    /// Forgets those of these tasks that nobody holds; answers how many there were.
+    pub fn purge(&mut self, namespace: &str, ids: &[Uuid]) -> usize {
+        ids.iter().filter(|id| self.purge_one(namespace, **id)).count()
+    }
+
+    fn purge_one(&mut self, namespace: &str, id: Uuid) -> bool {
+        let row = row_of(id);
+        match self.live(namespace, id).map(|entry| entry.status.state) {
+            Some(State::Leased) => false,
+            Some(_) => self.forget_live(row),
+            None => self.is_kept(namespace, id) && self.forget_kept(row),
+        }
+    }
+
+    fn is_kept(&mut self, namespace: &str, id: Uuid) -> bool {
+        let kept = self.retention.kept(row_of(id)).filter(|kept| kept.id == id).map(|kept| kept.queue);
+        kept.is_some_and(|queue| **self.queues.at(queue).name().0 == *namespace)
+    }
+
+    fn forget_live(&mut self, row: Row) -> bool {
+        let Some(entry) = self.entries.remove(&row) else { return false };
+        self.queues.at(entry.queue).leave(entry.status.state);
+        self.cached = self.cached.saturating_sub(entry.payload.as_ref().map_or(0, |payload| payload.len()));
+        self.retention.journaled -= usize::from(entry.journal != 0);
+        // Events tell of it up to here.
+        self.retention.floor = self.head();
+        self.forget_key(&entry);
+        self.batch.forgotten.push(row);
+        true
+    }
+
+    /// Gives dead tasks another life; answers how many were dead. They come from the ledger, which knows all of them.
+    pub fn redrive(&mut self, tasks: &[Task], now: Micros) -> usize {
+        tasks.iter().filter(|task| self.redrive_one(task, now)).count()
+    }
+
+    fn redrive_one(&mut self, task: &Task, now: Micros) -> bool {
+        let row = row_of(task.id);
+        if self.retention.kept(row).is_none_or(|kept| kept.state != State::Dead) {
+            return false;
+        }
+        let Some(kept) = self.retention.take(row) else { return false };
+        self.queues.at(kept.queue).leave(State::Dead);
+        let mut entry = Entry::new(task.id, kept.queue, Arc::clone(&task.spec), task.status.created, now);
+        entry.status.state = State::Ready;
+        entry.status.updated = now;
+        entry.payload_len = task.payload_len;
+        self.place(row, &entry);
+        self.note(row, &mut entry, true);
+        self.entries.insert(row, entry);
+        self.batch.revived.push(row);
+        true
+    }
+}
