@@ -69,6 +69,7 @@ impl MeshAuthenticator {
         domain: TrustDomain,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, serde_json::Error> {
+        crate::token_crypto::install();
         let set: JwkSet = serde_json::from_str(jwks)?;
         let keys = set.keys.iter().filter_map(|key| DecodingKey::from_jwk(key).ok()).collect();
         let verified = Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(60)).build();

@@ -34,6 +34,7 @@ mod server;
 mod signals;
 pub mod telemetry;
 pub mod testing;
+pub mod token_crypto;
 
 pub use config::{Config, RuntimeConfig, Settings};
 pub use credentials::CredentialSource;

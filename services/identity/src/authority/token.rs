@@ -62,6 +62,7 @@ pub(super) struct TokenSigner {
 impl TokenSigner {
     /// A signer whose key id is the key's own thumbprint (RFC 7638).
     pub(super) fn new(key: &PrivatePkcs8KeyDer<'_>) -> Result<Self, AuthorityError> {
+        nova_runtime::token_crypto::install();
         let key = EncodingKey::from_ec_der(key.secret_pkcs8_der());
         let mut jwk = Jwk::from_encoding_key(&key, Algorithm::ES256).map_err(AuthorityError::Token)?;
         let key_id = jwk.thumbprint(ThumbprintHash::SHA256).map_err(AuthorityError::Token)?;
