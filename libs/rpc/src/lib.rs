@@ -17,6 +17,7 @@ mod error;
 mod expiry;
 mod method;
 pub mod metrics;
+pub mod raw;
 mod reason;
 pub mod server;
 pub mod trace;

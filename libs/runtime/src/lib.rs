@@ -32,9 +32,9 @@ mod running;
 mod runtime;
 mod server;
 mod signals;
+mod spans;
 pub mod telemetry;
 pub mod testing;
-pub mod token_crypto;
 
 pub use config::{Config, RuntimeConfig, Settings};
 pub use credentials::CredentialSource;

@@ -11,7 +11,7 @@ use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider};
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
 use tracing::{Metadata, Subscriber};
@@ -22,6 +22,7 @@ use tracing_subscriber::{Layer, Registry, fmt};
 
 use crate::config::{LogFormat, TelemetryConfig};
 use crate::log_format::{HumanLines, JsonLines};
+use crate::spans::Spans;
 
 /// Telemetry that cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +30,10 @@ pub enum TelemetryError {
     /// The filter of the log.
     #[error("the log filter is wrong")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// The exporter.
+    /// Where spans go.
+    #[error("the OTLP endpoint must be a URL, such as http://127.0.0.1:4317")]
+    Endpoint(#[from] tonic::transport::Error),
+    /// The exporter of metrics.
     #[error("the OTLP exporter cannot be built")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
     /// The metrics.
@@ -61,9 +65,13 @@ impl Telemetry {
         opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
         nova_rpc::trace::begin_traces(config.trace_ratio > 0.0);
         let registry = prometheus::Registry::new();
-        let tracer = tracer_provider(resource.clone(), config)?;
-        let meter = meter_provider(resource, config, &registry)?;
+        let spans = spans_to(config, &resource)?;
+        let meter = meter_provider(resource.clone(), config, &registry)?;
         opentelemetry::global::set_meter_provider(meter.clone());
+        if let Some(spans) = &spans {
+            spans.count_in(&opentelemetry::global::meter("nova.telemetry"));
+        }
+        let tracer = tracer_provider(resource, config, spans);
         subscribe(service, config, &tracer)?;
         Ok(Self { tracer, meter, registry })
     }
@@ -80,29 +88,23 @@ impl Telemetry {
     }
 }
 
-fn tracer_provider(
-    resource: Resource,
-    config: &TelemetryConfig,
-) -> Result<SdkTracerProvider, TelemetryError> {
+fn tracer_provider(resource: Resource, config: &TelemetryConfig, spans: Option<Spans>) -> SdkTracerProvider {
     let ratio = Sampler::TraceIdRatioBased(config.trace_ratio);
     let builder = SdkTracerProvider::builder()
         .with_resource(resource)
         .with_sampler(Sampler::ParentBased(Box::new(ratio)));
-    if config.otlp_endpoint.is_empty() {
-        return Ok(builder.build());
+    match spans {
+        Some(spans) => builder.with_span_processor(spans).build(),
+        None => builder.build(),
     }
-    let exporter = opentelemetry_otlp::SpanExporter::builder()
-        .with_tonic()
-        .with_endpoint(&config.otlp_endpoint)
-        .with_timeout(Duration::from_secs(2))
-        .build()?;
-    let batches = BatchConfigBuilder::default()
-        .with_max_queue_size(config.span_buffer)
-        .with_max_export_batch_size(2_048)
-        .with_scheduled_delay(Duration::from_millis(200))
-        .build();
-    let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
-    Ok(builder.with_span_processor(processor).build())
+}
+
+/// The way to the collector, if there is one.
+fn spans_to(config: &TelemetryConfig, resource: &Resource) -> Result<Option<Spans>, TelemetryError> {
+    if config.otlp_endpoint.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Spans::to(&config.otlp_endpoint, config.span_buffer, resource)?))
 }
 
 fn meter_provider(
