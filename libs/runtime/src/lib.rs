@@ -35,6 +35,7 @@ mod signals;
 mod spans;
 pub mod telemetry;
 pub mod testing;
+pub mod token_crypto;
 
 pub use config::{Config, RuntimeConfig, Settings};
 pub use credentials::CredentialSource;
