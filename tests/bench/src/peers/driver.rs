@@ -2,6 +2,7 @@
 //! it, and answers with what came of it on a line of standard output. It ends with its input.
 
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
@@ -14,13 +15,17 @@ use crate::job::{Job, Outcome};
 use crate::nova::REDIS;
 use crate::system::System;
 
+/// How long a program may take to end, with what it started, once its input has.
+const CLOSING: Duration = Duration::from_secs(20);
+
 /// A program that drives a peer on a Redis of its own.
 #[derive(Debug)]
 pub(super) struct Driver {
     name: &'static str,
     settings: &'static str,
     process: Child,
-    jobs: ChildStdin,
+    /// Closed when this is dropped.
+    jobs: Option<ChildStdin>,
     answers: Lines<BufReader<ChildStdout>>,
     redis: RedisServer,
 }
@@ -47,18 +52,29 @@ impl Driver {
         let mut command = tokio::process::Command::from(command);
         let mut process =
             command.kill_on_drop(true).spawn().with_context(|| format!("cannot run {program}"))?;
-        let jobs = process.stdin.take().context("it has a standard input")?;
+        let jobs = process.stdin.take();
         let answers = process.stdout.take().context("it has a standard output")?;
         Ok(Self { name, settings, process, jobs, answers: BufReader::new(answers).lines(), redis })
     }
 
     async fn answer(&mut self, job: &Job) -> anyhow::Result<Outcome> {
         let line = serde_json::to_string(job)? + "\n";
-        self.jobs.write_all(line.as_bytes()).await?;
+        self.jobs.as_mut().context("it has a standard input")?.write_all(line.as_bytes()).await?;
         let line = self.answers.next_line().await?.context("its program has ended")?;
         match serde_json::from_str(&line).with_context(|| format!("its program says {line:?}"))? {
             Answer::Done(outcome) => Ok(outcome),
             Answer::Failed { error } => bail!(error),
+        }
+    }
+}
+
+impl Drop for Driver {
+    /// What it started must not outlive it: it is killed only when it does not end by itself.
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        let give_up = Instant::now() + CLOSING;
+        while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < give_up {
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }
