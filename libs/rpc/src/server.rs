@@ -129,12 +129,13 @@ fn name_of(request: &Request<Body>, method: Option<&'static Method>) -> Cow<'sta
     }
 }
 
-/// Establishes the caller and decides on it. Tells when the caller's identity ends, if it does.
+/// Establishes the caller and decides on it. Tells when the caller's identity ends, if the call can last as long.
 fn admit(
     request: Request<Body>,
     parts: &Parts,
     method: Option<&'static Method>,
 ) -> Result<(Request<Body>, Option<Instant>), Error> {
+    let streams = method.is_none_or(Method::streams);
     let method = name_of(&request, method);
     if method.starts_with(OPEN_TO_ALL) {
         return Ok((request, None));
@@ -146,7 +147,8 @@ fn admit(
     }
     tracing::Span::current().record("enduser.id", caller.name());
     authorization::enforce(parts.authorizer.authorize(&question(parts, &caller, &method)))?;
-    let identity_ends = parts.authenticator.good_for(&caller).map(|rest| Instant::now() + rest);
+    let rest = if streams { parts.authenticator.good_for(&caller) } else { None };
+    let identity_ends = rest.map(|rest| Instant::now() + rest);
     head.extensions.insert(caller);
     Ok((Request::from_parts(head, body), identity_ends))
 }

@@ -104,7 +104,7 @@ impl Default for TelemetryConfig {
             otlp_endpoint: String::new(),
             otlp_metrics: false,
             trace_ratio: 1.0,
-            span_buffer: 16_384,
+            span_buffer: 65_536,
         }
     }
 }

@@ -6,14 +6,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use nova_rpc::raw::RawCodec;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
 
+const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// How long the collector may take for a batch.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the last batches may take when the mesh goes down.
@@ -31,7 +35,8 @@ pub(crate) struct Forward {
 
 #[derive(Debug)]
 enum Batch {
-    Spans(ExportTraceServiceRequest),
+    /// An `ExportTraceServiceRequest`.
+    Spans(Bytes),
     Metrics(ExportMetricsServiceRequest),
     /// Nothing comes after it.
     End,
@@ -53,7 +58,7 @@ impl Forward {
     }
 
     /// Passes spans on, later.
-    pub(crate) fn spans(&self, batch: ExportTraceServiceRequest) {
+    pub(crate) fn spans(&self, batch: Bytes) {
         self.put(Batch::Spans(batch));
     }
 
@@ -84,11 +89,11 @@ impl Forward {
 }
 
 async fn pass_on(channel: Channel, mut batches: mpsc::Receiver<Batch>) {
-    let mut spans = TraceServiceClient::new(channel.clone());
+    let mut spans = Grpc::new(channel.clone());
     let mut metrics = MetricsServiceClient::new(channel);
     while let Some(batch) = batches.recv().await {
         let passed = match batch {
-            Batch::Spans(batch) => spans.export(batch).await.map(|_| ()),
+            Batch::Spans(batch) => export(&mut spans, batch).await,
             Batch::Metrics(batch) => metrics.export(batch).await.map(|_| ()),
             Batch::End => return,
         };
@@ -96,4 +101,9 @@ async fn pass_on(channel: Channel, mut batches: mpsc::Receiver<Batch>) {
             tracing::warn!(%error, "a batch could not be passed on");
         }
     }
+}
+
+async fn export(spans: &mut Grpc<Channel>, batch: Bytes) -> Result<(), Status> {
+    spans.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    spans.unary(Request::new(batch), PathAndQuery::from_static(EXPORT), RawCodec).await.map(drop)
 }

@@ -11,7 +11,6 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::MetricsServiceServer;
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::TraceServiceServer;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -21,7 +20,7 @@ pub(crate) use spans::Span;
 pub(crate) use store::Traces;
 
 use forward::Forward;
-use receive::Receiver;
+use receive::{Receiver, TraceService};
 
 /// Where the collector listens when the port is free. OTLP's own, 4317, is left to Jaeger and its like.
 const PORT: u16 = 7100;
@@ -53,11 +52,9 @@ impl Collector {
             Receiver::new(Traces::create(traces).context("cannot open the store of traces")?, forward);
         let (stop, stopped) = oneshot::channel();
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let services = Server::builder()
-            .add_service(TraceServiceServer::new(receiver.clone()).max_decoding_message_size(LARGEST_BATCH))
-            .add_service(
-                MetricsServiceServer::new(receiver.clone()).max_decoding_message_size(LARGEST_BATCH),
-            );
+        let services = Server::builder().add_service(TraceService(receiver.clone())).add_service(
+            MetricsServiceServer::new(receiver.clone()).max_decoding_message_size(LARGEST_BATCH),
+        );
         let served = services.serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
             stopped.await.unwrap_or_default();
         });

@@ -1,26 +1,25 @@
 //! Spans in SQLite, bounded: the oldest give way.
+//!
+//! A row is a batch as it came, for spans come by the ten thousand a second and hardly one is ever looked at. Who does
+//! look pays for it: one trace is found by its id among the bytes, and a list of traces reads all.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Mutex;
 
-use rusqlite::{Connection, OpenFlags, params};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message as _;
+use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 
-use super::spans::Span;
+use super::spans::{Span, spans_of};
 
-/// Spans that are kept.
-const KEPT: i64 = 500_000;
-/// Spans between two removals of the oldest.
-const PRUNE_EVERY: usize = 20_000;
+/// Bytes that are kept: about half a million spans.
+const KEPT: u64 = 128 << 20;
 
 const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS span (
-        trace_id TEXT NOT NULL, span_id TEXT NOT NULL, parent_id TEXT NOT NULL,
-        service TEXT NOT NULL, name TEXT NOT NULL, start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL,
-        error INTEGER NOT NULL, attributes TEXT NOT NULL,
-        UNIQUE (trace_id, span_id)
-    );
-    CREATE INDEX IF NOT EXISTS span_start ON span (start_ns);
+    DROP TABLE IF EXISTS span;
+    CREATE TABLE IF NOT EXISTS batch (id INTEGER PRIMARY KEY, spans BLOB NOT NULL);
 ";
 
 /// The store of traces.
@@ -30,7 +29,10 @@ pub(crate) struct Traces(Mutex<Writer>);
 #[derive(Debug)]
 struct Writer {
     connection: Connection,
-    since_prune: usize,
+    /// Bytes in the store.
+    bytes: u64,
+    /// Most bytes that stay in it.
+    kept: u64,
 }
 
 /// What a list of traces shows of each.
@@ -53,108 +55,163 @@ pub(crate) struct TraceSummary {
 impl Traces {
     /// Opens the store for writing; made when missing.
     pub(crate) fn create(path: &Path) -> rusqlite::Result<Self> {
+        Self::bounded(path, KEPT)
+    }
+
+    fn bounded(path: &Path, kept: u64) -> rusqlite::Result<Self> {
         let connection = Connection::open(path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.execute_batch(SCHEMA)?;
-        Ok(Self(Mutex::new(Writer { connection, since_prune: 0 })))
+        let bytes = connection
+            .query_row("SELECT coalesce(sum(length(spans)), 0) FROM batch", [], |row| row.get(0))?;
+        Ok(Self(Mutex::new(Writer { connection, bytes, kept })))
     }
 
     /// Opens the store for reading; also while a mesh writes it.
     pub(crate) fn open(path: &Path) -> rusqlite::Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
-        Ok(Self(Mutex::new(Writer { connection, since_prune: 0 })))
+        Ok(Self(Mutex::new(Writer { connection, bytes: 0, kept: KEPT })))
     }
 
-    /// Stores spans, all or none; those that are there stay.
-    pub(crate) fn insert(&self, spans: &[Span]) -> rusqlite::Result<()> {
+    /// Stores a batch, an `ExportTraceServiceRequest`; the oldest give way to it.
+    pub(crate) fn insert(&self, batch: &[u8]) -> rusqlite::Result<()> {
         let mut writer = self.0.lock().expect("nobody panics while holding it");
         let transaction = writer.connection.transaction()?;
-        for span in spans {
-            insert_one(&transaction, span)?;
-        }
+        transaction.prepare_cached("INSERT INTO batch (spans) VALUES (?1)")?.execute([batch])?;
         transaction.commit()?;
-        writer.since_prune += spans.len();
-        if writer.since_prune > PRUNE_EVERY {
-            prune(&mut writer)?;
+        writer.bytes += batch.len() as u64;
+        while writer.bytes > writer.kept {
+            writer.remove_oldest()?;
         }
         Ok(())
     }
 
-    /// Removes the oldest beyond what is kept.
-    pub(crate) fn prune(&self) -> rusqlite::Result<()> {
-        prune(&mut self.0.lock().expect("nobody panics while holding it"))
-    }
-
     /// The spans of a trace, by start.
     pub(crate) fn spans(&self, trace_id: &str) -> rusqlite::Result<Vec<Span>> {
-        let writer = self.0.lock().expect("nobody panics while holding it");
-        let mut query = writer.connection.prepare(
-            "SELECT trace_id, span_id, parent_id, service, name, start_ns, end_ns, error, attributes
-             FROM span WHERE trace_id = ?1 ORDER BY start_ns",
-        )?;
-        query.query_map([trace_id], read)?.collect()
+        let Ok(id) = hex::decode(trace_id) else { return Ok(Vec::new()) };
+        let mut spans = Vec::new();
+        self.read("SELECT spans FROM batch WHERE instr(spans, ?1) > 0", [id], |span| {
+            if span.trace_id == trace_id {
+                spans.push(span);
+            }
+        })?;
+        spans.sort_by_key(|span| span.start_ns);
+        Ok(spans)
     }
 
     /// The latest traces, newest first.
     pub(crate) fn latest(&self, limit: usize) -> rusqlite::Result<Vec<TraceSummary>> {
+        let mut traces: HashMap<String, TraceSummary> = HashMap::new();
+        self.read("SELECT spans FROM batch", [], |span| {
+            let trace = traces.entry(span.trace_id.clone()).or_insert_with(|| TraceSummary::begun_by(&span));
+            trace.add(&span);
+        })?;
+        let mut latest: Vec<TraceSummary> = traces.into_values().collect();
+        latest.sort_by_key(|trace| std::cmp::Reverse(trace.start_ns));
+        latest.truncate(limit);
+        Ok(latest)
+    }
+
+    /// Each span of the batches that `query` answers, once: a batch can have come twice.
+    fn read(
+        &self,
+        query: &str,
+        parameters: impl rusqlite::Params,
+        mut each: impl FnMut(Span),
+    ) -> rusqlite::Result<()> {
         let writer = self.0.lock().expect("nobody panics while holding it");
-        let mut query = writer.connection.prepare(
-            "SELECT trace_id, name, min(start_ns), max(end_ns) - min(start_ns), count(*), sum(error)
-             FROM span GROUP BY trace_id ORDER BY min(start_ns) DESC LIMIT ?1",
-        )?;
-        let summary = |row: &rusqlite::Row<'_>| {
-            Ok(TraceSummary {
-                trace_id: row.get(0)?,
-                root: row.get(1)?,
-                start_ns: row.get(2)?,
-                duration_ns: row.get(3)?,
-                spans: row.get(4)?,
-                errors: row.get(5)?,
-            })
-        };
-        query.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], summary)?.collect()
+        let mut query = writer.connection.prepare(query)?;
+        let mut rows = query.query(parameters)?;
+        let mut seen = HashSet::new();
+        while let Some(row) = rows.next()? {
+            let batch = ExportTraceServiceRequest::decode(row.get_ref(0)?.as_blob()?);
+            for span in spans_of(&batch.unwrap_or_default()) {
+                if seen.insert((span.trace_id.clone(), span.span_id.clone())) {
+                    each(span);
+                }
+            }
+        }
+        Ok(())
     }
 }
 
-fn insert_one(connection: &Connection, span: &Span) -> rusqlite::Result<()> {
-    let attributes = serde_json::Value::Object(span.attributes.clone()).to_string();
-    connection
-        .prepare_cached("INSERT OR IGNORE INTO span VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
-        .execute(params![
-            span.trace_id,
-            span.span_id,
-            span.parent_id,
-            span.service,
-            span.name,
-            span.start_ns,
-            span.end_ns,
-            span.error,
-            attributes
-        ])?;
-    Ok(())
+impl Writer {
+    fn remove_oldest(&mut self) -> rusqlite::Result<()> {
+        let mut remove = self.connection.prepare_cached(
+            "DELETE FROM batch WHERE id = (SELECT min(id) FROM batch) RETURNING length(spans)",
+        )?;
+        let bytes: u64 = remove.query_row([], |row| row.get(0))?;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        Ok(())
+    }
 }
 
-fn prune(writer: &mut Writer) -> rusqlite::Result<()> {
-    writer.since_prune = 0;
-    writer
-        .connection
-        .execute("DELETE FROM span WHERE rowid <= (SELECT max(rowid) FROM span) - ?1", [KEPT])?;
-    Ok(())
+impl TraceSummary {
+    /// Of a trace whose only span so far this is; not yet counted.
+    fn begun_by(span: &Span) -> Self {
+        let (trace_id, root) = (span.trace_id.clone(), span.name.clone());
+        Self { trace_id, root, start_ns: span.start_ns, duration_ns: 0, spans: 0, errors: 0 }
+    }
+
+    fn add(&mut self, span: &Span) {
+        let end = (self.start_ns + self.duration_ns).max(span.end_ns);
+        if span.start_ns < self.start_ns {
+            self.start_ns = span.start_ns;
+            self.root.clone_from(&span.name);
+        }
+        self.duration_ns = end - self.start_ns;
+        self.spans += 1;
+        self.errors += i64::from(span.error);
+    }
 }
 
-fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Span> {
-    let attributes: String = row.get(8)?;
-    Ok(Span {
-        trace_id: row.get(0)?,
-        span_id: row.get(1)?,
-        parent_id: row.get(2)?,
-        service: row.get(3)?,
-        name: row.get(4)?,
-        start_ns: row.get(5)?,
-        end_ns: row.get(6)?,
-        error: row.get(7)?,
-        attributes: serde_json::from_str(&attributes).unwrap_or_default(),
-    })
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span as Wire};
+
+    use super::*;
+
+    fn batch(trace: u8, spans: std::ops::Range<u8>) -> Vec<u8> {
+        let span = |id: u8| Wire {
+            trace_id: vec![trace; 16],
+            span_id: vec![id; 8],
+            name: format!("span {id}"),
+            start_time_unix_nano: u64::from(trace) * 1_000 + u64::from(id),
+            end_time_unix_nano: u64::from(trace) * 1_000 + 100,
+            ..Wire::default()
+        };
+        let scope_spans = vec![ScopeSpans { spans: spans.map(span).collect(), ..ScopeSpans::default() }];
+        let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+        ExportTraceServiceRequest { resource_spans }.encode_to_vec()
+    }
+
+    #[test]
+    fn a_batch_that_comes_twice_is_there_once() {
+        let home = tempfile::tempdir().unwrap();
+        let traces = Traces::create(&home.path().join("traces.db")).unwrap();
+        for batch in [batch(7, 2..4), batch(7, 1..3), batch(7, 1..3), batch(8, 1..2)] {
+            traces.insert(&batch).unwrap();
+        }
+        let names: Vec<String> =
+            traces.spans(&"07".repeat(16)).unwrap().into_iter().map(|span| span.name).collect();
+        assert_eq!(names, ["span 1", "span 2", "span 3"]);
+        let latest = traces.latest(10).unwrap();
+        assert_eq!((latest[0].start_ns, latest[0].spans), (8_001, 1));
+        assert_eq!((latest[1].root.as_str(), latest[1].duration_ns, latest[1].spans), ("span 1", 99, 3));
+    }
+
+    #[test]
+    fn the_oldest_give_way() {
+        let home = tempfile::tempdir().unwrap();
+        let one = batch(1, 0..10).len() as u64;
+        let path = home.path().join("traces.db");
+        Traces::bounded(&path, 2 * one).unwrap().insert(&batch(1, 0..10)).unwrap();
+        let traces = Traces::bounded(&path, 2 * one).unwrap();
+        traces.insert(&batch(2, 0..10)).unwrap();
+        traces.insert(&batch(3, 0..10)).unwrap();
+        let kept: Vec<_> = traces.latest(10).unwrap().into_iter().map(|trace| trace.trace_id).collect();
+        assert_eq!(kept, ["03".repeat(16), "02".repeat(16)]);
+    }
 }
