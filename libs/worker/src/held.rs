@@ -12,6 +12,12 @@ pub(crate) struct LeaseKey {
     pub(crate) token: u64,
 }
 
+impl From<LeaseRef> for LeaseKey {
+    fn from(lease: LeaseRef) -> Self {
+        Self { task_id: lease.task_id, token: lease.token }
+    }
+}
+
 impl LeaseKey {
     fn to_wire(&self) -> LeaseRef {
         LeaseRef { task_id: self.task_id.clone(), token: self.token }

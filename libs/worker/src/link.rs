@@ -161,6 +161,14 @@ impl Link {
             Some(Heard::Settled(answer)) => {
                 self.settled(&conversation.settled(&answer.results), conversation)
             }
+            Some(Heard::Cancelled(cancelled)) => {
+                for key in cancelled.leases.into_iter().map(LeaseKey::from) {
+                    if self.held.lose(&key) {
+                        tracing::info!(task = key.task_id, "a task was cancelled while its handler ran");
+                    }
+                }
+                Ok(())
+            }
             Some(Heard::Draining(_)) => {
                 tracing::info!("the queue drains; another stream will follow");
                 Ok(())

@@ -147,6 +147,15 @@ pub struct Lease {
     pub duration: Duration,
 }
 
+/// A lease that ended because its task was cancelled, and the stream that held it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recall {
+    /// The lease; token 0 when nobody held the task.
+    pub lease: LeaseRef,
+    /// Number of the stream; 0 for none.
+    pub stream: u64,
+}
+
 /// Names a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseRef {

@@ -114,7 +114,7 @@ impl Stream {
     }
 
     pub(crate) async fn say_lost(&self, task_id: &str) {
-        let result = HeartbeatResult { task_id: task_id.into(), lost: true, expire_time: None };
+        let result = HeartbeatResult { task_id: task_id.into(), lost: true, ..HeartbeatResult::default() };
         self.say(Heard::Heartbeats(HeartbeatResponse { results: vec![result] })).await;
     }
 
@@ -165,6 +165,14 @@ unanswered! {
     get_task(GetTaskRequest) -> GetTaskResponse;
     list_tasks(ListTasksRequest) -> ListTasksResponse;
     list_queues(ListQueuesRequest) -> ListQueuesResponse;
+    cancel_tasks(CancelTasksRequest) -> CancelTasksResponse;
+    redrive_tasks(RedriveTasksRequest) -> RedriveTasksResponse;
+    purge_tasks(PurgeTasksRequest) -> PurgeTasksResponse;
+    get_queue(GetQueueRequest) -> GetQueueResponse;
+    update_queue(UpdateQueueRequest) -> UpdateQueueResponse;
+    pause_queue(PauseQueueRequest) -> PauseQueueResponse;
+    drain_queue(DrainQueueRequest) -> DrainQueueResponse;
+    resume_queue(ResumeQueueRequest) -> ResumeQueueResponse;
 }
 
 /// Runs a worker beside the test; dropping the answer ends it.

@@ -9,19 +9,19 @@ use crate::{
         Core,
         entry::{Entry, Row, row_of},
     },
-    record::Task,
+    record::{LeaseRef, Recall, Task},
     task::{Event, Failure, Micros, State},
 };
 
 impl Core {
-    /// Ends the live ones of these tasks; answers each that ended with the number of the stream that held it.
-    pub fn cancel(&mut self, namespace: &str, ids: &[Uuid], message: &str, now: Micros) -> Vec<(Uuid, u64)> {
+    /// Ends the live ones of these tasks; answers each that ended, with who held it.
+    pub fn cancel(&mut self, namespace: &str, ids: &[Uuid], message: &str, now: Micros) -> Vec<Recall> {
         let mut cancelled = Vec::new();
         for id in ids {
             let Some(entry) = self.live(namespace, *id) else { continue };
-            let stream = entry.hold.as_ref().map_or(0, |hold| hold.stream);
+            let (token, stream) = entry.hold.as_ref().map_or((0, 0), |hold| (hold.token, hold.stream));
             self.finish(row_of(*id), Event::Cancel, None, Some(Failure::cancelled(message)), now);
-            cancelled.push((*id, stream));
+            cancelled.push(Recall { lease: LeaseRef { id: *id, token }, stream });
         }
         cancelled
     }

@@ -103,6 +103,11 @@ pub(super) fn heartbeats(leases: &[LeaseRef], beats: &[Beat]) -> pb::HeartbeatRe
     pb::HeartbeatResponse { results: leases.iter().zip(beats).map(result).collect() }
 }
 
+/// A lease, by name.
+pub(super) fn lease_ref(lease: LeaseRef) -> pb::LeaseRef {
+    pb::LeaseRef { task_id: lease.id.to_string(), token: lease.token }
+}
+
 /// Answer to a settlement on a stream.
 pub(super) fn settled(lease: LeaseRef, settled: Settled) -> pb::SettlementResult {
     let task_id = lease.id.to_string();

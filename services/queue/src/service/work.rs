@@ -13,7 +13,6 @@ use nova_rpc::Caller;
 use nova_types::{Violation, Violations};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
-use uuid::Uuid;
 
 use crate::{
     Error, metrics,
@@ -231,11 +230,11 @@ impl Session {
         drop(self.out.send(Ok(pb::WorkResponse { message: Some(message) })).await);
     }
 
-    /// Tells the worker which of its tasks were cancelled: this one, and those that followed it.
-    async fn tell_cancelled(&mut self, first: Uuid) {
+    /// Tells the worker which of its tasks were cancelled: that of this lease, and those that followed it.
+    async fn tell_cancelled(&mut self, first: LeaseRef) {
         let more = std::iter::from_fn(|| self.place.cancelled.try_recv().ok());
-        let task_ids = std::iter::once(first).chain(more).map(|id| id.to_string()).collect();
-        self.tell(work_response::Message::Cancelled(pb::WorkCancelled { task_ids })).await;
+        let leases = std::iter::once(first).chain(more).map(wire::lease_ref).collect();
+        self.tell(work_response::Message::Cancelled(pb::WorkCancelled { leases })).await;
     }
 
     async fn announce_drain(&mut self) {

@@ -6,7 +6,8 @@ use std::{
 };
 
 use tokio::sync::mpsc;
-use uuid::Uuid;
+
+use crate::record::{LeaseRef, Recall};
 
 /// Cancellations that a stream may be behind; the rest it learns with its heartbeats.
 const BEHIND: usize = 1_024;
@@ -17,7 +18,7 @@ pub(crate) struct Streams(Mutex<Open>);
 
 #[derive(Debug, Default)]
 struct Open {
-    by_number: HashMap<u64, mpsc::Sender<Uuid>>,
+    by_number: HashMap<u64, mpsc::Sender<LeaseRef>>,
     last: u64,
 }
 
@@ -27,8 +28,8 @@ pub(crate) struct Place {
     streams: Arc<Streams>,
     /// Its number, for lease requests.
     pub(crate) number: u64,
-    /// Tasks that it held and that were cancelled.
-    pub(crate) cancelled: mpsc::Receiver<Uuid>,
+    /// Leases that it held and whose tasks were cancelled.
+    pub(crate) cancelled: mpsc::Receiver<LeaseRef>,
 }
 
 impl Streams {
@@ -43,12 +44,12 @@ impl Streams {
     }
 
     /// Tells the streams which of their tasks were cancelled.
-    pub(crate) fn recall(&self, cancelled: &[(Uuid, u64)]) {
+    pub(crate) fn recall(&self, cancelled: &[Recall]) {
         let open = self.open();
-        for (id, stream) in cancelled {
-            let told = open.by_number.get(stream).is_none_or(|holder| holder.try_send(*id).is_ok());
+        for Recall { lease, stream } in cancelled {
+            let told = open.by_number.get(stream).is_none_or(|holder| holder.try_send(*lease).is_ok());
             if !told {
-                tracing::debug!(task = %id, "a stream is far behind: it hears of the cancellation by its heartbeat");
+                tracing::debug!(task = %lease.id, "a stream is far behind: it hears of the cancellation by its heartbeat");
             }
         }
     }

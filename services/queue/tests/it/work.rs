@@ -146,7 +146,7 @@ pub(crate) async fn a_stream_hears_at_once_of_a_cancelled_task(home: &Home) {
     let cancel = pb::CancelTasksRequest { task_ids: vec![id.clone()], ..Default::default() };
     assert_eq!(client.cancel_tasks(cancel).await.unwrap().into_inner().count, 1);
     let Hear::Cancelled(cancelled) = worker.hear().await else { panic!("it is told") };
-    assert_eq!(cancelled.task_ids, [id]);
+    assert_eq!(cancelled.leases, [refer(&lease)]);
     assert!(worker.settle(refer(&lease), completed("late")).await.lost);
     worker.say(Say::Heartbeat(pb::WorkHeartbeat { leases: vec![refer(&lease)] })).await;
     let Hear::Heartbeats(beats) = worker.hear().await else { panic!("heartbeats are answered") };
