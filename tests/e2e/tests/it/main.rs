@@ -7,6 +7,7 @@ mod jaeger;
 mod kill;
 mod orchestrate;
 mod python;
+mod queue_command;
 mod readme;
 mod redis_store;
 mod reserved_queues;

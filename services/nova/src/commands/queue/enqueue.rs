@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use nova_client::Mesh;
 use nova_proto::queue::v1::{Durability, EnqueueRequest, NewTask, RetryPolicy};
 use nova_types::wire;
 use serde_json::json;
@@ -10,7 +11,6 @@ use uuid::Uuid;
 
 use crate::cli::Context;
 use crate::commands::{arguments, cells, output};
-use crate::connection;
 
 /// Put a task into a queue.
 #[derive(Debug, Args)]
@@ -43,9 +43,8 @@ pub(crate) struct Enqueue {
 }
 
 impl Enqueue {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
         let request = EnqueueRequest { tasks: vec![self.task()?], ..Default::default() };
-        let mesh = connection::connect(&context.home)?;
         let answer = mesh.queue().enqueue(request).await?.into_inner();
         let durability = cells::name(answer.durability().as_str_name(), "DURABILITY_");
         let receipt = answer.tasks.first().cloned().unwrap_or_default();

@@ -1,6 +1,9 @@
 //! `nova queue`.
 
+mod admin;
+mod control;
 mod enqueue;
+mod select;
 mod task;
 mod watch;
 
@@ -8,14 +11,14 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use nova_client::Mesh;
-use nova_proto::queue::v1::{ListQueuesRequest, QueueStats};
-use serde_json::{Value, json};
+use nova_proto::queue::v1::ListQueuesRequest;
+use serde_json::Value;
 
 use crate::cli::Context;
-use crate::commands::{cells, output};
+use crate::commands::output;
 use crate::connection;
 
-/// Show queues and tasks, and enqueue.
+/// Show queues and tasks, enqueue, and run queues.
 #[derive(Debug, Args)]
 pub(crate) struct Queue {
     #[command(subcommand)]
@@ -37,52 +40,65 @@ enum Action {
     Watch(watch::Watch),
     /// Put a task into a queue.
     Enqueue(enqueue::Enqueue),
+    /// End tasks that have not ended.
+    Cancel(control::Cancel),
+    /// Give dead tasks another life.
+    Redrive(control::Redrive),
+    /// Forget tasks that nobody holds.
+    Purge(control::Purge),
+    /// Show a queue: its counts, its settings, what it lets through.
+    Stats(admin::Name),
+    /// Change settings of a queue, or show them.
+    Config(admin::Config),
+    /// Let no more task of a queue start; tasks are still taken in.
+    Pause(admin::Name),
+    /// Take no more tasks in; what is there is worked off.
+    Drain(admin::Name),
+    /// End a pause and a drain.
+    Resume(admin::Name),
 }
 
 impl Queue {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        match self.action {
-            Action::Ls => connection::reading(context, async |mesh| list(context, &mesh).await).await?,
-            Action::Tasks(tasks) => {
-                connection::reading(context, async |mesh| tasks.run(context, &mesh).await).await?;
-            }
-            Action::Show { task } => {
-                connection::reading(context, async |mesh| task::show(context, &mesh, task).await).await?;
-            }
-            Action::Watch(watch) => watch.run(context, &connection::connect(&context.home)?).await?,
-            Action::Enqueue(enqueue) => enqueue.run(context).await?,
+        let action = self.action;
+        if action.only_reads() {
+            connection::reading(context, async |mesh| action.run(context, &mesh).await).await?;
+        } else {
+            action.run(context, &connection::connect(&context.home)?).await?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-async fn list(context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
-    let queues = mesh.queue().list_queues(ListQueuesRequest::default()).await?.into_inner().queues;
-    let rows = queues.iter().map(|stats| {
-        [
-            stats.queue.clone(),
-            stats.waiting.to_string(),
-            stats.ready.to_string(),
-            stats.leased.to_string(),
-            stats.completed.to_string(),
-            stats.dead.to_string(),
-            cells::duration(stats.oldest_ready_age.as_ref()).map(cells::exact).unwrap_or_default(),
-        ]
-    });
-    let records: Vec<Value> = queues.iter().map(record).collect();
-    let headers = ["QUEUE", "WAITING", "READY", "LEASED", "COMPLETED", "DEAD", "OLDEST READY"];
-    output::rows(context, headers, rows.collect(), &records)
+impl Action {
+    /// Whether it can also be answered from what a mesh that is down has left.
+    fn only_reads(&self) -> bool {
+        matches!(self, Self::Ls | Self::Tasks(_) | Self::Show { .. } | Self::Stats(_))
+    }
+
+    async fn run(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
+        match self {
+            Self::Ls => list(context, mesh).await,
+            Self::Tasks(tasks) => tasks.run(context, mesh).await,
+            Self::Show { task } => task::show(context, mesh, task).await,
+            Self::Stats(name) => name.stats(context, mesh).await,
+            Self::Watch(watch) => watch.run(context, mesh).await,
+            Self::Enqueue(enqueue) => enqueue.run(context, mesh).await,
+            Self::Cancel(cancel) => cancel.run(context, mesh).await,
+            Self::Redrive(redrive) => redrive.run(context, mesh).await,
+            Self::Purge(purge) => purge.run(context, mesh).await,
+            Self::Config(config) => config.run(context, mesh).await,
+            Self::Pause(name) => name.pause(context, mesh).await,
+            Self::Drain(name) => name.drain(context, mesh).await,
+            Self::Resume(name) => name.resume(context, mesh).await,
+        }
+    }
 }
 
-fn record(stats: &QueueStats) -> Value {
-    let age = cells::duration(stats.oldest_ready_age.as_ref());
-    json!({
-        "queue": stats.queue,
-        "waiting": stats.waiting,
-        "ready": stats.ready,
-        "leased": stats.leased,
-        "completed": stats.completed,
-        "dead": stats.dead,
-        "oldest_ready_age_seconds": age.map(|age| age.as_secs_f64()),
-    })
+async fn list(context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
+    let queues = mesh.queue().list_queues(ListQueuesRequest::default()).await?.into_inner().queues;
+    let records: Vec<Value> = queues.iter().map(admin::record).collect();
+    let headers =
+        ["QUEUE", "INTAKE", "WAITING", "READY", "LEASED", "COMPLETED", "DEAD", "CANCELLED", "OLDEST READY"];
+    output::rows(context, headers, queues.iter().map(admin::row).collect(), &records)
 }

@@ -5,12 +5,14 @@ use nova_client::Mesh;
 use nova_proto::queue::v1::{GetTaskRequest, ListTasksRequest, Task, TaskState};
 use serde_json::{Value, json};
 
+use super::select::Like;
 use crate::cli::Context;
 use crate::commands::pages::Limit;
 use crate::commands::{cells, output};
 
 const PREFIX: &str = "TASK_STATE_";
-const STATES: [&str; 6] = ["waiting", "ready", "leased", "completed", "dead", "cancelled"];
+/// Names of the states.
+pub(crate) const STATES: [&str; 6] = ["waiting", "ready", "leased", "completed", "dead", "cancelled"];
 
 /// List tasks, newest first.
 #[derive(Debug, Args)]
@@ -22,15 +24,19 @@ pub(crate) struct Tasks {
     #[arg(long, value_parser = STATES)]
     state: Vec<String>,
     #[command(flatten)]
+    like: Like,
+    #[command(flatten)]
     limit: Limit,
 }
 
 impl Tasks {
     pub(crate) async fn run(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
         let states: Vec<i32> = self.state.iter().map(|name| state_of(name).into()).collect();
+        let filter = self.like.filter()?;
         let page = async |page_size, page_token| {
-            let (queue, states) = (self.queue.clone(), states.clone());
-            let request = ListTasksRequest { queue, states, page_size, page_token, ..Default::default() };
+            let (namespace, queue) = (String::new(), self.queue.clone());
+            let (states, filter) = (states.clone(), filter.clone());
+            let request = ListTasksRequest { namespace, queue, states, page_size, page_token, filter };
             let page = mesh.queue().list_tasks(request).await?.into_inner();
             Ok((page.tasks, page.next_page_token))
         };
@@ -125,6 +131,7 @@ fn trace_id(task: &Task) -> String {
     task.traceparent.split('-').nth(1).unwrap_or_default().to_owned()
 }
 
-fn state_of(name: &str) -> TaskState {
+/// The state of a name.
+pub(crate) fn state_of(name: &str) -> TaskState {
     TaskState::from_str_name(&cells::wire_name(name, PREFIX)).unwrap_or_default()
 }

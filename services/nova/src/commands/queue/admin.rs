@@ -1,0 +1,136 @@
+//! `nova queue stats`, `config`, `pause`, `drain` and `resume`: a queue as a whole.
+
+use clap::Args;
+use nova_client::Mesh;
+use nova_proto::queue::v1::{
+    DrainQueueRequest, GetQueueRequest, PauseQueueRequest, Queue, QueueSettings, QueueStats,
+    ResumeQueueRequest, UpdateQueueRequest,
+};
+use serde_json::{Value, json};
+
+use crate::cli::Context;
+use crate::commands::{cells, output};
+
+/// The name of a queue.
+#[derive(Debug, Args)]
+pub(crate) struct Name {
+    /// Name of the queue.
+    queue: String,
+}
+
+impl Name {
+    /// Shows counts, settings, and what it lets through.
+    pub(crate) async fn stats(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
+        let request = GetQueueRequest { queue: self.queue, ..Default::default() };
+        show(context, mesh.queue().get_queue(request).await?.into_inner().queue)
+    }
+
+    /// Lets no more task start.
+    pub(crate) async fn pause(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
+        let request = PauseQueueRequest { queue: self.queue, ..Default::default() };
+        show(context, mesh.queue().pause_queue(request).await?.into_inner().queue)
+    }
+
+    /// Takes no more tasks in.
+    pub(crate) async fn drain(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
+        let request = DrainQueueRequest { queue: self.queue, ..Default::default() };
+        show(context, mesh.queue().drain_queue(request).await?.into_inner().queue)
+    }
+
+    /// Ends a pause and a drain.
+    pub(crate) async fn resume(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
+        let request = ResumeQueueRequest { queue: self.queue, ..Default::default() };
+        show(context, mesh.queue().resume_queue(request).await?.into_inner().queue)
+    }
+}
+
+/// Change settings of a queue; what is not given stays.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  nova queue config mail --max-tasks 100000")]
+pub(crate) struct Config {
+    /// Name of the queue; it is made when it is new.
+    queue: String,
+    /// Most tasks that have not ended; 0 means the daemon's own limit.
+    #[arg(long, value_name = "N")]
+    max_tasks: Option<u64>,
+}
+
+impl Config {
+    pub(crate) async fn run(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
+        let mut paths = Vec::new();
+        let mut settings = QueueSettings::default();
+        set(&mut settings.max_tasks, self.max_tasks, "max_tasks", &mut paths);
+        if paths.is_empty() {
+            return Name { queue: self.queue }.stats(context, mesh).await;
+        }
+        let request = UpdateQueueRequest {
+            queue: self.queue,
+            settings: Some(settings),
+            update_mask: Some(prost_types::FieldMask { paths }),
+            ..Default::default()
+        };
+        show(context, mesh.queue().update_queue(request).await?.into_inner().queue)
+    }
+}
+
+/// Takes a value that was given into the settings and their mask.
+fn set<T>(field: &mut T, value: Option<T>, name: &str, paths: &mut Vec<String>) {
+    if let Some(value) = value {
+        *field = value;
+        paths.push(name.to_owned());
+    }
+}
+
+fn show(context: &Context, queue: Option<Queue>) -> anyhow::Result<()> {
+    let queue = queue.unwrap_or_default();
+    let intake = intake(queue.intake());
+    let (stats, settings) = (queue.stats.unwrap_or_default(), queue.settings.unwrap_or_default());
+    let age = cells::duration(stats.oldest_ready_age.as_ref());
+    let mut fields = vec![("queue", queue.name.clone()), ("intake", intake.clone())];
+    fields.extend(counts(&stats).map(|(name, count)| (name, count.to_string())));
+    fields.push(("oldest ready", age.map(cells::exact).unwrap_or_default()));
+    let limit = |value: u64| if value == 0 { String::new() } else { value.to_string() };
+    fields.push(("max tasks", limit(settings.max_tasks)));
+    let mut record = record(&stats);
+    record["intake"] = json!(intake);
+    record["settings"] = json!({ "max_tasks": settings.max_tasks });
+    output::fields(context, &fields, &record)
+}
+
+/// Name of what a queue lets through.
+fn intake(intake: nova_proto::queue::v1::QueueIntake) -> String {
+    cells::name(intake.as_str_name(), "QUEUE_INTAKE_")
+}
+
+fn counts(stats: &QueueStats) -> [(&'static str, u64); 6] {
+    [
+        ("waiting", stats.waiting),
+        ("ready", stats.ready),
+        ("leased", stats.leased),
+        ("completed", stats.completed),
+        ("dead", stats.dead),
+        ("cancelled", stats.cancelled),
+    ]
+}
+
+/// A row of `nova queue ls`.
+pub(crate) fn row(stats: &QueueStats) -> [String; 9] {
+    let [waiting, ready, leased, completed, dead, cancelled] =
+        counts(stats).map(|(_, count)| count.to_string());
+    let oldest = cells::duration(stats.oldest_ready_age.as_ref()).map(cells::exact).unwrap_or_default();
+    [stats.queue.clone(), intake(stats.intake()), waiting, ready, leased, completed, dead, cancelled, oldest]
+}
+
+/// Counts as programs see them.
+pub(crate) fn record(stats: &QueueStats) -> Value {
+    let age = cells::duration(stats.oldest_ready_age.as_ref());
+    let mut record = json!({
+        "queue": stats.queue,
+        "intake": intake(stats.intake()),
+        "oldest_ready_age_seconds": age.map(|age| age.as_secs_f64()),
+    });
+    for (name, count) in counts(stats) {
+        record[name] = json!(count);
+    }
+    record
+}
