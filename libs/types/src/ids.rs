@@ -97,6 +97,10 @@ name!(
     TaskKind, 1..=128, ALPHABET, "1 to 128 of a-z A-Z 0-9 . _ -"
 );
 name!(
+    /// A schedule of the queue.
+    ScheduleName, 1..=128, ALPHABET, "1 to 128 of a-z A-Z 0-9 . _ -"
+);
+name!(
     /// An agent.
     AgentId, 1..=63, "-", "1 to 63 of a-z 0-9 -"
 );

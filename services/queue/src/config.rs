@@ -15,6 +15,8 @@ pub struct Config {
     pub max_tasks: usize,
     /// Most queues over all namespaces, those that were only asked for included.
     pub max_queues: usize,
+    /// Most schedules over all namespaces, each of up to about 20 KiB.
+    pub max_schedules: usize,
     /// Bytes of payloads kept in memory between enqueue and lease; beyond, they are read from the store.
     pub payload_cache_bytes: usize,
     /// Extra wait of a task for each step of priority below 9, milliseconds: it bounds how long newer tasks
@@ -37,6 +39,7 @@ impl Default for Config {
         Self {
             max_tasks: 2_000_000,
             max_queues: 100_000,
+            max_schedules: 10_000,
             payload_cache_bytes: 64 << 20,
             ageing_step_ms: 5_000,
             keep_finished: 200_000,
@@ -74,6 +77,7 @@ impl Config {
         Limits {
             tasks: self.max_tasks,
             queues: self.max_queues,
+            schedules: self.max_schedules,
             payload_cache: self.payload_cache_bytes,
             ageing_step: Duration::from_millis(self.ageing_step_ms),
             finished: self.keep_finished,

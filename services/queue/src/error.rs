@@ -33,6 +33,9 @@ pub enum Error {
     /// No such queue.
     #[error("queue {0:?} does not exist")]
     NoQueue(String),
+    /// No such schedule.
+    #[error("schedule {0:?} does not exist")]
+    NoSchedule(String),
     /// No such task.
     #[error("task {0} does not exist")]
     NoTask(Uuid),
@@ -65,6 +68,9 @@ pub enum Error {
     /// As many queues as may be named are.
     #[error("at most {0} queues may exist")]
     TooManyQueues(usize),
+    /// As many schedules as may be are stored.
+    #[error("at most {0} schedules may exist")]
+    TooManySchedules(usize),
     /// As many calls wait as may.
     #[error("the queue takes no more {0} now")]
     Busy(&'static str),
@@ -127,10 +133,11 @@ impl From<Error> for nova_rpc::Error {
             Error::Draining { .. } => Self::precondition(Reason::QueueDraining, text),
             Error::QueueFull { .. } => Self::exhausted(Reason::Overloaded, text, REST * 20),
             Error::NoQueue(name) => Self::not_found("nova.queue.v1.Queue", name),
+            Error::NoSchedule(name) => Self::not_found("nova.queue.v1.Schedule", name),
             Error::NoTask(id) => Self::not_found("nova.queue.v1.Task", id.to_string()),
             Error::Reserved { .. } => Self::forbidden(text),
             Error::LeaseLost { .. } => Self::precondition(Reason::LeaseLost, text),
-            Error::TooManyTasks { .. } | Error::TooManyQueues(_) => {
+            Error::TooManyTasks { .. } | Error::TooManyQueues(_) | Error::TooManySchedules(_) => {
                 Self::exhausted(Reason::Overloaded, text, REST * 20)
             }
             Error::Busy(_) => Self::exhausted(Reason::Overloaded, text, REST),

@@ -19,6 +19,10 @@ pub mod task;
 
 pub mod record;
 
+pub mod cron;
+
+pub mod schedule;
+
 pub mod core;
 
 pub mod codec;

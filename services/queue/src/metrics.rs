@@ -3,15 +3,19 @@
 
 use std::sync::LazyLock;
 
+use nova_types::Timestamp;
 use opentelemetry::{
     KeyValue, global,
     metrics::{Counter, Histogram},
 };
 
+use crate::core::schedules::Tick;
+
 struct Instruments {
     sent: Counter<u64>,
     consumed: Counter<u64>,
     settled: Counter<u64>,
+    ticks: Counter<u64>,
     changes: Histogram<u64>,
 }
 
@@ -24,6 +28,11 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
         sent: counter("messaging.client.sent.messages", "Tasks that were enqueued"),
         consumed: counter("messaging.client.consumed.messages", "Leases that were given"),
         settled: counter("nova.queue.settled.messages", "Settlements, by outcome"),
+        ticks: meter
+            .u64_counter("nova.queue.schedule.ticks")
+            .with_unit("{tick}")
+            .with_description("Ticks of schedules, by whether they fired or were skipped")
+            .build(),
         changes: meter
             .u64_histogram("nova.queue.commit.changes")
             .with_unit("{change}")
@@ -56,4 +65,22 @@ pub(crate) fn settled(outcome: &'static str, count: usize) {
 /// A commit wrote this many changes.
 pub(crate) fn committed(changes: usize) {
     INSTRUMENTS.changes.record(changes as u64, &[]);
+}
+
+/// Ticks made tasks, or were skipped; one line tells of those that were skipped in one commit.
+pub(crate) fn ticked(ticks: &[Tick]) {
+    let skipped = ticks.iter().filter(|tick| tick.made.is_err()).count();
+    for (outcome, count) in [("fired", ticks.len() - skipped), ("skipped", skipped)] {
+        if count > 0 {
+            INSTRUMENTS.ticks.add(count as u64, &attributes("nova.queue.outcome", outcome));
+        }
+    }
+    if skipped < ticks.len() {
+        enqueued(ticks.len() - skipped);
+    }
+    if let Some((tick, why)) = ticks.iter().find_map(|tick| Some((tick, tick.made.as_ref().err()?))) {
+        let (namespace, schedule) = (&tick.key.0, &tick.key.1);
+        let at = Timestamp::from_micros(tick.at);
+        tracing::warn!(skipped, %namespace, %schedule, %at, %why, "ticks made no task");
+    }
 }

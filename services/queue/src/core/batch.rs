@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use uuid::Uuid;
 
 use crate::{
-    core::entry::{Ending, Entry, Hold, Row},
+    core::{
+        entry::{Ending, Entry, Hold, Row},
+        schedules::Tick,
+    },
     record::{Spec, Status},
     task::{Failure, Micros, State},
 };
@@ -107,6 +110,8 @@ pub struct Batch {
     pub revived: Vec<Row>,
     /// Facts that were set, or with nothing, unset.
     pub facts: BTreeMap<String, Option<String>>,
+    /// Ticks of schedules, to be counted once they are written.
+    pub ticks: Vec<Tick>,
     /// Journal rows up to this first number go.
     pub dropped: Option<u64>,
     /// Watches may resume only after this entry.

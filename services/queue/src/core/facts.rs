@@ -1,9 +1,9 @@
-//! Facts: what operators have set, kept as text under a key, and written with the commit that changes it.
+//! Facts: what operators have set, and schedules, kept as text under a key, and written with the commit that changes it.
 
 use std::sync::Arc;
 
 use crate::{
-    core::Core,
+    core::{Core, schedules},
     error::Error,
     record::{QueueSettings, QueueView},
 };
@@ -39,10 +39,23 @@ impl Core {
     /// It is damaged, or there are more queues than may be.
     pub fn restore_fact(&mut self, key: &str, value: &str) -> Result<(), Error> {
         let mut parts = key.splitn(3, '/');
-        let (Some(QUEUE), Some(namespace), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(Error::Store(format!("the fact {key:?} is of no known kind")));
-        };
-        let index = self.intern(&namespace.into(), &name.into())?;
+        let (kind, namespace, name) = (parts.next(), parts.next(), parts.next());
+        let name = namespace.zip(name).map(|(namespace, name)| (Arc::from(namespace), Arc::from(name)));
+        match (kind, name) {
+            (Some(QUEUE), Some((namespace, name))) => self.restore_settings(&namespace, &name, key, value),
+            (Some(schedules::KIND), Some(name)) => self.restore_schedule(name, value),
+            _ => Err(Error::Store(format!("the fact {key:?} is of no known kind"))),
+        }
+    }
+
+    fn restore_settings(
+        &mut self,
+        namespace: &Arc<str>,
+        name: &Arc<str>,
+        key: &str,
+        value: &str,
+    ) -> Result<(), Error> {
+        let index = self.intern(namespace, name)?;
         let settings = serde_json::from_str(value);
         self.queues.at(index).settings =
             settings.map_err(|error| Error::Store(format!("the fact {key:?} is damaged: {error}")))?;

@@ -17,10 +17,13 @@ mod lease;
 mod queues;
 pub mod restore;
 mod retention;
+pub mod schedules;
 mod settle;
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod ticks;
 
 use std::{
     cmp::Reverse,
@@ -38,6 +41,7 @@ use self::{
     keys::{Keys, Known},
     queues::Queues,
     retention::Retention,
+    schedules::Schedules,
 };
 pub use self::{
     keys::{body_hash, key_of},
@@ -59,6 +63,8 @@ pub struct Limits {
     pub tasks: usize,
     /// Most queues over all namespaces.
     pub queues: usize,
+    /// Most schedules over all namespaces.
+    pub schedules: usize,
     /// Most bytes of payloads kept in memory between enqueue and lease.
     pub payload_cache: usize,
     /// Extra wait of a task for each step of priority below the highest.
@@ -103,6 +109,7 @@ pub struct Core {
     expiring: BinaryHeap<Reverse<(Micros, Row, u64)>>,
     keys: Keys,
     retention: Retention,
+    schedules: Schedules,
     batch: Batch,
     touched: Vec<u32>,
     cached: usize,
@@ -123,6 +130,7 @@ impl Core {
             expiring: BinaryHeap::new(),
             keys: Keys::default(),
             retention: Retention::default(),
+            schedules: Schedules::default(),
             batch: Batch::default(),
             touched: Vec::new(),
             cached: 0,
@@ -236,8 +244,9 @@ impl Core {
         }
     }
 
-    /// Makes due tasks ready and takes expired leases back, a bounded number at a time.
+    /// Fires ticks, makes due tasks ready and takes expired leases back, a bounded number at a time.
     pub fn tick(&mut self, now: Micros) {
+        self.fire_due(now);
         for _ in 0..TICK {
             let due = self.waiting.peek().is_some_and(|Reverse((at, _))| *at <= now);
             let expired = self.expiring.peek().is_some_and(|Reverse((at, ..))| *at <= now);
@@ -292,7 +301,7 @@ impl Core {
     pub fn next_tick(&self) -> Option<Micros> {
         let due = self.waiting.peek().map(|Reverse((at, _))| *at);
         let expired = self.expiring.peek().map(|Reverse((at, ..))| *at);
-        due.into_iter().chain(expired).min()
+        due.into_iter().chain(expired).chain(self.schedules.next()).min()
     }
 
     /// Index of a queue, made when it is new.

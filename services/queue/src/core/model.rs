@@ -109,6 +109,7 @@ fn limits() -> Limits {
     Limits {
         tasks: 1_000,
         queues: 10,
+        schedules: 10,
         payload_cache: 0,
         ageing_step: Duration::from_secs(1),
         finished: 1_000,

@@ -33,6 +33,9 @@ const GATHER: usize = 1_024;
 /// Longest sleep, so that a clock that jumps is noticed.
 const NAP: Duration = Duration::from_millis(500);
 
+/// Rest after a commit that failed: what is due of itself, such as a tick, tries again at once.
+const REST: Duration = Duration::from_millis(100);
+
 /// What an engine runs with.
 #[derive(Debug)]
 pub(crate) struct Parts {
@@ -264,6 +267,7 @@ impl<'a, L: Ledger> Engine<'a, L> {
         }
         if !batch.is_empty() {
             crate::metrics::committed(batch.changes.len());
+            crate::metrics::ticked(&batch.ticks);
             self.publish(batch);
         }
         for answer in std::mem::take(&mut self.answers) {
@@ -336,6 +340,7 @@ impl<'a, L: Ledger> Engine<'a, L> {
     async fn start_over(&mut self, error: &Error) -> Result<(), Error> {
         tracing::error!(%error, "a commit failed: the queue is read again from its ledger");
         self.fail_answers(error);
+        sleep(REST).await;
         let (limits, noise) = (self.parts.limits.clone(), self.parts.noise);
         self.core = self.ledger.recover(limits, noise, self.parts.clock.now().micros()).await?;
         // A commit that failed may stand after all: watches read on from the ledger.

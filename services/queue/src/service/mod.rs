@@ -6,6 +6,7 @@ mod lists;
 mod parse;
 mod queues;
 mod reserved;
+mod schedules;
 mod unary;
 mod watch;
 mod wire;
@@ -124,6 +125,34 @@ impl pb::queue_service_server::QueueService for QueueService {
         let pb::ResumeQueueRequest { namespace, queue } = request.into_inner();
         let queue = Some(queues::let_through(self, &namespace, &queue, Intake::Open).await?);
         Ok(Response::new(pb::ResumeQueueResponse { queue }))
+    }
+
+    async fn put_schedule(
+        &self,
+        request: Request<pb::PutScheduleRequest>,
+    ) -> Answer<pb::PutScheduleResponse> {
+        schedules::put(self, &nova_rpc::caller(&request), request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_schedule(
+        &self,
+        request: Request<pb::GetScheduleRequest>,
+    ) -> Answer<pb::GetScheduleResponse> {
+        schedules::get(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_schedules(
+        &self,
+        request: Request<pb::ListSchedulesRequest>,
+    ) -> Answer<pb::ListSchedulesResponse> {
+        schedules::list(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn delete_schedule(
+        &self,
+        request: Request<pb::DeleteScheduleRequest>,
+    ) -> Answer<pb::DeleteScheduleResponse> {
+        schedules::delete(self, request.into_inner()).await.map(Response::new)
     }
 
     type WatchTasksStream = Outgoing<pb::WatchTasksResponse>;

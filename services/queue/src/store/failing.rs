@@ -2,14 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use nova_types::SystemClock;
+use nova_types::{Clock as _, SystemClock};
 use tempfile::TempDir;
 
 use super::{Store, open_sqlite};
 use crate::{
     config::Config,
+    cron::Cron,
     error::Error,
     record::{LeaseRef, LeaseRequest, NewTask, Outcome, Receipt, Settled, Settlement, Spec},
+    schedule::{Missed, Schedule},
     task::{Retry, State},
 };
 
@@ -41,34 +43,55 @@ impl Failing {
     }
 
     async fn put(&self) -> Result<Receipt, Error> {
-        let spec = Spec {
-            namespace: "default".into(),
-            queue: "q".into(),
-            kind: "k".into(),
-            metadata: Vec::new(),
-            request_id: "".into(),
-            body_hash: 0,
-            priority: 0,
-            retry: Retry::default(),
-            attempt_timeout: None,
-            traceparent: "".into(),
-        };
-        let task = NewTask { spec, payload: Arc::from(&b"p"[..]), delay: Duration::ZERO };
-        Ok(self.store.enqueue(vec![task]).await?[0])
+        Ok(self.store.enqueue(vec![task()]).await?[0])
     }
 
-    async fn take(&self) -> Option<LeaseRef> {
-        let request = LeaseRequest {
+    fn ask(&self, wait: Duration) -> LeaseRequest {
+        LeaseRequest {
             namespace: "default".into(),
             queues: vec!["q".into()],
             worker: "w".into(),
             max: 1,
             duration: Duration::from_secs(30),
-            wait: Duration::ZERO,
+            wait,
             stream: 0,
-        };
-        let lease = self.store.lease(request).await.unwrap().into_iter().next()?;
+        }
+    }
+
+    async fn take(&self) -> Option<LeaseRef> {
+        let lease = self.store.lease(self.ask(Duration::ZERO)).await.ok()?.into_iter().next()?;
         Some(LeaseRef { id: lease.task.id, token: lease.token })
+    }
+}
+
+fn task() -> NewTask {
+    let spec = Spec {
+        namespace: "default".into(),
+        queue: "q".into(),
+        kind: "k".into(),
+        metadata: Vec::new(),
+        request_id: "".into(),
+        body_hash: 0,
+        priority: 0,
+        retry: Retry::default(),
+        attempt_timeout: None,
+        traceparent: "".into(),
+    };
+    NewTask { spec, payload: Arc::from(&b"p"[..]), delay: Duration::ZERO }
+}
+
+fn every_second() -> Schedule {
+    Schedule {
+        key: ("default".into(), "s".into()),
+        cron: Arc::new(Cron::parse("* * * * * *", "").unwrap()),
+        task: task(),
+        said: Arc::from(&b""[..]),
+        missed: Missed::Once,
+        paused: false,
+        created: 0,
+        seen: 0,
+        last: None,
+        skipped: 0,
     }
 }
 
@@ -88,6 +111,31 @@ async fn a_commit_that_fails_stores_nothing_and_the_queue_goes_on() {
     let settlement = Settlement { lease, outcome: Outcome::Completed(Arc::from(&b"r"[..])) };
     let settled = queue.store.settle(&"default".into(), vec![settlement]).await.unwrap();
     assert!(matches!(settled[0], Settled::Done { state: State::Completed, .. }));
+}
+
+#[tokio::test]
+async fn a_tick_whose_commit_fails_fires_when_it_can() {
+    let queue = Failing::open().await;
+    let stored = queue.store.put_schedule(every_second()).await.unwrap();
+    let first = stored.next().unwrap();
+    queue.break_it();
+    let failed = async {
+        while SystemClock.now().micros() < first + 300_000 {
+            assert_eq!(queue.take().await, None);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    failed.await;
+    queue.mend();
+    let mut ticks = Vec::new();
+    while ticks.len() < 3 {
+        let leases = queue.store.lease(queue.ask(Duration::from_secs(10))).await.unwrap();
+        ticks.extend(leases.iter().filter_map(|lease| {
+            let tick: jiff::Timestamp = lease.task.spec.label("tick")?.parse().ok()?;
+            Some(tick.as_microsecond())
+        }));
+    }
+    assert_eq!(ticks, [first, first + 1_000_000, first + 2_000_000]);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod conformance;
 #[cfg(test)]
 mod failing;
 mod open;
+mod schedules;
 mod streams;
 
 use std::{

@@ -1,11 +1,12 @@
 //! A daemon on a free port, and the words that the tests speak.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use nova_proto::queue::v1::{self as pb, queue_service_client::QueueServiceClient};
 use nova_queue::{Config, QueueDaemon};
 use nova_runtime::testing::{AsCaller, TestServer};
 use nova_testkit::redis::RedisServer;
+use nova_types::Clock;
 use tempfile::TempDir;
 use tonic::{
     Code, Status,
@@ -66,6 +67,12 @@ impl Home {
     pub(crate) async fn serve_with(&self, config: Config) -> TestServer {
         let builder = TestServer::builder(self.folder()).store(&self.store());
         builder.start::<QueueDaemon>(config).await.unwrap()
+    }
+
+    /// Starts a daemon on a clock.
+    pub(crate) async fn serve_at(&self, clock: Arc<dyn Clock>) -> TestServer {
+        let builder = TestServer::builder(self.folder()).store(&self.store()).clock(clock);
+        builder.start::<QueueDaemon>(Config::default()).await.unwrap()
     }
 
     /// Starts a daemon that denies a method.

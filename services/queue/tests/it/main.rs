@@ -10,6 +10,7 @@ mod leaders;
 mod leases;
 mod life;
 mod reserved;
+mod schedules;
 mod watch;
 mod work;
 
@@ -60,6 +61,10 @@ on_both_stores! {
     control::a_queue_is_paused_drained_and_resumed,
     control::a_queue_keeps_its_settings,
     work::a_stream_hears_at_once_of_a_cancelled_task,
+    schedules::a_schedule_is_stored_shown_and_deleted,
+    schedules::a_schedule_fires_pauses_and_goes_on,
+    schedules::only_the_engine_schedules_for_agents,
+    schedules::a_bad_schedule_names_its_field,
     input::bad_input_names_its_field,
     input::an_unknown_task_is_not_found,
     crash::a_killed_daemon_loses_nothing_and_gives_no_token_twice,

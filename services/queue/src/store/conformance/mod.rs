@@ -7,12 +7,13 @@ mod control;
 mod leases;
 mod life;
 mod log;
+mod schedules;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use nova_testkit::redis::RedisServer;
-use nova_types::SystemClock;
+use nova_types::{Clock, SystemClock};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -31,8 +32,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Where a store keeps its state.
 #[async_trait]
 trait Home: Debug + Send + Sync {
+    /// Opens the store on a clock.
+    async fn open_at(&self, config: Config, clock: Arc<dyn Clock>) -> Store;
+
     /// Opens the store with these settings.
-    async fn open_with(&self, config: Config) -> Store;
+    async fn open_with(&self, config: Config) -> Store {
+        self.open_at(config, Arc::new(SystemClock)).await
+    }
 
     /// Opens the store.
     async fn open(&self) -> Store {
@@ -45,9 +51,9 @@ struct SqliteHome(TempDir);
 
 #[async_trait]
 impl Home for SqliteHome {
-    async fn open_with(&self, config: Config) -> Store {
+    async fn open_at(&self, config: Config, clock: Arc<dyn Clock>) -> Store {
         let path = self.0.path().join("queue.db");
-        open_sqlite(path, config.settings(), Arc::new(SystemClock)).await.unwrap()
+        open_sqlite(path, config.settings(), clock).await.unwrap()
     }
 }
 
@@ -56,9 +62,9 @@ struct RedisHome(RedisServer);
 
 #[async_trait]
 impl Home for RedisHome {
-    async fn open_with(&self, config: Config) -> Store {
+    async fn open_at(&self, config: Config, clock: Arc<dyn Clock>) -> Store {
         let claimant = Claimant { instance: Uuid::now_v7(), url: "http://here:1".into() };
-        open_redis(&self.0.url(), claimant, config.settings(), Arc::new(SystemClock)).await.unwrap()
+        open_redis(&self.0.url(), claimant, config.settings(), clock).await.unwrap()
     }
 }
 
@@ -118,6 +124,11 @@ conformance! {
     control::a_paused_queue_starts_nothing_and_takes_all,
     control::a_draining_queue_takes_nothing_and_is_worked_off,
     control::a_queue_holds_no_more_than_its_settings_say,
+    schedules::each_tick_fires_once_across_restarts,
+    schedules::a_schedule_survives_a_restart,
+    schedules::missed_ticks_are_caught_up_with_as_they_should,
+    schedules::a_clock_that_goes_back_fires_no_tick_again,
+    schedules::a_tick_of_a_draining_queue_is_skipped_and_counted,
     log::events_tell_every_change,
     log::a_cursor_resumes_after_a_restart,
     log::a_cursor_that_the_log_has_passed_is_expired,

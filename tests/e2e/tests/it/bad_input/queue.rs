@@ -39,6 +39,11 @@ pub(crate) fn good(rpc: &str) -> Option<Vec<u8>> {
         rpc!("PauseQueue") => PauseQueueRequest { queue: "q".into(), ..Default::default() }.encode_to_vec(),
         rpc!("DrainQueue") => DrainQueueRequest { queue: "q".into(), ..Default::default() }.encode_to_vec(),
         rpc!("ResumeQueue") => ResumeQueueRequest { queue: "q".into(), ..Default::default() }.encode_to_vec(),
+        rpc!("PutSchedule") => put(schedule("0 3 * * *")).encode_to_vec(),
+        rpc!("GetSchedule") => GetScheduleRequest { name: "s".into(), ..Default::default() }.encode_to_vec(),
+        rpc!("DeleteSchedule") => {
+            DeleteScheduleRequest { name: "s".into(), ..Default::default() }.encode_to_vec()
+        }
         _ => return None,
     })
 }
@@ -87,7 +92,52 @@ fn control() -> Vec<Case> {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    [enqueues(), leases(), settlements(), reads(), work(), control()].concat()
+    [enqueues(), leases(), settlements(), reads(), work(), control(), schedules()].concat()
+}
+
+fn put(schedule: Schedule) -> PutScheduleRequest {
+    PutScheduleRequest { schedule: Some(schedule), ..Default::default() }
+}
+
+fn schedule(cron: &str) -> Schedule {
+    Schedule { name: "s".into(), cron: cron.into(), task: Some(task()), ..Default::default() }
+}
+
+fn schedules() -> Vec<Case> {
+    let one = |what: &str, schedule: Schedule, field: &str| {
+        bad(rpc!("PutSchedule"), what, &put(schedule), &format!("schedule{field}"))
+    };
+    let good = || schedule("0 3 * * *");
+    let with = |task| Schedule { task: Some(task), ..good() };
+    let many = ListSchedulesRequest { page_size: 1_001, ..Default::default() };
+    let mut cases = vec![
+        bad(rpc!("PutSchedule"), "nothing", &PutScheduleRequest::default(), "schedule"),
+        one("an empty schedule", Schedule::default(), ".name"),
+        one("no cron", schedule(""), ".cron"),
+        one("four fields", schedule("0 3 * *"), ".cron"),
+        one("minute 60", schedule("60 3 * * *"), ".cron"),
+        one("the 30th of February", schedule("0 0 30 2 *"), ".cron"),
+        one("a long cron", schedule(&"1,".repeat(1_000)), ".cron"),
+        one("a zone that is none", Schedule { time_zone: "Mars/Base".into(), ..good() }, ".time_zone"),
+        one("a path as zone", Schedule { time_zone: "../../etc/passwd".into(), ..good() }, ".time_zone"),
+        one("policy 99", Schedule { missed: 99, ..good() }, ".missed"),
+        one("no task", Schedule { task: None, ..good() }, ".task"),
+        one("an empty task", with(NewTask::default()), ".task.queue"),
+        one("a key", with(NewTask { request_id: "r".into(), ..task() }), ".task.request_id"),
+        one("a delay", with(NewTask { delay: seconds(1), ..task() }), ".task.delay"),
+        one("1 MiB", with(NewTask { payload: vec![0; MIB].into(), ..task() }), ".task.payload"),
+        bad(rpc!("GetSchedule"), "nothing", &GetScheduleRequest::default(), "name"),
+        bad(rpc!("DeleteSchedule"), "nothing", &DeleteScheduleRequest::default(), "name"),
+        bad(rpc!("ListSchedules"), "1,001 of them", &many, "page_size"),
+    ];
+    let gone = String::from("gone");
+    cases.push(unknown(
+        rpc!("GetSchedule"),
+        &GetScheduleRequest { name: gone.clone(), ..Default::default() },
+    ));
+    cases
+        .push(unknown(rpc!("DeleteSchedule"), &DeleteScheduleRequest { name: gone, ..Default::default() }));
+    cases
 }
 
 fn enqueues() -> Vec<Case> {
