@@ -14,8 +14,8 @@ pub mod wire;
 
 pub use clock::{Clock, HeldClock, SystemClock};
 pub use ids::{
-    AgentId, Capability, DecisionId, MemoryId, Namespace, ProcessId, QueueName, RequestId, RunId, ScheduleName,
-    SessionId, StepId, TaskId, TaskKind, WorkerName,
+    AgentId, Capability, DecisionId, MemoryId, Namespace, ProcessId, QueueName, RequestId, RunId,
+    ScheduleName, SessionId, StepId, TaskId, TaskKind, WorkerName,
 };
 pub use spiffe::{SpiffeId, TrustDomain};
 pub use timestamp::Timestamp;

@@ -77,7 +77,11 @@ pub(super) fn tasks(request: pb::EnqueueRequest, traceparent: &str) -> Result<Ve
 }
 
 /// A task, with the trace context of its producer.
-pub(super) fn task(wire: pb::NewTask, namespace: &Arc<str>, traceparent: &str) -> Result<NewTask, Violations> {
+pub(super) fn task(
+    wire: pb::NewTask,
+    namespace: &Arc<str>,
+    traceparent: &str,
+) -> Result<NewTask, Violations> {
     let mut violations = Violations::new();
     let queue = violations.take(QueueName::parse("queue", &wire.queue));
     let kind = violations.take(TaskKind::parse("kind", &wire.kind));

@@ -15,7 +15,6 @@ use crate::{
     record::NewTask,
     schedule::{Key, LABELS, Missed, Schedule},
     service::{QueueService, parse, reserved, unary::refused, wire},
-    task::Micros,
 };
 
 /// Bytes after which a page ends early, so that it fits a message of 4 MiB.
@@ -33,8 +32,7 @@ pub(super) async fn put(
     caller: &Caller,
     request: pb::PutScheduleRequest,
 ) -> Result<pb::PutScheduleResponse, Status> {
-    let now = service.runtime.clock().now().micros();
-    let schedule = schedule(request, now).map_err(refused)?;
+    let schedule = schedule(request).map_err(refused)?;
     reserved::may_enqueue(caller, std::iter::once(schedule.task.spec.queue.as_ref()))?;
     let stored = service.store.put_schedule(schedule).await?;
     Ok(pb::PutScheduleResponse { schedule: Some(shown(&stored)) })
@@ -101,13 +99,13 @@ fn key(namespace: &str, field: &str, name: &str) -> Result<Key, Violations> {
     Ok((namespace.unwrap_or_default(), name.as_ref().map_or("", AsRef::as_ref).into()))
 }
 
-fn schedule(request: pb::PutScheduleRequest, now: Micros) -> Result<Schedule, Violations> {
+fn schedule(request: pb::PutScheduleRequest) -> Result<Schedule, Violations> {
     let Some(wire) = request.schedule else {
         return Err(Violation::new("schedule", "must be set").into());
     };
     let mut violations = Violations::new();
     let key = noted(&mut violations, key(&request.namespace, "schedule.name", &wire.name));
-    let cron = violations.take(cron(&wire, now));
+    let cron = violations.take(cron(&wire));
     let missed = violations.take(missed(wire.missed));
     let namespace = key.as_ref().map(|(namespace, _)| Arc::clone(namespace)).unwrap_or_default();
     let template = noted(&mut violations, template(wire.task, &namespace));
@@ -133,11 +131,11 @@ fn noted<T>(violations: &mut Violations, checked: Result<T, Violations>) -> Opti
     checked.map_err(|found| found.iter().for_each(|found| violations.push(found.clone()))).ok()
 }
 
-fn cron(wire: &pb::Schedule, now: Micros) -> Result<Cron, Violation> {
+fn cron(wire: &pb::Schedule) -> Result<Cron, Violation> {
     check::text("schedule.cron", &wire.cron, 1..=256)?;
     check::text("schedule.time_zone", &wire.time_zone, 0..=64)?;
     let cron = Cron::parse(&wire.cron, &wire.time_zone);
-    let cron = cron.and_then(|cron| cron.check(now).map(|()| cron));
+    let cron = cron.and_then(|cron| cron.check().map(|()| cron));
     cron.map_err(|problem| {
         let field = match &problem {
             Problem::Zone(_) => "schedule.time_zone",

@@ -40,6 +40,8 @@ async fn made(client: &mut Client) -> Result<Vec<pb::Task>, Status> {
     let filter = HashMap::from([("schedule".to_owned(), "nightly".to_owned())]);
     let filter = Some(pb::TaskFilter { metadata: filter, ..Default::default() });
     let request = pb::ListTasksRequest { page_size: 1_000, filter, ..Default::default() };
+    // Fires what is due first: lists are read beside the engine.
+    client.list_queues(pb::ListQueuesRequest::default()).await?;
     let mut tasks = client.list_tasks(request).await?.into_inner().tasks;
     tasks.reverse();
     Ok(tasks)

@@ -51,6 +51,8 @@ async fn made(store: &Store) -> Vec<Task> {
         limit: 1_000,
         fits: Fits { metadata: vec![("schedule".into(), "s".into())], ..Fits::default() },
     };
+    // Fires what is due first: lists are read beside the engine.
+    store.schedule(key("s")).await.unwrap();
     let mut tasks = store.tasks(filter).await.unwrap().tasks;
     tasks.reverse();
     tasks

@@ -131,12 +131,9 @@ fn schedules() -> Vec<Case> {
         bad(rpc!("ListSchedules"), "1,001 of them", &many, "page_size"),
     ];
     let gone = String::from("gone");
-    cases.push(unknown(
-        rpc!("GetSchedule"),
-        &GetScheduleRequest { name: gone.clone(), ..Default::default() },
-    ));
     cases
-        .push(unknown(rpc!("DeleteSchedule"), &DeleteScheduleRequest { name: gone, ..Default::default() }));
+        .push(unknown(rpc!("GetSchedule"), &GetScheduleRequest { name: gone.clone(), ..Default::default() }));
+    cases.push(unknown(rpc!("DeleteSchedule"), &DeleteScheduleRequest { name: gone, ..Default::default() }));
     cases
 }
 
