@@ -173,6 +173,10 @@ unanswered! {
     pause_queue(PauseQueueRequest) -> PauseQueueResponse;
     drain_queue(DrainQueueRequest) -> DrainQueueResponse;
     resume_queue(ResumeQueueRequest) -> ResumeQueueResponse;
+    put_schedule(PutScheduleRequest) -> PutScheduleResponse;
+    get_schedule(GetScheduleRequest) -> GetScheduleResponse;
+    list_schedules(ListSchedulesRequest) -> ListSchedulesResponse;
+    delete_schedule(DeleteScheduleRequest) -> DeleteScheduleResponse;
 }
 
 /// Runs a worker beside the test; dropping the answer ends it.
