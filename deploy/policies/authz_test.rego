@@ -86,6 +86,7 @@ test_an_agent_may_do_its_work_and_no_more if {
 test_a_worker_may_enqueue_but_starts_no_process if {
 	allowed(["worker"], "nova.queue.v1.QueueService/Enqueue")
 	allowed(["worker"], "nova.queue.v1.QueueService/Work")
+	not allowed(["worker"], "nova.queue.v1.QueueService/PutSchedule")
 	not allowed(["worker"], "nova.node.v1.NodeService/StartProcess")
 	not allowed(["worker"], "nova.policy.v1.PolicyService/PutPolicy")
 }
@@ -121,6 +122,7 @@ test_every_daemon_may_watch_report_and_renew if {
 test_lifecycle_drives_runs if {
 	every method in {
 		"nova.queue.v1.QueueService/Enqueue",
+		"nova.queue.v1.QueueService/PutSchedule",
 		"nova.queue.v1.QueueService/WatchTasks",
 		"nova.queue.v1.QueueService/ListTasks",
 		"nova.queue.v1.QueueService/GetTask",
