@@ -7,14 +7,20 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     core::{
         batch::Change,
-        entry::{Ending, Hold, Row},
+        entry::{Ending, Hold, Row, nobody},
     },
     record::{Spec, Status},
     task::{Failure, Micros, Retry, State},
 };
 
 /// Version of the packed form of a [`Spec`].
-const SPEC_VERSION: u8 = 1;
+const SPEC_VERSION: u8 = 2;
+
+/// The version before: labels take all the rest.
+const SPEC_WITHOUT_EXTRAS: u8 = 1;
+
+/// What few specs have comes last, each after its tag and its length.
+const GROUP: u8 = 2;
 
 /// Bytes that are not what was packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -141,9 +147,14 @@ pub fn pack_spec(spec: &Spec) -> Vec<u8> {
     out.0.extend_from_slice(&spec.retry.factor.to_le_bytes());
     out.span(spec.retry.max);
     out.span(spec.attempt_timeout.unwrap_or_default());
+    out.number(spec.metadata.len() as u64);
     for (key, value) in &spec.metadata {
         out.text(key);
         out.text(value);
+    }
+    if !spec.group.is_empty() {
+        out.byte(GROUP);
+        out.text(&spec.group);
     }
     out.0
 }
@@ -154,7 +165,8 @@ pub fn pack_spec(spec: &Spec) -> Vec<u8> {
 /// The bytes are not one.
 pub fn unpack_spec(bytes: &[u8]) -> Result<Spec, Damaged> {
     let mut from = Unpacker(bytes);
-    if from.byte()? != SPEC_VERSION {
+    let version = from.byte()?;
+    if ![SPEC_VERSION, SPEC_WITHOUT_EXTRAS].contains(&version) {
         return Err(Damaged);
     }
     let mut text = || from.text().map(Box::<str>::from);
@@ -166,9 +178,18 @@ pub fn unpack_spec(bytes: &[u8]) -> Result<Spec, Damaged> {
     let factor = f64::from_le_bytes(fixed(&mut from)?);
     let retry = Retry { max_attempts, initial, factor, max: from.span()? };
     let attempt_timeout = Some(from.span()?).filter(|timeout| !timeout.is_zero());
+    let mut labels = if version == SPEC_WITHOUT_EXTRAS { u64::MAX } else { from.number()? };
     let mut metadata = Vec::new();
-    while !from.is_empty() {
+    while labels > 0 && (version == SPEC_VERSION || !from.is_empty()) {
         metadata.push((from.text()?.into(), from.text()?.into()));
+        labels -= 1;
+    }
+    let mut group = nobody();
+    while !from.is_empty() {
+        match from.byte()? {
+            GROUP => group = from.text()?.into(),
+            _ => return Err(Damaged),
+        }
     }
     let (namespace, queue, kind) = (namespace.into(), queue.into(), kind.into());
     Ok(Spec {
@@ -182,6 +203,7 @@ pub fn unpack_spec(bytes: &[u8]) -> Result<Spec, Damaged> {
         retry,
         attempt_timeout,
         traceparent,
+        group,
     })
 }
 
@@ -333,6 +355,40 @@ mod tests {
             expires: 0,
             last_error: None,
         }
+    }
+
+    fn spec() -> Spec {
+        Spec {
+            namespace: "default".into(),
+            queue: "q".into(),
+            kind: "k".into(),
+            metadata: vec![("run".into(), "7".into())],
+            request_id: "r".into(),
+            body_hash: 9,
+            priority: 3,
+            retry: Retry::default(),
+            attempt_timeout: Some(Duration::from_secs(5)),
+            traceparent: "t".into(),
+            group: "tenant-1".into(),
+        }
+    }
+
+    #[test]
+    fn a_spec_comes_back_as_it_was() {
+        assert_eq!(unpack_spec(&pack_spec(&spec())), Ok(spec()));
+        let plain = Spec { group: "".into(), ..spec() };
+        assert_eq!(unpack_spec(&pack_spec(&plain)), Ok(plain));
+    }
+
+    #[test]
+    fn a_spec_of_the_version_before_is_read() {
+        let plain = Spec { group: "".into(), ..spec() };
+        let mut packed = pack_spec(&plain);
+        // It had no count before its labels, which end the record: `run` and `7` after their lengths.
+        let count = packed.len() - 7;
+        assert_eq!(packed.remove(count), 1);
+        packed[0] = SPEC_WITHOUT_EXTRAS;
+        assert_eq!(unpack_spec(&packed), Ok(plain));
     }
 
     #[test]

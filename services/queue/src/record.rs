@@ -2,7 +2,7 @@
 //!
 //! Plain values, the same over both stores. Times are microseconds since the epoch.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -32,6 +32,8 @@ pub struct Spec {
     pub attempt_timeout: Option<Duration>,
     /// W3C trace context of the producer; empty for none.
     pub traceparent: Box<str>,
+    /// Whom it is for; shares and limits of the queue are by group.
+    pub group: Arc<str>,
 }
 
 impl Spec {
@@ -44,7 +46,8 @@ impl Spec {
     pub fn size(&self) -> usize {
         const FIXED: usize = 256;
         let labels = self.metadata.iter().map(|(key, value)| key.len() + value.len() + 8);
-        FIXED + self.queue.len() + self.kind.len() + self.request_id.len() + labels.sum::<usize>()
+        let names = self.queue.len() + self.kind.len() + self.request_id.len() + self.group.len();
+        FIXED + names + labels.sum::<usize>()
     }
 }
 
@@ -243,6 +246,8 @@ pub struct TaskFilter {
 pub struct Fits {
     /// Kind of work.
     pub kind: Option<Box<str>>,
+    /// Whom it is for.
+    pub group: Option<Box<str>>,
     /// Labels.
     pub metadata: Vec<(Box<str>, Box<str>)>,
     /// Reason of the last failed attempt.
@@ -257,6 +262,7 @@ impl Fits {
     /// Whether a task that was stored at `created` fits, as far as what never changes goes.
     pub fn spec(&self, spec: &Spec, created: Micros) -> bool {
         self.kind.as_ref().is_none_or(|kind| **kind == *spec.kind)
+            && self.group.as_ref().is_none_or(|group| **group == *spec.group)
             && self.metadata.iter().all(|(key, value)| spec.label(key) == Some(value))
             && self.created_from.is_none_or(|from| created >= from)
             && self.created_before.is_none_or(|before| created < before)
@@ -299,6 +305,36 @@ pub struct QueueSettings {
     pub intake: Intake,
     /// Most tasks that have not ended; none means the daemon's own limit.
     pub max_tasks: Option<u64>,
+    /// Most tasks held at once.
+    pub max_running: Option<u32>,
+    /// Most tasks started in a time.
+    pub rate: Option<RateLimit>,
+    /// Most tasks of each group held at once.
+    pub group_max_running: Option<u32>,
+    /// Most tasks of each group started in a time.
+    pub group_rate: Option<RateLimit>,
+    /// Shares of groups; those that are not named have 1.
+    pub group_weights: BTreeMap<Box<str>, u32>,
+    /// A higher priority always goes first, and nothing ages.
+    pub strict_priority: bool,
+}
+
+/// A token bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateLimit {
+    /// Tasks for each period; at least 1.
+    pub count: u32,
+    /// The period.
+    pub period: Duration,
+    /// Most that may start at once after a rest; 0 for as many as `count`.
+    pub burst: u32,
+}
+
+impl RateLimit {
+    /// Tokens of a full bucket; at least 1.
+    pub fn burst(&self) -> u32 {
+        if self.burst == 0 { self.count.max(1) } else { self.burst }
+    }
 }
 
 /// A queue as a whole.

@@ -47,7 +47,7 @@ impl Core {
 
     fn forget_live(&mut self, row: Row) -> bool {
         let Some(entry) = self.entries.remove(&row) else { return false };
-        self.queues.at(entry.queue).leave(entry.status.state);
+        self.leave_for_good(&entry);
         self.cached = self.cached.saturating_sub(entry.payload.as_ref().map_or(0, |payload| payload.len()));
         self.retention.journaled -= usize::from(entry.journal != 0);
         // Events tell of it up to here.
@@ -55,6 +55,15 @@ impl Core {
         self.forget_key(&entry);
         self.batch.forgotten.push(row);
         true
+    }
+
+    /// Lets a task go out of its queue.
+    pub(super) fn leave_for_good(&mut self, entry: &Entry) {
+        self.queues.leave(entry.queue, entry.slot, entry.status.state);
+        if entry.status.state == State::Ready {
+            self.tidy(entry.queue, entry.slot);
+        }
+        self.queues.retire(entry.queue, entry.slot);
     }
 
     /// Gives dead tasks another life; answers how many were dead. They come from the ledger, which knows all of them.
@@ -68,8 +77,9 @@ impl Core {
             return false;
         }
         let Some(kept) = self.retention.take(row) else { return false };
-        self.queues.at(kept.queue).leave(State::Dead);
+        self.queues.leave(kept.queue, 0, State::Dead);
         let mut entry = Entry::new(task.id, kept.queue, Arc::clone(&task.spec), task.status.created, now);
+        entry.slot = self.queues.at(kept.queue).join(&task.spec.group);
         entry.status.state = State::Ready;
         entry.status.updated = now;
         entry.payload_len = task.payload_len;

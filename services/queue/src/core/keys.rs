@@ -92,5 +92,8 @@ pub fn body_hash(task: &NewTask) -> u64 {
     add(&spec.retry.factor.to_le_bytes());
     add(&[spec.priority]);
     add(&spec.retry.max_attempts.to_le_bytes());
+    if !spec.group.is_empty() {
+        add(spec.group.as_bytes());
+    }
     u64::from_le_bytes(hash.finalize()[..8].try_into().expect("a digest has 32 bytes"))
 }

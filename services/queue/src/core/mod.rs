@@ -9,12 +9,16 @@
 //! the backlog.
 
 pub mod batch;
+mod bucket;
 mod control;
 pub mod entry;
 mod facts;
+mod groups;
 mod keys;
 mod lease;
+mod queue;
 mod queues;
+mod ready;
 pub mod restore;
 mod retention;
 pub mod schedules;
@@ -22,6 +26,8 @@ mod settle;
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod shares;
 #[cfg(test)]
 mod ticks;
 
@@ -208,9 +214,12 @@ impl Core {
 
     fn store(&mut self, row: Row, id: Uuid, mut task: NewTask, queue: u32, now: Micros) {
         (task.spec.namespace, task.spec.queue) = self.queues.names(queue);
+        let slot = self.queues.at(queue).join(&task.spec.group);
+        task.spec.group = self.queues.at(queue).group_name(slot);
         let spec = Arc::new(task.spec);
         let ready_at = after(now, task.delay);
         let mut entry = Entry::new(id, queue, Arc::clone(&spec), now, ready_at);
+        entry.slot = slot;
         entry.payload_len = u32::try_from(task.payload.len()).unwrap_or(u32::MAX);
         if self.cached + task.payload.len() <= self.limits.payload_cache {
             self.cached += task.payload.len();
@@ -226,11 +235,11 @@ impl Core {
     /// Puts a waiting, ready or leased task where it will be found.
     fn place(&mut self, row: Row, entry: &Entry) {
         let status = &entry.status;
-        let queue = self.queues.at(entry.queue);
-        queue.enter(status.state);
+        self.queues.enter(entry.queue, entry.slot, status.state);
         match status.state {
             State::Ready => {
-                queue.push(entry.spec.priority, status.ready_at, row);
+                let queue = self.queues.at(entry.queue);
+                queue.push(entry.slot, entry.spec.priority, status.ready_at, row);
                 if self.touched.last() != Some(&entry.queue) {
                     self.touched.push(entry.queue);
                 }
@@ -244,7 +253,7 @@ impl Core {
         }
     }
 
-    /// Fires ticks, makes due tasks ready and takes expired leases back, a bounded number at a time.
+    /// Fires ticks, makes due tasks ready, takes expired leases back and fills buckets, a bounded number at a time.
     pub fn tick(&mut self, now: Micros) {
         self.fire_due(now);
         for _ in 0..TICK {
@@ -256,7 +265,8 @@ impl Core {
             if expired && let Some(Reverse((_, row, token))) = self.expiring.pop() {
                 self.reclaim(row, token, now);
             }
-            if !due && !expired {
+            let woken = self.queues.wake(now);
+            if !due && !expired && !woken {
                 return;
             }
         }
@@ -277,7 +287,7 @@ impl Core {
             self.entries.insert(row, entry);
             return None;
         };
-        self.queues.at(entry.queue).leave(entry.status.state);
+        self.queues.leave(entry.queue, entry.slot, entry.status.state);
         entry.status.state = state;
         entry.status.updated = now;
         edit(&mut entry);
@@ -301,7 +311,8 @@ impl Core {
     pub fn next_tick(&self) -> Option<Micros> {
         let due = self.waiting.peek().map(|Reverse((at, _))| *at);
         let expired = self.expiring.peek().map(|Reverse((at, ..))| *at);
-        due.into_iter().chain(expired).chain(self.schedules.next()).min()
+        let (fires, wakes) = (self.schedules.next(), self.queues.next_alarm());
+        due.into_iter().chain(expired).chain(fires).chain(wakes).min()
     }
 
     /// Index of a queue, made when it is new.
@@ -320,12 +331,23 @@ impl Core {
 
     /// True when a commit has something to write.
     pub fn has_changes(&self) -> bool {
-        !self.batch.is_empty()
+        !self.batch.is_empty() || !self.queues.signals.facts.is_empty()
     }
 
-    /// The queues that got ready tasks since this was asked last.
+    /// The queues that got ready tasks, or opened, since this was asked last.
     pub fn take_touched(&mut self) -> Vec<u32> {
-        std::mem::take(&mut self.touched)
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.append(&mut self.queues.signals.opened);
+        touched
+    }
+
+    /// Takes away the places of tasks of a group that are no longer ready.
+    fn tidy(&mut self, queue: u32, slot: u32) {
+        let entries = &self.entries;
+        let is_ready = |entry: &Entry, at| entry.status.state == State::Ready && entry.status.ready_at == at;
+        self.queues
+            .at(queue)
+            .tidy(slot, |row, at| entries.get(&row).is_some_and(|entry| is_ready(entry, at)));
     }
 
     /// A live task, without payload unless memory has it.

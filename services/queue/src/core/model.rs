@@ -16,18 +16,22 @@ use super::{
 };
 use crate::{
     codec::{Stored, Unpacker, pack_changes, pack_spec, unpack_change, unpack_spec},
-    record::{Beat, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, Settlement, Spec},
+    record::{Beat, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, QueueSettings, Settlement, Spec},
     task::{Failure, Micros, Retry, State},
 };
 
 const SECOND: Micros = 1_000_000;
 
+const GROUPS: [&str; 3] = ["", "a", "b"];
+
 #[derive(Debug, Clone)]
 enum Step {
-    Enqueue { key: Option<u8>, delayed: bool },
+    Enqueue { key: Option<u8>, delayed: bool, group: u8 },
     Lease { max: usize },
     Settle { which: usize, how: u8 },
     Heartbeat { which: usize },
+    Remove { which: usize, purge: bool },
+    Limit { queue: u32, group: u32 },
     Pass { micros: Micros },
     Commit,
     Restart,
@@ -35,11 +39,13 @@ enum Step {
 
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (proptest::option::of(0u8..4), any::<bool>())
-            .prop_map(|(key, delayed)| Step::Enqueue { key, delayed }),
+        4 => (proptest::option::of(0u8..4), any::<bool>(), 0u8..3)
+            .prop_map(|(key, delayed, group)| Step::Enqueue { key, delayed, group }),
         4 => (1usize..4).prop_map(|max| Step::Lease { max }),
         5 => (any::<usize>(), 0u8..3).prop_map(|(which, how)| Step::Settle { which, how }),
         1 => any::<usize>().prop_map(|which| Step::Heartbeat { which }),
+        1 => (any::<usize>(), any::<bool>()).prop_map(|(which, purge)| Step::Remove { which, purge }),
+        1 => (0u32..4, 0u32..3).prop_map(|(queue, group)| Step::Limit { queue, group }),
         3 => (0..40 * SECOND).prop_map(|micros| Step::Pass { micros }),
         2 => Just(Step::Commit),
         1 => Just(Step::Restart),
@@ -48,15 +54,16 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 /// What a store would hold.
 #[derive(Debug, Default)]
-struct Disk {
+pub(super) struct Disk {
     tasks: BTreeMap<Row, (Uuid, Vec<u8>, Micros, Micros)>,
     journal: BTreeMap<u64, Vec<u8>>,
     finished: BTreeMap<Row, KeptEnding>,
+    facts: BTreeMap<String, String>,
     counters: Counters,
 }
 
 impl Disk {
-    fn write(&mut self, batch: &Batch) {
+    pub(super) fn write(&mut self, batch: &Batch) {
         for task in &batch.inserts {
             self.tasks.insert(task.row, (task.id, pack_spec(&task.spec), task.created, task.ready_at));
             self.counters.last_row = self.counters.last_row.max(task.row);
@@ -69,6 +76,12 @@ impl Disk {
             let ending = KeptEnding { state: ended.state, journal: ended.journal, at: ended.at };
             self.finished.insert(ended.row, ending);
         }
+        for (key, value) in &batch.facts {
+            match value {
+                Some(value) => drop(self.facts.insert(key.clone(), value.clone())),
+                None => drop(self.facts.remove(key)),
+            }
+        }
         if let Some(first) = batch.dropped {
             self.journal.retain(|row, _| *row > first);
         }
@@ -80,8 +93,11 @@ impl Disk {
         self.counters.floor = batch.floor;
     }
 
-    fn read(&self, now: Micros) -> Core {
+    pub(super) fn read(&self, now: Micros) -> Core {
         let mut core = Core::new(limits(), 1);
+        for (key, value) in &self.facts {
+            core.restore_fact(key, value).unwrap();
+        }
         for (row, (id, spec, created, ready_at)) in &self.tasks {
             let spec = unpack_spec(spec).unwrap();
             let (row, id, created, ready_at) = (*row, *id, *created, *ready_at);
@@ -105,7 +121,14 @@ fn changes(packed: &[u8]) -> Vec<Stored> {
     changes
 }
 
-fn limits() -> Limits {
+impl Disk {
+    /// How many facts stand under a kind.
+    pub(super) fn facts(&self, kind: &str) -> usize {
+        self.facts.keys().filter(|key| key.starts_with(kind)).count()
+    }
+}
+
+pub(super) fn limits() -> Limits {
     Limits {
         tasks: 1_000,
         queues: 10,
@@ -118,7 +141,7 @@ fn limits() -> Limits {
     }
 }
 
-fn task(key: Option<u8>, delayed: bool) -> NewTask {
+pub(super) fn task(key: Option<u8>, delayed: bool, group: &str) -> NewTask {
     let spec = Spec {
         namespace: "default".into(),
         queue: "q".into(),
@@ -130,6 +153,7 @@ fn task(key: Option<u8>, delayed: bool) -> NewTask {
         retry: Retry { max_attempts: 2, ..Retry::default() },
         attempt_timeout: None,
         traceparent: "".into(),
+        group: group.into(),
     };
     NewTask { spec, payload: Arc::from(&b"p"[..]), delay: Duration::from_secs(u64::from(delayed) * 20) }
 }
@@ -138,6 +162,8 @@ fn task(key: Option<u8>, delayed: bool) -> NewTask {
 #[derive(Debug, Default)]
 struct Told {
     stored: BTreeMap<Uuid, State>,
+    groups: BTreeMap<Uuid, Arc<str>>,
+    limits: (u32, u32),
     keys: BTreeMap<u8, Uuid>,
     leases: Vec<Lease>,
     last_token: u64,
@@ -158,11 +184,14 @@ impl Run {
 
     fn step(&mut self, step: &Step) {
         self.core.tick(self.now);
+        self.commit();
         match step {
-            Step::Enqueue { key, delayed } => self.enqueue(*key, *delayed),
+            Step::Enqueue { key, delayed, group } => self.enqueue(*key, *delayed, *group),
             Step::Lease { max } => self.lease(*max),
             Step::Settle { which, how } => self.settle(*which, *how),
             Step::Heartbeat { which } => self.heartbeat(*which),
+            Step::Remove { which, purge } => self.remove(*which, *purge),
+            Step::Limit { queue, group } => self.limit(*queue, *group),
             Step::Pass { micros } => self.now += micros,
             Step::Commit => {}
             Step::Restart => {
@@ -181,13 +210,16 @@ impl Run {
                 assert!(!before.is_terminal(), "an ended task changed");
             }
             self.told.stored.insert(change.id, change.status.state);
+            self.told.groups.insert(change.id, Arc::clone(&change.spec.group));
         }
         self.disk.write(&batch);
     }
 
-    fn enqueue(&mut self, key: Option<u8>, delayed: bool) {
+    fn enqueue(&mut self, key: Option<u8>, delayed: bool, group: u8) {
         // One body for each key, or it would be a mismatch.
-        let receipt = self.core.enqueue(vec![task(key, delayed && key.is_none())], self.now).unwrap()[0];
+        let group = if key.is_some() { "" } else { GROUPS[usize::from(group)] };
+        let new = task(key, delayed && key.is_none(), group);
+        let receipt = self.core.enqueue(vec![new], self.now).unwrap()[0];
         if let Some(key) = key {
             let known = *self.told.keys.entry(key).or_insert(receipt.id);
             assert_eq!(known, receipt.id, "a key named two tasks");
@@ -204,13 +236,84 @@ impl Run {
             wait: Duration::ZERO,
             stream: 0,
         };
-        for lease in self.core.lease(&request, self.now) {
+        let leases = self.core.lease(&request, self.now);
+        self.check_limits(&leases);
+        for lease in leases {
             assert!(lease.token > self.told.last_token, "a token did not grow");
             assert!(lease.task.status.attempts <= 2, "more attempts than may be");
             assert!(lease.task.status.ready_at <= self.now, "a task started before its time");
             self.told.last_token = lease.token;
             self.told.leases.push(lease);
         }
+    }
+
+    /// What started is within its limits, which may be lower than what ran before.
+    fn check_limits(&self, started: &[Lease]) {
+        let (queue, group) = self.told.limits;
+        if queue > 0 && !started.is_empty() {
+            assert!(self.running(None) + started.len() <= queue as usize, "more than may run");
+        }
+        for name in GROUPS.iter().filter(|_| group > 0) {
+            let new = started.iter().filter(|lease| *lease.task.spec.group == **name).count();
+            assert!(new == 0 || self.running(Some(name)) + new <= group as usize, "more than may run");
+        }
+    }
+
+    /// How many tasks of a group were held when the last commit stood.
+    fn running(&self, group: Option<&str>) -> usize {
+        self.count(State::Leased, group)
+    }
+
+    fn count(&self, state: State, group: Option<&str>) -> usize {
+        let of = |id| group.is_none_or(|group| *self.told.groups[id] == *group);
+        self.told.stored.iter().filter(|(id, other)| **other == state && of(id)).count()
+    }
+
+    fn remove(&mut self, which: usize, purge: bool) {
+        let Some(at) = which.checked_rem(self.told.stored.len()) else { return };
+        let id = *self.told.stored.keys().nth(at).unwrap();
+        if !purge {
+            self.core.cancel("default", &[id], "", self.now);
+        } else if self.core.purge("default", &[id]) == 1 {
+            self.told.stored.remove(&id);
+            self.told.keys.retain(|_, known| *known != id);
+            self.told.leases.retain(|lease| lease.task.id != id);
+        }
+    }
+
+    fn limit(&mut self, queue: u32, group: u32) {
+        self.told.limits = (queue, group);
+        let some = |limit: u32| (limit > 0).then_some(limit);
+        let change = |settings: &mut QueueSettings| {
+            (settings.max_running, settings.group_max_running) = (some(queue), some(group));
+        };
+        self.core.configure(&"default".into(), &"q".into(), change, self.now).unwrap();
+    }
+
+    /// A queue is open exactly when a task may start, and memory holds the groups of live tasks alone.
+    fn check_groups(&mut self) {
+        let (queue, group) = self.told.limits;
+        let below = |running: usize, limit: u32| limit == 0 || running < limit as usize;
+        let may_start =
+            |name: &&str| self.count(State::Ready, Some(name)) > 0 && below(self.running(Some(name)), group);
+        let open = below(self.running(None), queue) && GROUPS.iter().any(may_start);
+        let live = |name: &str| {
+            let states = [State::Waiting, State::Ready, State::Leased];
+            states.into_iter().any(|state| self.count(state, Some(name)) > 0)
+        };
+        let named = GROUPS.iter().filter(|name| !name.is_empty() && live(name)).count();
+        let index = self.core.intern(&"default".into(), &"q".into()).unwrap();
+        assert_eq!(!self.core.is_empty(index), open, "a slot leaked, or a limit did not hold");
+        assert_eq!(self.core.queues.at(index).named_groups(), named);
+    }
+
+    /// The oldest ready task is one that is ready.
+    fn check_oldest(&self) {
+        let ready = self.told.stored.iter().filter(|(_, state)| **state == State::Ready);
+        let tasks = ready.map(|(id, _)| self.core.task("default", *id).unwrap());
+        let oldest = tasks.map(|task| task.status.ready_at).min();
+        let told = self.core.queue("default", "q").and_then(|view| view.stats.oldest_ready);
+        assert_eq!(told, oldest);
     }
 
     /// The lease that a number picks, and whether it is the newest of its task.
@@ -240,7 +343,9 @@ impl Run {
         assert!(newest || ends[0] == Beat::Lost, "a stale token was extended");
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
+        self.check_groups();
+        self.check_oldest();
         let counted = &self.core.stats("default");
         let count = |state: State| self.told.stored.values().filter(|other| **other == state).count() as u64;
         for row in counted {
@@ -249,6 +354,7 @@ impl Run {
             assert_eq!(row.leased, count(State::Leased));
             assert_eq!(row.completed, count(State::Completed));
             assert_eq!(row.dead, count(State::Dead));
+            assert_eq!(row.cancelled, count(State::Cancelled));
         }
         for (id, state) in &self.told.stored {
             let live = self.core.task("default", *id).map(|task| task.status.state);

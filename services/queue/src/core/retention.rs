@@ -118,6 +118,7 @@ impl Core {
         self.forget_ended(now);
         self.drop_journal();
         self.batch.forgotten.sort_unstable();
+        self.batch.facts.append(&mut self.queues.signals.facts);
         let mut batch = std::mem::take(&mut self.batch);
         batch.first = self.next_entry - batch.changes.len() as u64;
         batch.floor = self.retention.floor;
@@ -152,7 +153,7 @@ impl Core {
         if let Some(key) = kept.key {
             self.keys.remove(key);
         }
-        self.queues.at(kept.queue).leave(kept.state);
+        self.queues.leave(kept.queue, 0, kept.state);
         self.retention.floor = self.retention.floor.max(kept.journal);
         self.batch.forgotten.push(row);
         true

@@ -121,8 +121,8 @@ impl Core {
         };
         let token = entry.hold.as_ref().map_or(0, |hold| hold.token);
         self.cached = self.cached.saturating_sub(entry.payload.take().map_or(0, |payload| payload.len()));
-        self.queues.at(entry.queue).leave(entry.status.state);
-        self.queues.at(entry.queue).enter(state);
+        self.queues.enter(entry.queue, entry.slot, state);
+        self.leave_for_good(&entry);
         if let Some(error) = error {
             entry.status.last_error = Some(Arc::new(error));
         }

@@ -19,6 +19,7 @@ const YEAR: Duration = Duration::from_secs(365 * 86_400);
 const PAYLOAD_BYTES: usize = 1 << 20;
 const REQUEST_BYTES: usize = 4 << 20;
 const MESSAGE_BYTES: usize = 4 << 10;
+const GROUP_BYTES: usize = 128;
 
 /// The namespace of a request.
 pub(super) fn namespace(value: &str) -> Checked<Arc<str>> {
@@ -88,6 +89,7 @@ pub(super) fn task(
     violations.take(wire::bytes("payload", &wire.payload, PAYLOAD_BYTES));
     violations.take(wire::labels("metadata", &wire.metadata));
     violations.take(RequestId::parse("request_id", &wire.request_id));
+    violations.take(group("group", &wire.group));
     let rule = format!("{} must be at most 9", wire.priority);
     violations.require(wire.priority <= 9, "priority", &rule);
     let delay = wire::duration("delay", wire.delay.as_ref(), Duration::ZERO..=YEAR, Duration::ZERO);
@@ -108,6 +110,7 @@ pub(super) fn task(
         retry,
         attempt_timeout: (!timeout.is_zero()).then_some(timeout),
         traceparent: traceparent.into(),
+        group: Arc::from(wire.group),
     };
     // Copied: kept as it came, the payload would hold its whole frame.
     let mut task = NewTask { spec, payload: Arc::from(&wire.payload[..]), delay };
@@ -115,6 +118,11 @@ pub(super) fn task(
         task.spec.body_hash = body_hash(&task);
     }
     Ok(task)
+}
+
+/// The name of a group.
+pub(super) fn group(field: &str, name: &str) -> Checked<()> {
+    wire::text(field, name, 0..=GROUP_BYTES)
 }
 
 /// Labels, sorted by key.

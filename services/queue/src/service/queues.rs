@@ -3,17 +3,14 @@
 use std::sync::Arc;
 
 use nova_proto::queue::v1 as pb;
-use nova_types::{Violation, Violations};
+use nova_types::Violations;
 use tonic::Status;
 
 use crate::{
     Error,
-    record::{Intake, QueueSettings, QueueView},
-    service::{QueueService, lists, parse, unary::refused, wire},
+    record::{Intake, QueueView},
+    service::{QueueService, lists, parse, settings, unary::refused, wire},
 };
-
-/// Fields of the settings that a mask may name.
-const FIELDS: [&str; 1] = ["max_tasks"];
 
 /// Reads a queue.
 pub(super) async fn get(
@@ -32,7 +29,7 @@ pub(super) async fn update(
     request: pb::UpdateQueueRequest,
 ) -> Result<pb::UpdateQueueResponse, Status> {
     let (namespace, name) = named(&request.namespace, &request.queue).map_err(refused)?;
-    let change = change(request).map_err(refused)?;
+    let change = settings::change(request.settings, request.update_mask).map_err(refused)?;
     let view = service.store.configure(&namespace, &name, change).await?;
     Ok(pb::UpdateQueueResponse { queue: Some(service.shown(&namespace, view)) })
 }
@@ -57,31 +54,6 @@ fn named(namespace: &str, name: &str) -> Result<(Arc<str>, Arc<str>), Violations
     Ok((namespace.unwrap_or_default(), name.unwrap_or_default()))
 }
 
-/// What an update does to the settings, once all of it is known to be right.
-fn change(
-    request: pb::UpdateQueueRequest,
-) -> Result<impl FnOnce(&mut QueueSettings) + Send + 'static, Violations> {
-    let mut violations = Violations::new();
-    let Some(wire) = request.settings else {
-        return Err(Violation::new("settings", "must be set").into());
-    };
-    let paths = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
-    for (index, path) in paths.iter().enumerate() {
-        let field = format!("update_mask.paths[{index}]");
-        let rule = format!("{path:?} must be one of {}", FIELDS.join(", "));
-        violations.require(FIELDS.contains(&path.as_str()), &field, &rule);
-    }
-    violations.finish()?;
-    let named = move |field: &str, set: bool| {
-        if paths.is_empty() { set } else { paths.iter().any(|path| path == field) }
-    };
-    Ok(move |settings: &mut QueueSettings| {
-        if named("max_tasks", wire.max_tasks > 0) {
-            settings.max_tasks = Some(wire.max_tasks).filter(|limit| *limit > 0);
-        }
-    })
-}
-
 impl QueueService {
     fn shown(&self, namespace: &str, view: QueueView) -> pb::Queue {
         let now = self.runtime.clock().now().micros();
@@ -89,7 +61,7 @@ impl QueueService {
             namespace: namespace.to_owned(),
             name: view.stats.queue.to_string(),
             intake: wire::intake(view.settings.intake).into(),
-            settings: Some(pb::QueueSettings { max_tasks: view.settings.max_tasks.unwrap_or(0) }),
+            settings: Some(settings::shown(view.settings)),
             stats: Some(lists::stats(view.stats, now)),
         }
     }

@@ -74,6 +74,7 @@ pub(super) fn task(task: Task) -> pb::Task {
         result: bytes(result),
         last_error,
         traceparent: spec.traceparent.to_string(),
+        group: spec.group.to_string(),
     }
 }
 

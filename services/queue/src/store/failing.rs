@@ -76,6 +76,7 @@ fn task() -> NewTask {
         retry: Retry::default(),
         attempt_timeout: None,
         traceparent: "".into(),
+        group: "".into(),
     };
     NewTask { spec, payload: Arc::from(&b"p"[..]), delay: Duration::ZERO }
 }

@@ -4,6 +4,7 @@
 
 mod control;
 mod crash;
+mod fair;
 mod harness;
 mod input;
 mod leaders;
@@ -65,6 +66,10 @@ on_both_stores! {
     schedules::a_schedule_fires_pauses_and_goes_on,
     schedules::only_the_engine_schedules_for_agents,
     schedules::a_bad_schedule_names_its_field,
+    fair::settings_change_by_mask_and_are_shown,
+    fair::groups_share_and_keep_to_their_limits,
+    fair::a_stream_is_woken_when_a_bucket_refills,
+    fair::bad_settings_name_their_fields,
     input::bad_input_names_its_field,
     input::an_unknown_task_is_not_found,
     crash::a_killed_daemon_loses_nothing_and_gives_no_token_twice,

@@ -56,10 +56,15 @@ fn update(paths: &[&str]) -> UpdateQueueRequest {
     let paths = paths.iter().map(|path| (*path).to_owned()).collect();
     UpdateQueueRequest {
         queue: "q".into(),
-        settings: Some(QueueSettings { max_tasks: 7 }),
+        settings: Some(QueueSettings { max_tasks: 7, ..Default::default() }),
         update_mask: Some(prost_types::FieldMask { paths }),
         ..Default::default()
     }
+}
+
+/// Sets these settings.
+fn set(settings: QueueSettings) -> UpdateQueueRequest {
+    UpdateQueueRequest { queue: "q".into(), settings: Some(settings), ..Default::default() }
 }
 
 fn control() -> Vec<Case> {
@@ -70,7 +75,17 @@ fn control() -> Vec<Case> {
     let strange = PurgeTasksRequest { queue: "q".into(), states: vec![99], ..Default::default() };
     let kind = TaskFilter { kind: "a b".into(), ..Default::default() };
     let kind = RedriveTasksRequest { queue: "q".into(), filter: Some(kind), ..Default::default() };
+    let group = TaskFilter { group: "g".repeat(129), ..Default::default() };
+    let group = CancelTasksRequest { queue: "q".into(), filter: Some(group), ..Default::default() };
     let nothing = UpdateQueueRequest { queue: "q".into(), ..Default::default() };
+    let rate = |count, period, burst| QueueSettings {
+        rate: Some(RateLimit { count, period, burst }),
+        ..Default::default()
+    };
+    let group_rate = QueueSettings { group_rate: Some(RateLimit::default()), ..Default::default() };
+    let weight = QueueSettings { group_weights: [("a".to_owned(), 0)].into(), ..Default::default() };
+    let weights = (0..1_001).map(|group| (group.to_string(), 1)).collect();
+    let weights = QueueSettings { group_weights: weights, ..Default::default() };
     vec![
         bad(rpc!("CancelTasks"), "nothing", &CancelTasksRequest::default(), "queue"),
         bad(rpc!("CancelTasks"), "ids and a queue", &both, "task_ids"),
@@ -80,7 +95,16 @@ fn control() -> Vec<Case> {
         bad(rpc!("PurgeTasks"), "no states", &stateless, "states"),
         bad(rpc!("PurgeTasks"), "state 99", &strange, "states[0]"),
         bad(rpc!("GetQueue"), "nothing", &GetQueueRequest::default(), "queue"),
+        bad(rpc!("CancelTasks"), "a long group", &group, "filter.group"),
         bad(rpc!("UpdateQueue"), "no settings", &nothing, "settings"),
+        bad(rpc!("UpdateQueue"), "no count", &set(rate(0, seconds(1), 0)), "settings.rate.count"),
+        bad(rpc!("UpdateQueue"), "no period", &set(rate(1, None, 0)), "settings.rate.period"),
+        bad(rpc!("UpdateQueue"), "a week", &set(rate(1, seconds(604_800), 0)), "settings.rate.period"),
+        bad(rpc!("UpdateQueue"), "a negative period", &set(rate(1, seconds(-1), 0)), "settings.rate.period"),
+        bad(rpc!("UpdateQueue"), "a huge burst", &set(rate(1, seconds(1), u32::MAX)), "settings.rate.burst"),
+        bad(rpc!("UpdateQueue"), "an empty rate", &set(group_rate), "settings.group_rate.count"),
+        bad(rpc!("UpdateQueue"), "weight 0", &set(weight), "settings.group_weights[\"a\"]"),
+        bad(rpc!("UpdateQueue"), "1,001 weights", &set(weights), "settings.group_weights"),
         bad(rpc!("UpdateQueue"), "an unknown path", &update(&["colour"]), "update_mask.paths[0]"),
         bad(
             rpc!("PauseQueue"),
@@ -150,6 +174,7 @@ fn enqueues() -> Vec<Case> {
         one("no kind", NewTask { kind: String::new(), ..task() }, "tasks[0].kind"),
         one("a name of 300 bytes", NewTask { queue: "q".repeat(300), ..task() }, "tasks[0].queue"),
         one("2 MiB", NewTask { payload: vec![0; 2 * MIB].into(), ..task() }, "tasks[0].payload"),
+        one("a long group", NewTask { group: "g".repeat(129), ..task() }, "tasks[0].group"),
         one("priority 10", NewTask { priority: 10, ..task() }, "tasks[0].priority"),
         one("a long key", NewTask { request_id: "r".repeat(300), ..task() }, "tasks[0].request_id"),
         one("a negative delay", NewTask { delay: seconds(-1), ..task() }, "tasks[0].delay"),
