@@ -85,7 +85,8 @@ pub(crate) async fn open_redis(
     Ok(store)
 }
 
-fn assemble(
+/// A store, and what its engine runs with.
+pub(crate) fn assemble(
     settings: Settings,
     clock: Arc<dyn Clock>,
     reader: Arc<dyn Reader>,

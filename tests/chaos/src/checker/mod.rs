@@ -39,6 +39,8 @@ pub struct Rules {
     pub ageing_step: Option<i64>,
     /// Longest time from the end of a lease until it is reclaimed, microseconds.
     pub reclaim_within: i64,
+    /// How far apart the clocks of servers that follow each other may be, microseconds.
+    pub clock_error: i64,
     /// Workers went on until nothing was left to do.
     pub drained: bool,
     /// Most tasks of a group that may run at once.
@@ -52,6 +54,7 @@ impl Default for Rules {
         Self {
             ageing_step: None,
             reclaim_within: 2_000_000,
+            clock_error: 0,
             drained: true,
             limits: BTreeMap::new(),
             weights: BTreeMap::new(),
@@ -64,7 +67,7 @@ pub fn check(history: &History, rest: &Rest, rules: &Rules) -> Vec<Violation> {
     let view = View::new(history, rest);
     let mut found = Violations::default();
     stored::check(&view, rules, &mut found);
-    tokens::check(&view, &mut found);
+    tokens::check(&view, rules, &mut found);
     endings::check(&view, rules, &mut found);
     times::check(&view, rules, &mut found);
     groups::check(&view, rules, &mut found);

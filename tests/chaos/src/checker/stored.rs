@@ -42,6 +42,9 @@ fn loss_is_a_suffix(view: &View<'_>, found: &mut Violations) {
         };
         let (kept, gone): (Vec<&Stored<'_>>, Vec<&Stored<'_>>) =
             view.stored.iter().filter(inside).partition(|stored| view.kept.contains_key(stored.id));
+        // What ended later may have been stored after the loss.
+        let kept: Vec<_> =
+            kept.iter().filter(|kept| kept.operation.end.is_some_and(|end| end.order < until)).collect();
         for lost in gone {
             if let Some(later) = kept.iter().find(|kept| lost.operation.precedes(kept.operation)) {
                 found.add(1, format!("task {} was lost though {}, stored later, was not", lost.id, later.id));

@@ -7,14 +7,14 @@ use super::{
 use crate::history::{Answer, Call, Operation, Outcome, Snapshot, State};
 
 pub(super) fn check(view: &View<'_>, rules: &Rules, found: &mut Violations) {
-    not_before_its_delay(view, found);
-    not_before_its_retry(view, found);
+    not_before_its_delay(view, rules, found);
+    not_before_its_retry(view, rules, found);
     not_while_paused(view, found);
     passed_over(view, rules, found);
     reclaimed(view, rules, found);
 }
 
-fn not_before_its_delay(view: &View<'_>, found: &mut Violations) {
+fn not_before_its_delay(view: &View<'_>, rules: &Rules, found: &mut Violations) {
     for (id, told) in view.jobs() {
         let Some(first) = told.iter().find(|stored| !stored.duplicate) else { continue };
         // A key may have been stored by an earlier call whose answer was lost.
@@ -23,7 +23,7 @@ fn not_before_its_delay(view: &View<'_>, found: &mut Violations) {
         for leased in view.leases.get(id).into_iter().flatten() {
             let end = leased.operation.end.unwrap_or(leased.operation.begin);
             let from = view.history.earliest(asked.begin, first.operation.end.unwrap_or(asked.begin));
-            if view.history.latest(asked.begin, end) < from + first.job.delay {
+            if view.history.latest(asked.begin, end) < from + first.job.delay - rules.clock_error {
                 found.add(8, format!("task {id} was given before its time"));
             }
         }
@@ -36,7 +36,7 @@ fn makes(operation: &Operation, stored: &Stored<'_>) -> bool {
         && jobs.iter().any(|job| job.key == stored.job.key && job.queue == stored.job.queue)
 }
 
-fn not_before_its_retry(view: &View<'_>, found: &mut Violations) {
+fn not_before_its_retry(view: &View<'_>, rules: &Rules, found: &mut Violations) {
     for (lease, settlements) in &view.settled {
         let Some(first) = settlements.first() else { continue };
         let Outcome::Failed { retry_after: Some(rest), .. } = first.outcome else { continue };
@@ -48,7 +48,7 @@ fn not_before_its_retry(view: &View<'_>, found: &mut Violations) {
         }
         for next in later.filter(|next| next.grant.lease.token > lease.token) {
             let end = next.operation.end.unwrap_or(next.operation.begin);
-            let earliest = view.history.earliest(first.operation.begin, end) + rest;
+            let earliest = view.history.earliest(first.operation.begin, end) + rest - rules.clock_error;
             if view.history.latest(first.operation.begin, end) < earliest {
                 found.add(8, format!("task {} was given again before its retry was due", lease.id));
             }

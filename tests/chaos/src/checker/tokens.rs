@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Violations,
+    Rules, Violations,
     view::{Leased, Settling, View},
 };
 use crate::history::{Answer, Call, Grant, Hold, Operation, Outcome};
 
-pub(super) fn check(view: &View<'_>, found: &mut Violations) {
+pub(super) fn check(view: &View<'_>, rules: &Rules, found: &mut Violations) {
     given_once(view, found);
     grow(view, found);
-    one_at_a_time(view, found);
+    one_at_a_time(view, rules, found);
     stale_has_no_effect(view, found);
     refused_has_no_effect(view, found);
 }
@@ -54,7 +54,7 @@ fn grow(view: &View<'_>, found: &mut Violations) {
 }
 
 /// While a lease is held, its task is not given to anybody else.
-fn one_at_a_time(view: &View<'_>, found: &mut Violations) {
+fn one_at_a_time(view: &View<'_>, rules: &Rules, found: &mut Violations) {
     for leases in view.leases.values() {
         for pair in leases.windows(2) {
             let (first, second) = (&pair[0], &pair[1]);
@@ -63,7 +63,7 @@ fn one_at_a_time(view: &View<'_>, found: &mut Violations) {
             let mut settled = settled.filter(|settling| View::may_have_effect(settling));
             let ended = settled.any(|settling| settling.operation.begin.order < end.order);
             let expired = first.operation.end.is_none()
-                || held_until(view, first, second) <= latest(view, first, second);
+                || held_until(view, first, second) <= latest(view, first, second) + rules.clock_error;
             if !ended && !expired && !view.history.may_be_lost(first.operation) {
                 let (first, second) = (&first.grant.lease, &second.grant.lease);
                 found.add(2, format!("{} has the tokens {} and {}", first.id, first.token, second.token));
