@@ -208,6 +208,8 @@ pub enum Mark {
     Lossy {
         /// Answers before it stand.
         from: u64,
+        /// When it was lost: what was acknowledged before it is of the same past.
+        at: u64,
         /// Calls begun after it stand.
         until: u64,
     },
@@ -235,6 +237,12 @@ impl History {
         sets.fold(from.at.min(to.at), i64::min)
     }
 
+    /// Time that passed between two moments, however the clock was set.
+    pub fn elapsed(&self, from: Moment, to: Moment) -> i64 {
+        let set: i64 = self.sets(from, to).map(|(before, after)| after - before).sum();
+        to.at - from.at - set
+    }
+
     fn sets(&self, from: Moment, to: Moment) -> impl Iterator<Item = (i64, i64)> {
         self.marks.iter().filter_map(move |mark| match mark {
             Mark::ClockSet(at, before) if (from.order..=to.order).contains(&at.order) => {
@@ -247,13 +255,13 @@ impl History {
     /// True when what an operation was told may have been lost.
     pub fn may_be_lost(&self, operation: &Operation) -> bool {
         let end = operation.end.map_or(u64::MAX, |end| end.order);
-        self.lossy().any(|(from, until)| end > from && operation.begin.order < until)
+        self.lossy().any(|(from, _, until)| end > from && operation.begin.order < until)
     }
 
-    /// Every span in which acknowledgements may be lost.
-    pub fn lossy(&self) -> impl Iterator<Item = (u64, u64)> {
+    /// Every span in which acknowledgements may be lost: its begin, when the loss happened, its end.
+    pub fn lossy(&self) -> impl Iterator<Item = (u64, u64, u64)> {
         self.marks.iter().filter_map(|mark| match mark {
-            Mark::Lossy { from, until } => Some((*from, *until)),
+            Mark::Lossy { from, at, until } => Some((*from, *at, *until)),
             _ => None,
         })
     }

@@ -80,9 +80,14 @@ impl Recorder {
         self.tape().history.marks.push(Mark::ClockSet(at, before));
     }
 
-    /// Notes that what was acknowledged between two orders may be gone.
-    pub fn lossy(&self, from: u64, until: u64) {
-        self.tape().history.marks.push(Mark::Lossy { from, until });
+    /// Notes that what was acknowledged between two orders may be gone, since a third in between.
+    pub fn lossy(&self, from: u64, at: u64, until: u64) {
+        self.tape().history.marks.push(Mark::Lossy { from, at, until });
+    }
+
+    /// Looks at what was written so far; all clients wait meanwhile.
+    pub fn look<T>(&self, look: impl FnOnce(&History) -> T) -> T {
+        look(&self.tape().history)
     }
 
     /// What was written so far.

@@ -45,8 +45,8 @@ pub(super) struct Shelf {
     until: Micros,
     /// What the server's clock is ahead.
     skew: Micros,
-    /// Order since which acknowledgements are gone, until an owner reads again.
-    lost_from: Option<u64>,
+    /// Order since which acknowledgements are gone, and when they were lost, until an owner reads again.
+    lost: Option<(u64, u64)>,
     /// Daemons that do not run at all.
     pub(super) down: Vec<u32>,
     /// Daemon that is stopped.
@@ -74,13 +74,14 @@ impl Shelf {
     }
 
     /// Another server takes over: the last commits are gone, and its clock is another.
-    pub(super) fn fail_over(&mut self, lost: usize, skew: Micros) {
+    pub(super) fn fail_over(&mut self, lost: usize, skew: Micros, now: u64) {
         self.skew = skew;
         for _ in 0..lost {
             let Some((disk, order)) = self.past.pop_back() else { return };
             self.disk = disk;
             self.commit -= 1;
-            self.lost_from = Some(order.min(self.lost_from.unwrap_or(u64::MAX)));
+            let (from, at) = self.lost.unwrap_or((order, now));
+            self.lost = Some((order.min(from), at));
         }
     }
 }
@@ -218,9 +219,9 @@ impl Ledger for SimLedger {
             self.apply(|_| {})?;
         }
         self.recorder.restarted();
-        let lost_from = self.shelf.get().lost_from.take();
-        if let Some(from) = lost_from {
-            self.recorder.lossy(from, self.recorder.now().order);
+        let lost = self.shelf.get().lost.take();
+        if let Some((from, at)) = lost {
+            self.recorder.lossy(from, at, self.recorder.now().order);
         }
         Ok(core)
     }

@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use nova_chaos::{history::Rest, recorder::Recorder, seed::Seed};
+use nova_chaos::{
+    history::{Rest, State},
+    recorder::Recorder,
+    seed::Seed,
+};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -127,14 +131,24 @@ impl Mesh {
         shelf.frozen = None;
     }
 
-    /// Reads everything that is left, from whoever leads.
+    /// Reads everything that is left.
     pub(super) async fn rest(&self) -> Rest {
+        self.ask_leader(rest_of).await
+    }
+
+    /// How many tasks are in which state.
+    pub(super) async fn counted(&self) -> Vec<(State, u64)> {
+        self.ask_leader(counted).await
+    }
+
+    /// Asks until somebody leads and answers.
+    async fn ask_leader<T>(&self, ask: impl AsyncFn(&Store) -> Result<T, Error>) -> T {
         loop {
             for number in self.numbers() {
                 let store = self.daemons.borrow().get(&number).map(|daemon| daemon.store.clone());
                 let Some(store) = store else { continue };
-                if let Ok(rest) = rest_of(&store).await {
-                    return rest;
+                if let Ok(answer) = ask(&store).await {
+                    return answer;
                 }
             }
             tokio::time::sleep(REST).await;
@@ -163,7 +177,7 @@ fn settings() -> Settings {
 }
 
 async fn rest_of(store: &Store) -> Result<Rest, Error> {
-    let namespace: Arc<str> = "default".into();
+    let namespace = front::namespace();
     let mut rest = Rest::default();
     let mut before = None;
     loop {
@@ -184,8 +198,11 @@ async fn rest_of(store: &Store) -> Result<Rest, Error> {
             break;
         }
     }
-    for queue in store.queues(&namespace).await? {
-        rest.counted.extend(front::counted(&queue));
-    }
+    rest.counted = counted(store).await?;
     Ok(rest)
+}
+
+async fn counted(store: &Store) -> Result<Vec<(State, u64)>, Error> {
+    let queues = store.queues(&front::namespace()).await?;
+    Ok(queues.iter().flat_map(front::counted).collect())
 }

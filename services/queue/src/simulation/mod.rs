@@ -22,7 +22,7 @@ mod worker;
 use std::{rc::Rc, time::Duration};
 
 use nova_chaos::{
-    checker::{Rules, Violation, check},
+    checker::{Rules, Violation, check, explain},
     history::{History, Rest},
     seed::Seed,
 };
@@ -92,11 +92,12 @@ async fn live(plan: Plan) -> (History, Rest) {
 }
 
 /// What a run did that it must not.
-fn violations(plan: Plan) -> Vec<Violation> {
+fn violations(plan: Plan) -> (History, Vec<Violation>) {
     let (history, rest) = run(plan);
     let ageing_step = plan.calm.then(|| i64::try_from(mesh::AGEING.as_micros()).unwrap());
     let clock_error = if plan.shared { 2 * nemesis::SKEW } else { 0 };
-    check(&history, &rest, &Rules { ageing_step, clock_error, ..Rules::default() })
+    let found = check(&history, &rest, &Rules { ageing_step, clock_error, ..Rules::default() });
+    (history, found)
 }
 
 /// The seeds to run: one that is named, many, or some.
@@ -113,8 +114,9 @@ fn seeds() -> std::ops::Range<u64> {
 #[test]
 fn no_seed_breaks_an_invariant() {
     for seed in seeds() {
-        let found = violations(Plan::of(seed));
-        assert!(found.is_empty(), "NOVA_CHAOS_SEED={seed} {:?}: {found:#?}", Plan::of(seed));
+        let (history, found) = violations(Plan::of(seed));
+        let why = explain(&history, &found);
+        assert!(found.is_empty(), "NOVA_CHAOS_SEED={seed} {:?}\n{why}", Plan::of(seed));
     }
 }
 
@@ -132,7 +134,7 @@ const ENOUGH: u64 = 60;
 fn every_broken_queue_is_found_out() {
     for broken in Broken::ALL {
         let expected = broken.breaks();
-        let told = |seed| violations(Plan::broken(seed, broken));
+        let told = |seed| violations(Plan::broken(seed, broken)).1;
         let caught =
             (0..ENOUGH).find(|seed| told(*seed).iter().any(|found| expected.contains(&found.invariant)));
         assert!(caught.is_some(), "{broken:?} was not found out by {ENOUGH} seeds");

@@ -73,5 +73,5 @@ fn fail_over(mesh: &Mesh, seed: &mut Seed) {
     let lost = usize::try_from(seed.below(LOSABLE as u64 + 1)).unwrap();
     let skew = i64::try_from(seed.below(SKEW.unsigned_abs())).unwrap();
     let skew = if seed.chance(50) { skew } else { -skew };
-    mesh.shelf.get().fail_over(lost, skew);
+    mesh.shelf.get().fail_over(lost, skew, mesh.recorder.now().order);
 }

@@ -2,7 +2,10 @@
 
 use std::{rc::Rc, time::Duration};
 
-use nova_chaos::{history::Outcome as Said, seed::Seed};
+use nova_chaos::{
+    history::{Outcome as Said, State},
+    seed::Seed,
+};
 use tokio::time::sleep;
 
 use super::{
@@ -56,8 +59,8 @@ pub(super) async fn drain(mesh: &Rc<Mesh>, mut seed: Seed) {
             worker.say(lease, &said).await;
         }
         if leases.is_empty() {
-            let rest = mesh.rest().await;
-            if rest.tasks.iter().all(|task| task.state.is_terminal()) {
+            let live = |(state, count): &(State, u64)| !state.is_terminal() && *count > 0;
+            if !mesh.counted().await.iter().any(live) {
                 return;
             }
             sleep(Duration::from_millis(200)).await;

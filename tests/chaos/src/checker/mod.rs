@@ -12,7 +12,10 @@ mod times;
 mod tokens;
 mod view;
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use self::view::View;
 use crate::history::{History, Rest};
@@ -74,6 +77,18 @@ pub fn check(history: &History, rest: &Rest, rules: &Rules) -> Vec<Violation> {
     flows::check(&view, &mut found);
     found.0.sort();
     found.0
+}
+
+/// What was found, with every line of the history that speaks of it.
+pub fn explain(history: &History, found: &[Violation]) -> String {
+    const ID: usize = 36;
+    let words = found.iter().flat_map(|violation| violation.what.split([' ', ',']));
+    let ids: BTreeSet<&str> = words.filter(|word| word.len() == ID).collect();
+    let mut lines: Vec<String> = found.iter().map(ToString::to_string).collect();
+    lines.extend(history.marks.iter().map(|mark| format!("{mark:?}")));
+    let told = history.operations.iter().map(|operation| format!("{operation:?}"));
+    lines.extend(told.filter(|line| ids.iter().any(|id| line.contains(id))));
+    lines.join("\n")
 }
 
 /// What was found so far.

@@ -35,16 +35,16 @@ fn acknowledged_is_there(view: &View<'_>, found: &mut Violations) {
 
 /// Of two enqueues in one lossy span the later one may not survive the earlier.
 fn loss_is_a_suffix(view: &View<'_>, found: &mut Violations) {
-    for (from, until) in view.history.lossy() {
+    for (from, at, until) in view.history.lossy() {
         let inside = |stored: &&Stored<'_>| {
             let end = stored.operation.end.map_or(u64::MAX, |end| end.order);
             !stored.duplicate && end > from && stored.operation.begin.order < until
         };
         let (kept, gone): (Vec<&Stored<'_>>, Vec<&Stored<'_>>) =
             view.stored.iter().filter(inside).partition(|stored| view.kept.contains_key(stored.id));
-        // What ended later may have been stored after the loss.
+        // What was told later may have been stored after the loss.
         let kept: Vec<_> =
-            kept.iter().filter(|kept| kept.operation.end.is_some_and(|end| end.order < until)).collect();
+            kept.iter().filter(|kept| kept.operation.end.is_some_and(|end| end.order < at)).collect();
         for lost in gone {
             if let Some(later) = kept.iter().find(|kept| lost.operation.precedes(kept.operation)) {
                 found.add(1, format!("task {} was lost though {}, stored later, was not", lost.id, later.id));

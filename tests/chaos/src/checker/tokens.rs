@@ -62,8 +62,7 @@ fn one_at_a_time(view: &View<'_>, rules: &Rules, found: &mut Violations) {
             let settled = view.settlements(&first.grant.lease).iter();
             let mut settled = settled.filter(|settling| View::may_have_effect(settling));
             let ended = settled.any(|settling| settling.operation.begin.order < end.order);
-            let expired = first.operation.end.is_none()
-                || held_until(view, first, second) <= latest(view, first, second) + rules.clock_error;
+            let expired = is_over(view, rules, first, second);
             if !ended && !expired && !view.history.may_be_lost(first.operation) {
                 let (first, second) = (&first.grant.lease, &second.grant.lease);
                 found.add(2, format!("{} has the tokens {} and {}", first.id, first.token, second.token));
@@ -72,22 +71,24 @@ fn one_at_a_time(view: &View<'_>, rules: &Rules, found: &mut Violations) {
     }
 }
 
-fn latest(view: &View<'_>, first: &Leased<'_>, second: &Leased<'_>) -> i64 {
-    let end = second.operation.end.unwrap_or(second.operation.begin);
-    view.history.latest(first.operation.begin, end)
-}
-
-/// The earliest time at which a lease can end by itself, as far as its holder knew when the next one was given.
-fn held_until(view: &View<'_>, lease: &Leased<'_>, next: &Leased<'_>) -> i64 {
-    let from = |operation: &Operation| {
-        view.history.earliest(operation.begin, operation.end.unwrap_or(operation.begin))
-    };
+/// Whether a lease can have ended by itself when the next one was given, as far as its holder knew.
+fn is_over(view: &View<'_>, rules: &Rules, lease: &Leased<'_>, next: &Leased<'_>) -> bool {
     let beats = view.heartbeats(&lease.grant.lease).iter();
     let beats = beats.filter(|(beat, held, _)| {
         *held == Some(true) && beat.precedes(next.operation) && !view.history.may_be_lost(beat)
     });
-    let beats = beats.map(|(beat, _, duration)| from(beat) + duration);
-    beats.fold(from(lease.operation) + lease.duration, i64::max)
+    let mut promises =
+        beats.map(|(beat, _, duration)| (*beat, *duration)).chain([(lease.operation, lease.duration)]);
+    promises
+        .all(|(promise, duration)| has_passed(view, promise, duration - rules.clock_error, next.operation))
+}
+
+/// Whether a span from a call on can have passed when another had ended, by the clock or in truth.
+fn has_passed(view: &View<'_>, promise: &Operation, span: i64, next: &Operation) -> bool {
+    let told = promise.end.unwrap_or(promise.begin);
+    let end = next.end.unwrap_or(next.begin);
+    let by_the_clock = view.history.latest(promise.begin, end) - view.history.earliest(promise.begin, told);
+    by_the_clock >= span || view.history.elapsed(promise.begin, end) >= span
 }
 
 /// Once a newer lease was given, the older one settles and extends nothing.

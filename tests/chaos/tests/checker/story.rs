@@ -67,8 +67,8 @@ impl Story {
     }
 
     pub(crate) fn lossy(&mut self, from: u64) -> &mut Self {
-        let until = self.moment().order;
-        self.history.marks.push(Mark::Lossy { from, until });
+        let (at, until) = (self.moment().order, self.moment().order);
+        self.history.marks.push(Mark::Lossy { from, at, until });
         self
     }
 
