@@ -78,7 +78,7 @@ impl Mesh {
 
     /// Numbers of the daemons that there are.
     pub(super) fn numbers(&self) -> std::ops::RangeInclusive<u32> {
-        1..=if self.plan.shared { 2 } else { 1 }
+        1..=if self.plan.shared && !self.plan.lone { 2 } else { 1 }
     }
 
     pub(super) fn start_all(&self) {

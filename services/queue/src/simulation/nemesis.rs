@@ -5,10 +5,18 @@ use std::{rc::Rc, time::Duration};
 use nova_chaos::seed::Seed;
 use tokio::time::sleep;
 
-use super::{ledger::LOSABLE, mesh::Mesh};
+use super::{Plan, ledger::LOSABLE, mesh::Mesh};
 
 /// How far the clock of a promoted server may be from that of the last one, microseconds.
-pub(super) const SKEW: i64 = 50_000;
+const SKEW: i64 = 50_000;
+
+/// The same where the daemon stays and remembers what it has given.
+const SKEW_OF_LONE: i64 = 10_000_000;
+
+/// How far server clocks may be apart in a plan, microseconds.
+pub(super) fn skew(plan: Plan) -> i64 {
+    if plan.lone { SKEW_OF_LONE } else { SKEW }
+}
 
 pub(super) async fn break_things(mesh: Rc<Mesh>, mut seed: Seed) {
     while !mesh.stopping.get() {
@@ -17,7 +25,7 @@ pub(super) async fn break_things(mesh: Rc<Mesh>, mut seed: Seed) {
             break;
         }
         match seed.below(10) {
-            0..4 => crash(&mesh, &mut seed).await,
+            0..4 if !mesh.plan.lone => crash(&mesh, &mut seed).await,
             4 => forward(&mesh, &mut seed),
             5 => back(&mesh, &mut seed),
             6..8 => freeze(&mesh, &mut seed).await,
@@ -71,7 +79,7 @@ fn fail_over(mesh: &Mesh, seed: &mut Seed) {
         return;
     }
     let lost = usize::try_from(seed.below(LOSABLE as u64 + 1)).unwrap();
-    let skew = i64::try_from(seed.below(SKEW.unsigned_abs())).unwrap();
+    let skew = i64::try_from(seed.below(skew(mesh.plan).unsigned_abs())).unwrap();
     let skew = if seed.chance(50) { skew } else { -skew };
     mesh.shelf.get().fail_over(lost, skew, mesh.recorder.now().order);
 }

@@ -152,6 +152,7 @@ fn must_end(view: &View<'_>, leased: &Leased<'_>, read: &Operation) -> Option<i6
         held.as_ref()?;
         end = end.max(latest(beat) + duration);
     }
-    let restarts = view.history.restarts().filter(|at| at.order < read.begin.order);
+    let answered = read.end.unwrap_or(read.begin).order;
+    let restarts = view.history.restarts().filter(|at| at.order < answered);
     Some(restarts.map(|at| at.at + leased.duration).fold(end, i64::max))
 }

@@ -22,7 +22,7 @@ use tonic::{
 use crate::words;
 
 /// How long a caller waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// Length of every lease, microseconds.
 pub(crate) const LEASE: i64 = 2_000_000;

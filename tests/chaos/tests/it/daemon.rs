@@ -26,6 +26,7 @@ async fn a_child_serves_until_it_is_killed() {
     let folder = Path::new(&folder);
     let builder = TestServer::builder(folder).store(&store);
     let server = builder.start::<QueueDaemon>(Config::default()).await.unwrap();
+    std::fs::write(folder.join("pid"), std::process::id().to_string()).unwrap();
     std::fs::write(folder.join("address.new"), server.address.to_string()).unwrap();
     std::fs::rename(folder.join("address.new"), folder.join("address")).unwrap();
     std::future::pending::<()>().await;
@@ -37,14 +38,22 @@ pub(crate) struct Daemon {
     folder: PathBuf,
     store: String,
     child: Option<Child>,
+    /// Of the daemon itself, not of what it runs under.
+    pid: Pid,
 }
 
 impl Daemon {
     /// Starts a daemon whose own files are in `folder`.
     pub(crate) fn start(folder: &Path, store: &str) -> Self {
+        Self::start_under(folder, store, &[])
+    }
+
+    /// Starts a daemon under another command.
+    pub(crate) fn start_under(folder: &Path, store: &str, wrapper: &[&str]) -> Self {
         std::fs::create_dir_all(folder).unwrap();
-        let mut daemon = Self { folder: folder.to_owned(), store: store.to_owned(), child: None };
-        daemon.restart();
+        let mut daemon =
+            Self { folder: folder.to_owned(), store: store.to_owned(), child: None, pid: Pid::INIT };
+        daemon.restart_under(wrapper);
         daemon
     }
 
@@ -53,8 +62,7 @@ impl Daemon {
         self.restart_under(&[]);
     }
 
-    /// Starts it under another command.
-    pub(crate) fn restart_under(&mut self, wrapper: &[&str]) {
+    fn restart_under(&mut self, wrapper: &[&str]) {
         self.kill();
         drop(std::fs::remove_file(self.folder.join("address")));
         let binary = std::env::current_exe().unwrap();
@@ -66,6 +74,8 @@ impl Daemon {
         self.child = Some(child);
         let address = self.folder.join("address");
         eventually("the daemon serves", STARTUP, || std::fs::read_to_string(&address).ok());
+        let pid = std::fs::read_to_string(self.folder.join("pid")).unwrap();
+        self.pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
     }
 
     /// Where it serves.
@@ -76,7 +86,8 @@ impl Daemon {
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
+            // It may have ended by itself, which the history shows.
+            kill_process(self.pid, Signal::KILL).ok();
             child.wait().unwrap();
         }
     }
@@ -92,7 +103,7 @@ impl Daemon {
     }
 
     fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
+        kill_process(self.pid, signal).unwrap();
     }
 }
 

@@ -51,11 +51,11 @@ async fn a_leader_that_was_stopped_beyond_its_claim_can_write_no_more() {
     let two = Two::start();
     let load = Load::start(5, two.addresses());
     // The first leads; what callers send while it is stopped waits in its sockets until it goes on.
-    for round in 0..2 * longer() {
+    for round in 0..longer() {
         load.get_on(CALLS).await;
         two.daemons[round % 2].stop();
         load.store_anew().await;
-        load.get_on(CALLS / 2).await;
+        load.get_on(CALLS / 4).await;
         two.daemons[round % 2].go_on();
         load.store_anew().await;
     }

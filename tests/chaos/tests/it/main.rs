@@ -11,6 +11,8 @@ mod failover;
 mod kills;
 mod leaders;
 mod load;
+mod power;
 mod proxy;
 mod rest;
+mod strace;
 mod words;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nova_chaos::history::{Rest, State};
+use nova_chaos::history::{Rest, Snapshot, State};
 use nova_proto::queue::v1 as pb;
 use tonic::Status;
 
@@ -33,19 +33,32 @@ pub(crate) async fn drain(mut caller: Caller) -> Rest {
 /// Everything that there is, when all of it has ended.
 async fn read(client: &mut Client) -> Result<Rest, Status> {
     let mut rest = Rest { counted: counted(client).await?, ..Rest::default() };
-    if rest.counted.iter().any(|(state, count)| !state.is_terminal() && *count > 0) {
-        return Ok(rest);
+    if rest.counted.iter().all(|(state, count)| state.is_terminal() || *count == 0) {
+        rest.tasks = tasks(client).await?;
     }
+    Ok(rest)
+}
+
+/// What there is, whether it has ended or not; only what cannot change meanwhile is counted.
+pub(crate) async fn as_it_is(client: &mut Client) -> Result<Rest, Status> {
+    let mut rest = Rest { counted: counted(client).await?, tasks: tasks(client).await? };
+    rest.counted.retain(|(state, _)| state.is_terminal());
+    Ok(rest)
+}
+
+/// Every task, with its result.
+async fn tasks(client: &mut Client) -> Result<Vec<Snapshot>, Status> {
+    let mut tasks = Vec::new();
     let mut page_token = String::new();
     loop {
         let request = pb::ListTasksRequest { page_size: 200, page_token, ..Default::default() };
         let page = client.list_tasks(request).await?.into_inner();
         for task in page.tasks {
-            rest.tasks.extend(whole(client, task.id).await?.map(words::snapshot));
+            tasks.extend(whole(client, task.id).await?.map(words::snapshot));
         }
         page_token = page.next_page_token;
         if page_token.is_empty() {
-            return Ok(rest);
+            return Ok(tasks);
         }
     }
 }
