@@ -40,6 +40,7 @@ pub(super) struct Disk {
     tasks: BTreeMap<Row, TaskRow>,
     journal: BTreeMap<u64, Vec<u8>>,
     ended: BTreeMap<Row, EndRow>,
+    facts: BTreeMap<String, String>,
     counters: Counters,
 }
 
@@ -88,6 +89,15 @@ impl Disk {
             self.tasks.remove(row);
             self.ended.remove(row);
         }
+        for row in &batch.revived {
+            self.ended.remove(row);
+        }
+        for (key, value) in &batch.facts {
+            match value {
+                Some(value) => drop(self.facts.insert(key.clone(), value.clone())),
+                None => drop(self.facts.remove(key)),
+            }
+        }
         self.counters.floor = batch.floor;
     }
 
@@ -101,6 +111,9 @@ impl Disk {
         for (first, packed) in &self.journal {
             let changes = unpack_changes(packed).unwrap();
             core.restore_journal(*first, changes.into_iter().map(|change| spoiled(change, broken)).collect());
+        }
+        for (key, value) in &self.facts {
+            core.restore_fact(key, value).unwrap();
         }
         let mut counters = self.counters;
         if broken == Some(Broken::ForgetsTokens) {
@@ -138,7 +151,8 @@ impl Disk {
 impl TaskRow {
     fn enqueued(&self, row: Row) -> Enqueued {
         let spec = Arc::new(unpack_spec(&self.spec).unwrap());
-        Enqueued { id: self.id, row, spec, created: self.created, ready_at: self.ready_at }
+        let payload_len = u32::try_from(self.payload.len()).unwrap();
+        Enqueued { id: self.id, row, spec, created: self.created, ready_at: self.ready_at, payload_len }
     }
 
     fn restored(&self, row: Row, broken: Option<Broken>) -> KeptTask {

@@ -13,7 +13,7 @@ use super::{LATE, broken::Broken, mesh::Mesh};
 use crate::{
     error::Error,
     record::{
-        Durability, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, QueueStats, Receipt, Settled,
+        Beat, Durability, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, QueueStats, Receipt, Settled,
         Settlement, Task,
     },
     store::Store,
@@ -130,7 +130,9 @@ impl Way {
         let answer = self
             .send(|store| async move { store.heartbeat(&namespace(), vec![checked], duration).await })
             .await;
-        let answer = told(answer, |ends| Answer::Extended(ends.iter().map(Option::is_some).collect()));
+        let answer = told(answer, |ends| {
+            Answer::Extended(ends.iter().map(|beat| matches!(beat, Beat::Until(_))).collect())
+        });
         let held = match &answer {
             Answer::Extended(held) => held.first().copied(),
             _ => None,
@@ -225,13 +227,14 @@ pub(super) fn snapshot(task: &Task) -> Snapshot {
     }
 }
 
-pub(super) fn counted(queue: &QueueStats) -> [(Seen, u64); 5] {
+pub(super) fn counted(queue: &QueueStats) -> [(Seen, u64); 6] {
     [
         (Seen::Waiting, queue.waiting),
         (Seen::Ready, queue.ready),
         (Seen::Leased, queue.leased),
         (Seen::Completed, queue.completed),
         (Seen::Dead, queue.dead),
+        (Seen::Cancelled, queue.cancelled),
     ]
 }
 

@@ -26,7 +26,7 @@ use crate::{
     engine::{Engine, Parts},
     error::Error,
     ledger::redis::Role,
-    record::{Durability, TaskFilter},
+    record::{Durability, Fits, TaskFilter},
     store::{Settings, Store, assemble},
 };
 
@@ -187,6 +187,7 @@ async fn rest_of(store: &Store) -> Result<Rest, Error> {
             states: Vec::new(),
             before,
             limit: 100,
+            fits: Fits::default(),
         };
         let page = store.tasks(filter).await?;
         for task in &page.tasks {

@@ -78,7 +78,9 @@ impl Worker {
     async fn take(&mut self, max: usize, wait: Duration) -> Vec<Lease> {
         let worker = self.way.client.to_string().into();
         let (namespace, queues) = (namespace(), vec!["q".into()]);
-        self.way.lease(LeaseRequest { namespace, queues, worker, max, duration: self.duration, wait }).await
+        self.way
+            .lease(LeaseRequest { namespace, queues, worker, max, duration: self.duration, wait, stream: 0 })
+            .await
     }
 
     /// The time, as this worker believes.

@@ -77,6 +77,7 @@ async fn counted(client: &mut Client) -> Result<Vec<(State, u64)>, Status> {
             (State::Leased, queue.leased),
             (State::Completed, queue.completed),
             (State::Dead, queue.dead),
+            (State::Cancelled, queue.cancelled),
         ]
     };
     Ok(queues.iter().flat_map(of).collect())
