@@ -1,5 +1,23 @@
 //! Chance that can be repeated.
 
+use std::ops::Range;
+
+/// Seeds to run: those that `NOVA_CHAOS_SEED` names (`7`, or `300..900`), many with `NOVA_TEST_FULL`, else some.
+///
+/// # Panics
+/// When what is named is no seed.
+pub fn named_or(some: Range<u64>, many: Range<u64>) -> Range<u64> {
+    let seed = |text: &str| text.parse::<u64>().unwrap_or_else(|_| panic!("{text:?} is no seed"));
+    match std::env::var("NOVA_CHAOS_SEED") {
+        Ok(named) => match named.split_once("..") {
+            Some((first, end)) => seed(first)..seed(end),
+            None => seed(&named)..seed(&named) + 1,
+        },
+        Err(_) if std::env::var_os("NOVA_TEST_FULL").is_some() => many,
+        Err(_) => some,
+    }
+}
+
 /// A splitmix64 sequence: the same seed, the same numbers.
 #[derive(Debug, Clone)]
 pub struct Seed(u64);

@@ -58,7 +58,7 @@ impl Way {
             self.again(late, &ask);
         }
         let answer = timeout(PATIENCE, ask(store)).await.ok();
-        answer.filter(|_| fate >= 3 * EACH || fate < 2 * EACH)
+        answer.filter(|_| !(2 * EACH..3 * EACH).contains(&fate))
     }
 
     /// Sends the same message again, later; nobody hears the answer.

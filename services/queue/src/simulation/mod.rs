@@ -24,7 +24,7 @@ use std::{rc::Rc, time::Duration};
 use nova_chaos::{
     checker::{Rules, Violation, check, explain},
     history::{History, Rest},
-    seed::Seed,
+    seed::{Seed, named_or},
 };
 use tokio::{task::LocalSet, time::sleep};
 
@@ -102,20 +102,9 @@ fn violations(plan: Plan) -> (History, Vec<Violation>) {
     (history, found)
 }
 
-/// The seeds to run: one that is named, many, or some.
-fn seeds() -> std::ops::Range<u64> {
-    let named = std::env::var("NOVA_CHAOS_SEED").ok();
-    match named.as_deref().map(|named| named.split_once("..").unwrap_or((named, ""))) {
-        Some((first, "")) => first.parse().unwrap()..first.parse::<u64>().unwrap() + 1,
-        Some((first, end)) => first.parse().unwrap()..end.parse().unwrap(),
-        None if std::env::var_os("NOVA_TEST_FULL").is_some() => 0..10_000,
-        None => 0..300,
-    }
-}
-
 #[test]
 fn no_seed_breaks_an_invariant() {
-    for seed in seeds() {
+    for seed in named_or(0..300, 0..10_000) {
         let (history, found) = violations(Plan::of(seed));
         let why = explain(&history, &found);
         assert!(found.is_empty(), "NOVA_CHAOS_SEED={seed} {:?}\n{why}", Plan::of(seed));

@@ -156,7 +156,7 @@ fn refused_has_no_effect(view: &View<'_>, found: &mut Violations) {
             let newer = |(lease, operation): &&&(&Hold, &Operation)| {
                 leased.grant.lease.token > lease.token && leased.operation.precedes(operation)
             };
-            !view.history.may_be_lost(leased.operation) && effective.iter().all(|one| newer(&one))
+            !view.history.may_be_lost(leased.operation) && effective.iter().all(newer)
         };
         if !effective.is_empty() && leases.iter().any(|leased| superseded(&leased)) {
             found.add(3, format!("{} ended with {result}, said under a stale token", task.id));

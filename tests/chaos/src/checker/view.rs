@@ -30,6 +30,9 @@ pub(super) struct Settling<'a> {
     pub(super) outcome: &'a Outcome,
 }
 
+/// A heartbeat: whether the lease was held, when that is known, and for how long it was asked for.
+pub(super) type Beat<'a> = (&'a Operation, Option<bool>, i64);
+
 /// Everything, by task.
 #[derive(Debug)]
 pub(super) struct View<'a> {
@@ -39,8 +42,8 @@ pub(super) struct View<'a> {
     pub(super) leases: BTreeMap<&'a str, Vec<Leased<'a>>>,
     /// Settlements of each lease, in the order in which they began.
     pub(super) settled: BTreeMap<&'a Hold, Vec<Settling<'a>>>,
-    /// Heartbeats of each lease: whether it was held (or that this is not known), and for how long it was asked for.
-    pub(super) beats: BTreeMap<&'a Hold, Vec<(&'a Operation, Option<bool>, i64)>>,
+    /// Heartbeats of each lease.
+    pub(super) beats: BTreeMap<&'a Hold, Vec<Beat<'a>>>,
     pub(super) stored: Vec<Stored<'a>>,
     /// Tasks as they were read, at rest not included.
     pub(super) seen: BTreeMap<&'a str, Vec<(&'a Operation, &'a Snapshot)>>,
@@ -113,7 +116,7 @@ impl<'a> View<'a> {
     }
 
     /// Heartbeats of a lease.
-    pub(super) fn heartbeats(&self, lease: &Hold) -> &[(&'a Operation, Option<bool>, i64)] {
+    pub(super) fn heartbeats(&self, lease: &Hold) -> &[Beat<'a>] {
         self.beats.get(lease).map_or(&[], Vec::as_slice)
     }
 
