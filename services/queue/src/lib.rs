@@ -41,6 +41,9 @@ pub mod config;
 
 mod error;
 
+#[cfg(test)]
+mod simulation;
+
 use nova_proto::queue::v1::queue_service_server::QueueServiceServer;
 use nova_runtime::{Daemon, Routes, Runtime, StartError, StoreUrl};
 use nova_types::Violations;

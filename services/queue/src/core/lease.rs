@@ -62,6 +62,11 @@ impl Core {
         self.last_token
     }
 
+    /// No token up to this one is given any more.
+    pub fn continue_tokens(&mut self, last: u64) {
+        self.last_token = self.last_token.max(last);
+    }
+
     /// Extends leases to `duration` from now; each answers its new end, or that it is lost; of a
     /// cancelled task only the ledger knows.
     ///

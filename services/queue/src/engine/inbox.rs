@@ -165,6 +165,7 @@ impl Outlet {
         let refuse = async {
             loop {
                 let posted = tokio::select! {
+                    biased;
                     posted = self.settlements.recv() => posted,
                     posted = self.requests.recv() => posted,
                 };

@@ -20,6 +20,8 @@ use std::{
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
+#[cfg(test)]
+pub(crate) use self::open::assemble;
 pub(crate) use self::open::{Settings, open_redis, open_sqlite};
 pub(crate) use self::streams::Place;
 use self::streams::Streams;
