@@ -8,7 +8,7 @@ use nova_proto::queue::v1::queue_service_server::{QueueService, QueueServiceServ
 use nova_proto::queue::v1::work_request::Message as Said;
 use nova_proto::queue::v1::work_response::Message as Heard;
 use nova_proto::queue::v1::*;
-use nova_worker::{Worker, WorkerBuilder};
+use nova_worker::{Summary, Worker, WorkerBuilder, WorkerError};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -108,6 +108,14 @@ impl Stream {
         self.say(Heard::Settled(WorkSettled { results: vec![result] })).await;
     }
 
+    /// Confirms what was in one message.
+    pub(crate) async fn confirm_all(&self, settlements: &[Settlement]) {
+        let id = |one: &Settlement| one.lease.as_ref().unwrap().task_id.clone();
+        let result = |one| SettlementResult { task_id: id(one), ..SettlementResult::default() };
+        let results = settlements.iter().map(result).collect();
+        self.say(Heard::Settled(WorkSettled { results })).await;
+    }
+
     pub(crate) async fn say_too_late(&self, task_id: &str) {
         let result = SettlementResult { task_id: task_id.into(), lost: true, state: 0 };
         self.say(Heard::Settled(WorkSettled { results: vec![result] })).await;
@@ -190,12 +198,12 @@ pub(crate) fn spawn(builder: WorkerBuilder) -> Running {
 
 pub(crate) struct Running {
     pub(crate) drain: tokio_util::sync::CancellationToken,
-    ended: Arc<Mutex<tokio::task::JoinHandle<Result<(), nova_worker::WorkerError>>>>,
+    ended: Arc<Mutex<tokio::task::JoinHandle<Result<Summary, WorkerError>>>>,
 }
 
 impl Running {
     /// Waits until the worker has ended.
-    pub(crate) async fn ended(&self) -> Result<(), nova_worker::WorkerError> {
+    pub(crate) async fn ended(&self) -> Result<Summary, WorkerError> {
         let mut ended = self.ended.lock().await;
         tokio::time::timeout(PATIENCE, &mut *ended).await.expect("an end in time").unwrap()
     }
