@@ -1,7 +1,7 @@
 //! A drain ends what was begun, hands back what was not, and then the worker ends.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nova_proto::queue::v1::Settlement;
@@ -91,10 +91,13 @@ async fn handler_that_does_not_listen_is_dropped_and_its_task_handed_back() {
 
 #[tokio::test]
 async fn lease_is_kept_while_blocking_work_cannot_be_stopped() {
-    static OPEN: Mutex<()> = Mutex::new(());
     let queue = FakeQueue::start().await;
-    let closed = OPEN.lock().unwrap();
-    let block = |_: Value, context: Context| async move { context.blocking(|| Ok(drop(OPEN.lock()))).await };
+    let (open, opened) = std::sync::mpsc::channel::<()>();
+    let opened = Arc::new(Mutex::new(opened));
+    let block = move |_: Value, context: Context| {
+        let opened = opened.clone();
+        async move { context.blocking(move || Ok(opened.lock().unwrap().recv().is_ok())).await }
+    };
     let builder = queue.worker().drain_timeout(MOMENT).stop_timeout(MOMENT);
     let worker = spawn(builder.handle("block", block));
     let (mut stream, _) = queue.stream().await;
@@ -105,7 +108,7 @@ async fn lease_is_kept_while_blocking_work_cannot_be_stopped() {
     for _ in 0..3 {
         stream.hear_heartbeat().await;
     }
-    drop(closed);
+    open.send(()).unwrap();
     assert!(matches!(stream.hear_settlements().await[0].outcome, Some(Outcome::Released(_))));
     stream.confirm("t1").await;
     assert_eq!(worker.ended().await.unwrap().released, 1);

@@ -1,4 +1,4 @@
-//! Enqueues one task and waits for its result: `producer TEXT`.
+//! Enqueues one task and waits for its result: `words-producer TEXT`.
 #![expect(clippy::print_stdout, reason = "a command line prints its result")]
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use nova_worker::{NewTask, Producer};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let text = std::env::args().nth(1).context("usage: producer TEXT")?;
+    let text = std::env::args().nth(1).context("usage: words-producer TEXT")?;
     let mesh = connect()?;
     let task = NewTask::new(QUEUE, KIND, &CountWords { text, flaky: true })?.label("example", "rust");
     let id = Producer::new(mesh.clone()).enqueue(task).await?.id;
