@@ -46,7 +46,7 @@ fn outcome(ended: Option<Result<Bytes, BoxError>>, cancelled: Option<CancelReaso
     match (ended, cancelled) {
         (Some(Ok(result)), _) => settlement::Outcome::Completed(result),
         (Some(Err(_)), Some(CancelReason::Draining)) | (None, _) => {
-            settlement::Outcome::Released(Released {})
+            settlement::Outcome::Released(Released::default())
         }
         (Some(Err(error)), _) => Failure::of(error).into_outcome(),
     }

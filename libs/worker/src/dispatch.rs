@@ -58,7 +58,7 @@ impl Dispatch {
         let finished = self.finished.clone();
         let key = assignment.key.clone();
         if self.drain.is_cancelled() || assignment.cancellation.reason().is_some() {
-            let outcome = settlement::Outcome::Released(Released {});
+            let outcome = settlement::Outcome::Released(Released::default());
             running.spawn(report(finished, Finished { key, outcome }));
             return;
         }

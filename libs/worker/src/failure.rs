@@ -98,7 +98,7 @@ impl Failure {
 
     pub(crate) fn into_outcome(self) -> settlement::Outcome {
         let (permanent, retry_after) = match self.next {
-            Next::Release => return settlement::Outcome::Released(pb::Released {}),
+            Next::Release => return settlement::Outcome::Released(pb::Released::default()),
             Next::Bury => (true, None),
             Next::Retry(wait) => (false, wait),
         };

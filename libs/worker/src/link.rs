@@ -196,7 +196,8 @@ impl Link {
                 tracing::info!("the queue drains; another stream will follow");
                 Ok(())
             }
-            None => Ok(()),
+            // Nothing, or a word of a newer queue that this worker can do without.
+            _ => Ok(()),
         }
     }
 
@@ -208,7 +209,7 @@ impl Link {
             let cancellation = self.held.take(key.clone());
             let assignment = Assignment { key: key.clone(), lease, cancellation };
             if self.drain.is_cancelled() || self.assignments.try_send(assignment).is_err() {
-                self.held.finish(&key, settlement::Outcome::Released(Released {}));
+                self.held.finish(&key, settlement::Outcome::Released(Released::default()));
                 self.free += 1;
                 unwanted.push(key);
             }
