@@ -25,9 +25,9 @@ pub(crate) async fn attempt(
     let ended = tokio::select! {
         biased;
         ended = &mut work => Some(ended),
-        _ = context.cancellation.fired() => None,
+        _ = context.claim.cancellation.fired() => None,
         () = grace_over.cancelled() => {
-            context.cancellation.cancel(CancelReason::Draining);
+            context.claim.cancellation.cancel(CancelReason::Draining);
             None
         }
     };

@@ -1,11 +1,13 @@
 //! What a handler is given beside its payload.
 
+use std::time::Duration;
+
 use nova_client::Mesh;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Span;
 
-use crate::cancellation::Cancellation;
+use crate::claim::Claim;
 use crate::layers::panic::failure_of;
 use crate::{CancelReason, Failure, Task};
 
@@ -22,7 +24,7 @@ pub struct Context {
     pub mesh: Mesh,
     /// What layers leave for the handler, by type.
     pub extensions: http::Extensions,
-    pub(crate) cancellation: Cancellation,
+    pub(crate) claim: Claim,
     pub(crate) draining: CancellationToken,
     /// Blocking work that the attempt has begun: its lease is given up only after that has ended.
     pub(crate) blocking: TaskTracker,
@@ -31,17 +33,24 @@ pub struct Context {
 impl Context {
     /// Fires when the handler is to stop; it has the worker's stop timeout to do so, then it is dropped.
     pub fn cancellation(&self) -> &CancellationToken {
-        self.cancellation.token()
+        self.claim.cancellation.token()
     }
 
     /// Waits until the handler is to stop, and tells why.
     pub async fn cancelled(&self) -> CancelReason {
-        self.cancellation.fired().await
+        self.claim.cancellation.fired().await
     }
 
     /// Why the handler is to stop; none while it may go on.
     pub fn cancel_reason(&self) -> Option<CancelReason> {
-        self.cancellation.reason()
+        self.claim.cancellation.reason()
+    }
+
+    /// How long the lease stands for certain, counted from the last heartbeat that the queue answered; zero when none was
+    /// for a whole lease. The worker cannot know then whether another has the task: the handler may go on, since an outage
+    /// costs no attempt, but what cannot be repeated should wait.
+    pub fn lease_remaining(&self) -> Duration {
+        self.claim.remaining()
     }
 
     /// Fires as soon as the worker drains, before the grace that running handlers have: what can end early, should.

@@ -24,8 +24,8 @@ const BATCH_BYTES: usize = 2 << 20;
 #[derive(Debug)]
 pub(crate) struct Conversation {
     outgoing: mpsc::Sender<WorkRequest>,
-    /// Leases of each heartbeat that has no answer yet, in order.
-    beats: VecDeque<Vec<LeaseKey>>,
+    /// Leases of each heartbeat that has no answer yet, in order, and when it was sent.
+    beats: VecDeque<(Instant, Vec<LeaseKey>)>,
     /// Leases of each settlement that has no answer yet, in order.
     settlements: VecDeque<(Instant, Vec<LeaseKey>)>,
 }
@@ -49,7 +49,7 @@ impl Conversation {
     pub(crate) fn beat(&mut self, held: &Held) -> Result<(), Status> {
         for keys in held.running().chunks(BATCH) {
             self.say(Message::Heartbeat(WorkHeartbeat { leases: references(keys) }))?;
-            self.beats.push_back(keys.to_vec());
+            self.beats.push_back((Instant::now(), keys.to_vec()));
         }
         Ok(())
     }
@@ -81,14 +81,14 @@ impl Conversation {
         Ok(())
     }
 
-    /// The leases of the oldest heartbeat that the answer says are lost.
-    pub(crate) fn lost(&mut self, results: &[HeartbeatResult]) -> Vec<LeaseKey> {
-        let keys = self.beats.pop_front().unwrap_or_default();
+    /// The leases of the oldest heartbeat, each with whether it is lost; and when that was sent.
+    pub(crate) fn beaten(&mut self, results: &[HeartbeatResult]) -> (Instant, Vec<(LeaseKey, bool)>) {
+        let (sent, keys) = self.beats.pop_front().unwrap_or((Instant::now(), Vec::new()));
         let answered = keys.into_iter().zip(results);
-        answered
-            .filter(|(key, result)| result.lost && result.task_id == key.task_id)
-            .map(|(key, _)| key)
-            .collect()
+        let answered = answered
+            .filter(|(key, result)| result.task_id == key.task_id)
+            .map(|(key, result)| (key, result.lost));
+        (sent, answered.collect())
     }
 
     /// The leases of the oldest settlement, each with whether it came too late.

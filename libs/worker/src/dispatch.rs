@@ -57,7 +57,7 @@ impl Dispatch {
     fn begin(&self, assignment: Assignment, running: &mut JoinSet<()>) {
         let finished = self.finished.clone();
         let key = assignment.key.clone();
-        if self.drain.is_cancelled() || assignment.cancellation.reason().is_some() {
+        if self.drain.is_cancelled() || assignment.claim.cancellation.reason().is_some() {
             let outcome = settlement::Outcome::Released(Released::default());
             running.spawn(report(finished, Finished { key, outcome }));
             return;
@@ -82,7 +82,7 @@ impl Dispatch {
             token: lease.token,
             mesh: self.mesh.clone(),
             extensions: http::Extensions::new(),
-            cancellation: assignment.cancellation,
+            claim: assignment.claim,
             draining: self.drain.clone(),
             blocking: TaskTracker::new(),
         };

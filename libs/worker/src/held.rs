@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use nova_proto::queue::v1::{LeaseRef, Settlement, settlement};
+use tokio::time::Instant;
 
 use crate::CancelReason;
-use crate::cancellation::Cancellation;
+use crate::claim::Claim;
 
 /// Names a lease: the same task may be leased to this worker again, with a larger token.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,8 +29,8 @@ impl LeaseKey {
 
 #[derive(Debug)]
 enum Stage {
-    /// A handler works on it, or soon will; fires when the lease is lost.
-    Running(Cancellation),
+    /// A handler works on it, or soon will.
+    Running(Claim),
     /// Another worker may have it; the handler has been told and has not ended yet.
     Lost,
     /// The handler has ended, and the queue does not know yet.
@@ -45,11 +46,18 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Takes a lease; the answer fires when it is lost.
-    pub(crate) fn take(&mut self, key: LeaseKey) -> Cancellation {
-        let cancellation = Cancellation::default();
-        self.leases.insert(key, Stage::Running(cancellation.clone()));
-        cancellation
+    /// Takes a lease that stands until then.
+    pub(crate) fn take(&mut self, key: LeaseKey, until: Instant) -> Claim {
+        let claim = Claim::new(until);
+        self.leases.insert(key, Stage::Running(claim.clone()));
+        claim
+    }
+
+    /// The queue has extended a lease.
+    pub(crate) fn extend(&self, key: &LeaseKey, until: Instant) {
+        if let Some(Stage::Running(claim)) = self.leases.get(key) {
+            claim.extend(until);
+        }
     }
 
     /// Notes how the work ended. True when a settlement is owed now; false when the lease
@@ -73,8 +81,8 @@ impl Held {
     pub(crate) fn lose(&mut self, key: &LeaseKey) -> bool {
         match self.leases.get_mut(key) {
             Some(stage @ Stage::Running(_)) => {
-                if let Stage::Running(cancellation) = std::mem::replace(stage, Stage::Lost) {
-                    cancellation.cancel(CancelReason::LeaseLost);
+                if let Stage::Running(claim) = std::mem::replace(stage, Stage::Lost) {
+                    claim.cancellation.cancel(CancelReason::LeaseLost);
                 }
                 true
             }
@@ -153,7 +161,7 @@ mod tests {
     #[test]
     fn result_is_owed_until_it_is_answered() {
         let mut held = Held::default();
-        held.take(key(1));
+        held.take(key(1), Instant::now());
         assert!(held.finish(&key(1), completed()));
         assert_eq!((held.owed(), held.running()), (vec![key(1)], vec![]));
         assert_eq!(held.settled(&key(1)), Some(completed()));
@@ -163,9 +171,9 @@ mod tests {
     #[test]
     fn lost_lease_stops_its_handler_and_owes_nothing() {
         let mut held = Held::default();
-        let lost = held.take(key(1));
+        let claim = held.take(key(1), Instant::now());
         assert!(held.lose(&key(1)));
-        assert_eq!(lost.reason(), Some(CancelReason::LeaseLost));
+        assert_eq!(claim.cancellation.reason(), Some(CancelReason::LeaseLost));
         assert_eq!((held.occupied(), held.running()), (1, vec![]), "its handler still has a place");
         assert!(!held.finish(&key(1), completed()));
         assert_eq!(held.len(), 0);
@@ -174,9 +182,9 @@ mod tests {
     #[test]
     fn later_lease_of_the_same_task_is_another() {
         let mut held = Held::default();
-        held.take(key(1));
+        held.take(key(1), Instant::now());
         held.finish(&key(1), completed());
-        held.take(key(2));
+        held.take(key(2), Instant::now());
         assert!(held.settled(&key(1)).is_some());
         assert_eq!(held.running(), [key(2)]);
     }

@@ -43,6 +43,7 @@
 mod attempt;
 mod builder;
 mod cancellation;
+mod claim;
 mod context;
 mod conversation;
 mod dispatch;
@@ -52,6 +53,7 @@ mod held;
 mod layers;
 mod link;
 mod producer;
+mod signals;
 mod tally;
 mod task;
 mod worker;

@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
-use crate::cancellation::Cancellation;
+use crate::claim::Claim;
 use crate::conversation::Conversation;
 use crate::held::{Held, LeaseKey};
 use crate::tally::Tally;
@@ -33,7 +33,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from
 pub(crate) struct Assignment {
     pub(crate) key: LeaseKey,
     pub(crate) lease: Lease,
-    pub(crate) cancellation: Cancellation,
+    pub(crate) claim: Claim,
 }
 
 /// A lease on its way back.
@@ -173,12 +173,8 @@ impl Link {
         match response.message {
             Some(Heard::Leases(leases)) => self.take(leases.leases, conversation),
             Some(Heard::Heartbeats(answer)) => {
-                for key in conversation.lost(&answer.results) {
-                    if self.held.lose(&key) {
-                        self.tally.lost();
-                        tracing::warn!(task = key.task_id, "a lease was lost while its handler ran");
-                    }
-                }
+                let (sent, answered) = conversation.beaten(&answer.results);
+                self.beaten(sent, &answered);
                 Ok(())
             }
             Some(Heard::Settled(answer)) => {
@@ -201,13 +197,25 @@ impl Link {
         }
     }
 
+    /// Leases count from when their heartbeat was sent: the queue cannot have extended them for less.
+    fn beaten(&mut self, sent: Instant, answered: &[(LeaseKey, bool)]) {
+        for (key, lost) in answered {
+            if !lost {
+                self.held.extend(key, sent + self.settings.lease_duration);
+            } else if self.held.lose(key) {
+                self.tally.lost();
+                tracing::warn!(task = key.task_id, "a lease was lost while its handler ran");
+            }
+        }
+    }
+
     /// Gives leases to the handlers; hands back at once what comes during a drain or beyond the credit.
     fn take(&mut self, leases: Vec<Lease>, conversation: &mut Conversation) -> Result<(), Status> {
         let mut unwanted = Vec::new();
         for lease in leases {
             let Some(key) = key_of(&lease) else { continue };
-            let cancellation = self.held.take(key.clone());
-            let assignment = Assignment { key: key.clone(), lease, cancellation };
+            let claim = self.held.take(key.clone(), Instant::now() + self.settings.lease_duration);
+            let assignment = Assignment { key: key.clone(), lease, claim };
             if self.drain.is_cancelled() || self.assignments.try_send(assignment).is_err() {
                 self.held.finish(&key, settlement::Outcome::Released(Released::default()));
                 self.free += 1;

@@ -1,6 +1,5 @@
 //! The other side: how typed tasks are put into a queue.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use nova_client::Mesh;
@@ -117,11 +116,6 @@ impl NewTask {
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.0.attempt_timeout = timeout.try_into().ok();
         self
-    }
-
-    /// The labels.
-    pub fn labels(&self) -> &HashMap<String, String> {
-        &self.0.metadata
     }
 
     fn retry(&mut self) -> &mut pb::RetryPolicy {

@@ -7,7 +7,6 @@ use std::thread;
 use std::time::Duration;
 
 use nova_client::Mesh;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -16,6 +15,7 @@ use crate::dispatch::Dispatch;
 use crate::handler::Handlers;
 use crate::held::Held;
 use crate::link::Link;
+use crate::signals::told_to_end;
 use crate::tally::Tally;
 use crate::{Summary, WorkerBuilder};
 
@@ -92,14 +92,10 @@ impl Worker {
 
     /// Works until the process is told to end by SIGTERM or SIGINT, then drains as [`run`](Self::run) does.
     pub async fn run_until_signal(self) -> Result<Summary, WorkerError> {
-        let mut terminate = signal(SignalKind::terminate()).map_err(WorkerError::Signals)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(WorkerError::Signals)?;
+        let told_to_end = told_to_end().map_err(WorkerError::Signals)?;
         let drain = CancellationToken::new();
         let signalled = async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            told_to_end.await;
             tracing::info!("told to end: the worker drains");
             drain.cancel();
             std::future::pending::<std::convert::Infallible>().await

@@ -53,7 +53,7 @@ where
     }
 
     fn call(&mut self, request: TaskRequest) -> Self::Future {
-        let (cancellation, limit) = (request.context.cancellation.clone(), self.limit);
+        let (cancellation, limit) = (request.context.claim.cancellation.clone(), self.limit);
         let work = take_ready(&mut self.inner).call(request);
         Box::pin(async move {
             match tokio::time::timeout(limit, work).await {

@@ -50,6 +50,11 @@ async fn worker_that_was_cut_off_stops_and_its_late_result_has_no_effect() {
         let (began, told) = (began.clone(), told.clone());
         async move {
             began.send(()).unwrap();
+            while !context.lease_remaining().is_zero() {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            assert_eq!(context.cancel_reason(), None, "an outage is no reason to stop");
+            began.send(()).unwrap();
             told.send(context.cancelled().await).unwrap();
             Ok("late")
         }
@@ -58,6 +63,7 @@ async fn worker_that_was_cut_off_stops_and_its_late_result_has_no_effect() {
     let first = Working::start(queue.worker().handle("wait", wait));
     beginnings.recv().await.unwrap();
     queue.wire.cut();
+    tokio::time::timeout(PATIENCE, beginnings.recv()).await.unwrap().expect("the lease is in doubt");
     let prompt = |_: Value, context: Context| async move { Ok(context.attempt) };
     let second = Working::start(nova_worker::Worker::builder(queue.mesh()).queue("q").handle("wait", prompt));
     let task = queue.eventually(&id, TaskState::Completed).await;
