@@ -4,9 +4,12 @@ set -eu
 cd "$(dirname "$0")"
 mkdir -p generated/bin
 GOBIN="$PWD/generated/bin" go install tool
-file=nova/queue/v1/queue.proto
-package=nova.example/generated/queue
-PATH="$PWD/generated/bin:$PATH" ${PROTOC:-protoc} -I../../proto \
-  --go_out=. --go_opt=module=nova.example --go_opt="M$file=$package" \
-  --go-grpc_out=. --go-grpc_opt=module=nova.example --go-grpc_opt="M$file=$package" \
-  "$file"
+# One Go package for all files of the service.
+set -- ../../proto/nova/queue/v1/*.proto
+packages=
+for file in "$@"; do
+  package="M${file#../../proto/}=nova.example/generated/queue"
+  packages="$packages --go_opt=$package --go-grpc_opt=$package"
+done
+PATH="$PWD/generated/bin:$PATH" ${PROTOC:-protoc} -I../../proto $packages \
+  --go_out=. --go_opt=module=nova.example --go-grpc_out=. --go-grpc_opt=module=nova.example "$@"

@@ -12,7 +12,7 @@ from collections import Counter
 import grpc
 
 from mesh import KIND, QUEUE, connect
-from nova.queue.v1 import queue_pb2 as queue
+from nova.queue.v1 import queue_pb2 as queue, task_pb2 as tasks, work_pb2 as work
 
 LEASE_SECONDS = 30
 stop = threading.Event()
@@ -48,7 +48,7 @@ class Heartbeat(threading.Thread):
     def run(self):
         while not self.done.wait(LEASE_SECONDS / 3):
             try:
-                answer = self.stub.Heartbeat(queue.HeartbeatRequest(leases=[self.lease]), timeout=5)
+                answer = self.stub.Heartbeat(work.HeartbeatRequest(leases=[self.lease]), timeout=5)
             except grpc.RpcError:
                 continue  # The next one may be heard: the lease outlives two that are not.
             if answer.results[0].lost:
@@ -56,9 +56,9 @@ class Heartbeat(threading.Thread):
                 return
 
 
-def work(stub, lease):
+def attempt(stub, lease):
     """Does one task, and settles it under the token of its lease."""
-    mine = queue.LeaseRef(task_id=lease.task.id, token=lease.token)
+    mine = work.LeaseRef(task_id=lease.task.id, token=lease.token)
     heartbeat = Heartbeat(stub, mine)
     heartbeat.start()
     try:
@@ -77,7 +77,7 @@ def work(stub, lease):
 
 
 def fail(lease, failure):
-    error = queue.TaskError(reason=failure.reason, message=str(failure))
+    error = tasks.TaskError(reason=failure.reason, message=str(failure))
     request = queue.FailRequest(lease=lease, error=error, permanent=failure.permanent)
     if failure.retry_after is not None:
         request.retry_after.FromMilliseconds(int(failure.retry_after * 1000))
@@ -113,7 +113,7 @@ def main():
                 stop.wait(0.5)
                 continue
             for lease in leases:
-                work(stub, lease)
+                attempt(stub, lease)
     print("drained", flush=True)
 
 

@@ -86,6 +86,7 @@ function open() {
     for (const result of response.heartbeats?.results ?? []) {
       if (result.lost) forget(result.taskId);
     }
+    response.cancelled?.taskIds.forEach(forget);
     if (response.settled) unanswered.shift()?.forEach((token) => owed.delete(token));
     endWhenDone();
   };

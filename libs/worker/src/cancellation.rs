@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 pub enum CancelReason {
     /// The lease is gone: another worker may have the task. What the handler still answers is dropped.
     LeaseLost,
+    /// Somebody cancelled the task. What the handler still answers is dropped.
+    TaskCancelled,
     /// The worker drains and its grace is over: what does not complete now is handed back.
     Draining,
     /// The attempt took longer than a [`TimeoutLayer`](crate::TimeoutLayer) allows.
@@ -21,6 +23,7 @@ impl fmt::Display for CancelReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::LeaseLost => "the lease was lost",
+            Self::TaskCancelled => "the task was cancelled",
             Self::Draining => "the worker drains",
             Self::TimedOut => "the attempt took too long",
         })

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tonic::Status;
 
+use crate::CancelReason;
 use crate::held::{Held, LeaseKey, references};
 
 /// Messages that may wait to be sent: room for all that the largest worker can owe.
@@ -81,13 +82,16 @@ impl Conversation {
         Ok(())
     }
 
-    /// The leases of the oldest heartbeat, each with whether it is lost; and when that was sent.
-    pub(crate) fn beaten(&mut self, results: &[HeartbeatResult]) -> (Instant, Vec<(LeaseKey, bool)>) {
+    /// The leases of the oldest heartbeat, each with why it is gone if it is; and when that was sent.
+    pub(crate) fn beaten(
+        &mut self,
+        results: &[HeartbeatResult],
+    ) -> (Instant, Vec<(LeaseKey, Option<CancelReason>)>) {
         let (sent, keys) = self.beats.pop_front().unwrap_or((Instant::now(), Vec::new()));
         let answered = keys.into_iter().zip(results);
         let answered = answered
             .filter(|(key, result)| result.task_id == key.task_id)
-            .map(|(key, result)| (key, result.lost));
+            .map(|(key, result)| (key, gone(result)));
         (sent, answered.collect())
     }
 
@@ -109,6 +113,14 @@ impl Conversation {
             }
             _ => Ok(()),
         }
+    }
+}
+
+fn gone(result: &HeartbeatResult) -> Option<CancelReason> {
+    match (result.cancelled, result.lost) {
+        (true, _) => Some(CancelReason::TaskCancelled),
+        (false, true) => Some(CancelReason::LeaseLost),
+        (false, false) => None,
     }
 }
 

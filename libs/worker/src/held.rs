@@ -77,17 +77,23 @@ impl Held {
         }
     }
 
-    /// The queue says that a lease is not ours any more. Answers whether a handler worked on it.
-    pub(crate) fn lose(&mut self, key: &LeaseKey) -> bool {
+    /// The queue says that a lease is not ours any more, and why. Answers whether a handler worked on it.
+    pub(crate) fn lose(&mut self, key: &LeaseKey, reason: CancelReason) -> bool {
         match self.leases.get_mut(key) {
             Some(stage @ Stage::Running(_)) => {
                 if let Stage::Running(claim) = std::mem::replace(stage, Stage::Lost) {
-                    claim.cancellation.cancel(CancelReason::LeaseLost);
+                    claim.cancellation.cancel(reason);
                 }
                 true
             }
             Some(Stage::Lost | Stage::Owed(_)) | None => false,
         }
+    }
+
+    /// The leases of a task: more than one when it came back before its last handler had ended.
+    pub(crate) fn of_task(&self, task_id: &str) -> Vec<LeaseKey> {
+        let key = |token| LeaseKey { task_id: task_id.to_owned(), token };
+        self.leases.range(key(0)..=key(u64::MAX)).map(|(key, _)| key.clone()).collect()
     }
 
     /// The queue answered a settlement: nothing is owed any more. Answers what was.
@@ -172,11 +178,20 @@ mod tests {
     fn lost_lease_stops_its_handler_and_owes_nothing() {
         let mut held = Held::default();
         let claim = held.take(key(1), Instant::now());
-        assert!(held.lose(&key(1)));
+        assert!(held.lose(&key(1), CancelReason::LeaseLost));
         assert_eq!(claim.cancellation.reason(), Some(CancelReason::LeaseLost));
         assert_eq!((held.occupied(), held.running()), (1, vec![]), "its handler still has a place");
         assert!(!held.finish(&key(1), completed()));
         assert_eq!(held.len(), 0);
+    }
+
+    #[test]
+    fn leases_of_a_task_are_found_by_its_id() {
+        let mut held = Held::default();
+        for (task_id, token) in [("s", 1), ("t", 2), ("t", 3), ("t1", 4)] {
+            held.take(LeaseKey { task_id: task_id.to_owned(), token }, Instant::now());
+        }
+        assert_eq!(held.of_task("t"), [key(2), key(3)]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
+use crate::CancelReason;
 use crate::claim::Claim;
 use crate::conversation::Conversation;
 use crate::held::{Held, LeaseKey};
@@ -181,10 +182,9 @@ impl Link {
                 self.settled(&conversation.settled(&answer.results), conversation)
             }
             Some(Heard::Cancelled(cancelled)) => {
-                for key in cancelled.leases.into_iter().map(LeaseKey::from) {
-                    if self.held.lose(&key) {
-                        tracing::info!(task = key.task_id, "a task was cancelled while its handler ran");
-                    }
+                for key in cancelled.task_ids.iter().flat_map(|id| self.held.of_task(id)).collect::<Vec<_>>()
+                {
+                    self.lose(&key, CancelReason::TaskCancelled);
                 }
                 Ok(())
             }
@@ -198,15 +198,25 @@ impl Link {
     }
 
     /// Leases count from when their heartbeat was sent: the queue cannot have extended them for less.
-    fn beaten(&mut self, sent: Instant, answered: &[(LeaseKey, bool)]) {
-        for (key, lost) in answered {
-            if !lost {
-                self.held.extend(key, sent + self.settings.lease_duration);
-            } else if self.held.lose(key) {
-                self.tally.lost();
-                tracing::warn!(task = key.task_id, "a lease was lost while its handler ran");
+    fn beaten(&mut self, sent: Instant, answered: &[(LeaseKey, Option<CancelReason>)]) {
+        for (key, gone) in answered {
+            match gone {
+                None => self.held.extend(key, sent + self.settings.lease_duration),
+                Some(reason) => self.lose(key, *reason),
             }
         }
+    }
+
+    /// Tells the handler of a lease that is gone.
+    fn lose(&mut self, key: &LeaseKey, reason: CancelReason) {
+        if !self.held.lose(key, reason) {
+            return;
+        }
+        match reason {
+            CancelReason::TaskCancelled => self.tally.cancelled(),
+            _ => self.tally.lost(),
+        }
+        tracing::warn!(task = key.task_id, %reason, "a handler is told to stop");
     }
 
     /// Gives leases to the handlers; hands back at once what comes during a drain or beyond the credit.

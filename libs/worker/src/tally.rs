@@ -17,6 +17,8 @@ pub struct Summary {
     pub released: u64,
     /// Leases that were lost while their handlers ran, or before their outcome reached the queue.
     pub lost: u64,
+    /// Tasks that somebody cancelled while this worker held them.
+    pub cancelled: u64,
     /// Still held at the end: handlers that could not be stopped, and outcomes that no queue would take. Their leases expire.
     pub abandoned: u64,
 }
@@ -31,6 +33,7 @@ struct Counts {
     failed: AtomicU64,
     released: AtomicU64,
     lost: AtomicU64,
+    cancelled: AtomicU64,
     held: AtomicU64,
 }
 
@@ -50,6 +53,11 @@ impl Tally {
         self.0.lost.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A task was cancelled while it was held.
+    pub(crate) fn cancelled(&self) {
+        self.0.cancelled.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// So many leases are held now.
     pub(crate) fn hold(&self, leases: usize) {
         self.0.held.store(leases as u64, Ordering::Relaxed);
@@ -63,6 +71,7 @@ impl Tally {
             failed: of(&self.0.failed),
             released: of(&self.0.released),
             lost: of(&self.0.lost),
+            cancelled: of(&self.0.cancelled),
             abandoned: of(&self.0.held),
         }
     }

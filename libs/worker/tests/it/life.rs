@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use nova_proto::queue::v1::TaskState;
-use nova_worker::{Context, Failure, OrFail as _};
+use nova_proto::queue::v1::{CancelTasksRequest, TaskState};
+use nova_worker::{CancelReason, Context, Failure, OrFail as _};
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
-use crate::real_queue::{RealQueue, Working};
+use crate::real_queue::{PATIENCE, RealQueue, Working};
 
 #[derive(Serialize, Deserialize)]
 struct Resize {
@@ -106,4 +107,28 @@ async fn each_of_many_tasks_is_done_once() {
     assert_eq!(working.finish().await.completed, 300);
     let done = done.lock().unwrap();
     assert!(done.len() == 300 && done.values().all(|times| *times == 1), "{done:?}");
+}
+
+#[tokio::test]
+async fn cancelled_task_stops_its_handler_at_once() {
+    let queue = RealQueue::start().await;
+    let (told, mut why) = mpsc::unbounded_channel();
+    let wait = move |(): (), context: Context| {
+        let told = told.clone();
+        async move {
+            told.send(context.cancelled().await).unwrap();
+            Ok("late")
+        }
+    };
+    let id = queue.put("wait", ()).await;
+    // No heartbeat is due before the test has ended: the stream tells.
+    let working = Working::start(queue.worker().lease_duration(PATIENCE * 10).handle("wait", wait));
+    queue.eventually(&id, TaskState::Leased).await;
+    let request = CancelTasksRequest { task_ids: vec![id.clone()], ..CancelTasksRequest::default() };
+    queue.mesh().queue().cancel_tasks(request).await.unwrap();
+    let reason = tokio::time::timeout(PATIENCE, why.recv()).await.unwrap();
+    assert_eq!(reason, Some(CancelReason::TaskCancelled));
+    let summary = working.finish().await;
+    assert_eq!((summary.cancelled, summary.completed, summary.lost), (1, 0, 0));
+    assert_eq!(queue.get(&id).await.state(), TaskState::Cancelled);
 }
