@@ -86,7 +86,7 @@ function open() {
     for (const result of response.heartbeats?.results ?? []) {
       if (result.lost) forget(result.taskId);
     }
-    response.cancelled?.taskIds.forEach(forget);
+    for (const lease of response.cancelled?.leases ?? []) running.delete(lease.token);
     if (response.settled) unanswered.shift()?.forEach((token) => owed.delete(token));
     endWhenDone();
   };

@@ -90,12 +90,6 @@ impl Held {
         }
     }
 
-    /// The leases of a task: more than one when it came back before its last handler had ended.
-    pub(crate) fn of_task(&self, task_id: &str) -> Vec<LeaseKey> {
-        let key = |token| LeaseKey { task_id: task_id.to_owned(), token };
-        self.leases.range(key(0)..=key(u64::MAX)).map(|(key, _)| key.clone()).collect()
-    }
-
     /// The queue answered a settlement: nothing is owed any more. Answers what was.
     pub(crate) fn settled(&mut self, key: &LeaseKey) -> Option<settlement::Outcome> {
         match self.leases.get(key) {
@@ -183,15 +177,6 @@ mod tests {
         assert_eq!((held.occupied(), held.running()), (1, vec![]), "its handler still has a place");
         assert!(!held.finish(&key(1), completed()));
         assert_eq!(held.len(), 0);
-    }
-
-    #[test]
-    fn leases_of_a_task_are_found_by_its_id() {
-        let mut held = Held::default();
-        for (task_id, token) in [("s", 1), ("t", 2), ("t", 3), ("t1", 4)] {
-            held.take(LeaseKey { task_id: task_id.to_owned(), token }, Instant::now());
-        }
-        assert_eq!(held.of_task("t"), [key(2), key(3)]);
     }
 
     #[test]

@@ -182,8 +182,7 @@ impl Link {
                 self.settled(&conversation.settled(&answer.results), conversation)
             }
             Some(Heard::Cancelled(cancelled)) => {
-                for key in cancelled.task_ids.iter().flat_map(|id| self.held.of_task(id)).collect::<Vec<_>>()
-                {
+                for key in cancelled.leases.into_iter().map(LeaseKey::from) {
                     self.lose(&key, CancelReason::TaskCancelled);
                 }
                 Ok(())
