@@ -25,14 +25,13 @@ pub(crate) fn good(rpc: &str) -> Option<Vec<u8>> {
         rpc!("Fail") => failed().encode_to_vec(),
         rpc!("Release") => ReleaseRequest { lease: held(UNKNOWN), ..Default::default() }.encode_to_vec(),
         rpc!("GetTask") => get(UNKNOWN).encode_to_vec(),
-        rpc!("CancelTasks") => {
-            CancelTasksRequest { task_ids: ids(UNKNOWN), ..Default::default() }.encode_to_vec()
-        }
+        rpc!("CancelTasks") => CancelTasksRequest { queue: "q".into(), ..Default::default() }.encode_to_vec(),
         rpc!("RedriveTasks") => {
-            RedriveTasksRequest { task_ids: ids(UNKNOWN), ..Default::default() }.encode_to_vec()
+            RedriveTasksRequest { queue: "q".into(), ..Default::default() }.encode_to_vec()
         }
         rpc!("PurgeTasks") => {
-            PurgeTasksRequest { task_ids: ids(UNKNOWN), ..Default::default() }.encode_to_vec()
+            let states = vec![TaskState::Dead.into()];
+            PurgeTasksRequest { queue: "q".into(), states, ..Default::default() }.encode_to_vec()
         }
         rpc!("GetQueue") => GetQueueRequest { queue: "q".into(), ..Default::default() }.encode_to_vec(),
         rpc!("UpdateQueue") => update(&["max_tasks"]).encode_to_vec(),
@@ -71,7 +70,11 @@ fn control() -> Vec<Case> {
     let kind = TaskFilter { kind: "a b".into(), ..Default::default() };
     let kind = RedriveTasksRequest { queue: "q".into(), filter: Some(kind), ..Default::default() };
     let nothing = UpdateQueueRequest { queue: "q".into(), ..Default::default() };
+    let drain = DrainQueueRequest { queue: "q".repeat(129), ..Default::default() };
+    let resume = ResumeQueueRequest::default();
     vec![
+        bad(rpc!("DrainQueue"), "a long name", &drain, "queue"),
+        bad(rpc!("ResumeQueue"), "nothing", &resume, "queue"),
         bad(rpc!("CancelTasks"), "nothing", &CancelTasksRequest::default(), "queue"),
         bad(rpc!("CancelTasks"), "ids and a queue", &both, "task_ids"),
         bad(rpc!("CancelTasks"), "1,001 ids", &many, "task_ids"),
