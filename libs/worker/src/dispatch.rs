@@ -48,7 +48,7 @@ impl Dispatch {
         let finished = self.finished.clone();
         let Assignment { key, lease, lost } = assignment;
         if self.drain.is_cancelled() {
-            let outcome = settlement::Outcome::Released(Released {});
+            let outcome = settlement::Outcome::Released(Released::default());
             running.spawn(report(finished, Finished { key, outcome }));
             return;
         }

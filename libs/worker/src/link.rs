@@ -185,7 +185,7 @@ impl Link {
             let lost = self.held.take(key.clone());
             let assignment = Assignment { key: key.clone(), lease, lost };
             if self.drain.is_cancelled() || self.assignments.try_send(assignment).is_err() {
-                self.held.finish(&key, settlement::Outcome::Released(Released {}));
+                self.held.finish(&key, settlement::Outcome::Released(Released::default()));
                 unwanted.push(key);
             }
         }
@@ -240,7 +240,11 @@ impl Link {
             let Some(Heard::Leases(leases)) = response.message else { continue };
             for key in leases.leases.iter().filter_map(key_of) {
                 let lease = Some(LeaseRef { task_id: key.task_id, token: key.token });
-                let release = ReleaseRequest { namespace: self.settings.namespace.clone(), lease };
+                let release = ReleaseRequest {
+                    namespace: self.settings.namespace.clone(),
+                    lease,
+                    ..Default::default()
+                };
                 if let Err(status) = client.release(release).await {
                     tracing::info!(
                         error = status.message(),
