@@ -215,7 +215,8 @@ impl Run {
         let receipt = self.core.enqueue(vec![task(key, delayed && key.is_none())], self.now).unwrap()[0];
         if let Some(key) = key {
             let known = *self.told.keys.entry(key).or_insert(receipt.id);
-            if !self.told.stored.contains_key(&known) && !receipt.duplicate {
+            let going = self.core.batch.forgotten.contains(&row_of(known));
+            if (going || !self.told.stored.contains_key(&known)) && !receipt.duplicate {
                 // A key is forgotten with its task.
                 self.told.keys.insert(key, receipt.id);
                 return;
