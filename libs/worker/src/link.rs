@@ -279,7 +279,11 @@ impl Link {
             let Some(Heard::Leases(leases)) = response.message else { continue };
             for key in leases.leases.iter().filter_map(key_of) {
                 let lease = Some(LeaseRef { task_id: key.task_id, token: key.token });
-                let release = ReleaseRequest { namespace: self.settings.namespace.clone(), lease };
+                let release = ReleaseRequest {
+                    namespace: self.settings.namespace.clone(),
+                    lease,
+                    ..Default::default()
+                };
                 if let Err(status) = client.release(release).await {
                     tracing::info!(
                         error = status.message(),

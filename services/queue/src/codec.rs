@@ -11,10 +11,17 @@ use crate::{
     },
     record::{Spec, Status},
     task::{Failure, Micros, Retry, State},
+    terms::Terms,
 };
 
 /// Version of the packed form of a [`Spec`].
-const SPEC_VERSION: u8 = 1;
+const SPEC_VERSION: u8 = 2;
+
+/// The version before: labels take all the rest.
+const SPEC_WITHOUT_EXTRAS: u8 = 1;
+
+/// What few specs have comes last, each after its tag and its length.
+const TERMS: u8 = 1;
 
 /// Bytes that are not what was packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -141,9 +148,14 @@ pub fn pack_spec(spec: &Spec) -> Vec<u8> {
     out.0.extend_from_slice(&spec.retry.factor.to_le_bytes());
     out.span(spec.retry.max);
     out.span(spec.attempt_timeout.unwrap_or_default());
+    out.number(spec.metadata.len() as u64);
     for (key, value) in &spec.metadata {
         out.text(key);
         out.text(value);
+    }
+    if let Some(terms) = &spec.terms {
+        out.byte(TERMS);
+        out.bytes(&terms.pack());
     }
     out.0
 }
@@ -154,7 +166,8 @@ pub fn pack_spec(spec: &Spec) -> Vec<u8> {
 /// The bytes are not one.
 pub fn unpack_spec(bytes: &[u8]) -> Result<Spec, Damaged> {
     let mut from = Unpacker(bytes);
-    if from.byte()? != SPEC_VERSION {
+    let version = from.byte()?;
+    if ![SPEC_VERSION, SPEC_WITHOUT_EXTRAS].contains(&version) {
         return Err(Damaged);
     }
     let mut text = || from.text().map(Box::<str>::from);
@@ -166,9 +179,18 @@ pub fn unpack_spec(bytes: &[u8]) -> Result<Spec, Damaged> {
     let factor = f64::from_le_bytes(fixed(&mut from)?);
     let retry = Retry { max_attempts, initial, factor, max: from.span()? };
     let attempt_timeout = Some(from.span()?).filter(|timeout| !timeout.is_zero());
+    let mut labels = if version == SPEC_WITHOUT_EXTRAS { u64::MAX } else { from.number()? };
     let mut metadata = Vec::new();
-    while !from.is_empty() {
+    while labels > 0 && (version == SPEC_VERSION || !from.is_empty()) {
         metadata.push((from.text()?.into(), from.text()?.into()));
+        labels -= 1;
+    }
+    let mut terms = None;
+    while !from.is_empty() {
+        match from.byte()? {
+            TERMS => terms = Some(Box::new(Terms::unpack(from.bytes()?)?)),
+            _ => return Err(Damaged),
+        }
     }
     let (namespace, queue, kind) = (namespace.into(), queue.into(), kind.into());
     Ok(Spec {
@@ -182,6 +204,7 @@ pub fn unpack_spec(bytes: &[u8]) -> Result<Spec, Damaged> {
         retry,
         attempt_timeout,
         traceparent,
+        terms,
     })
 }
 
@@ -210,6 +233,13 @@ const HELD: u8 = 0x08;
 const SETTLED: u8 = 0x10;
 const FAILED: u8 = 0x20;
 const EVENT: u8 = 0x40;
+/// A byte of further flags follows.
+const MORE: u8 = 0x80;
+
+/// Further flag: the task waits for others.
+const BLOCKED: u8 = 0x01;
+/// Further flag: the task has a deadline.
+const DEADLINE: u8 = 0x02;
 
 /// Packs the changes of a commit, as one row of a journal.
 pub fn pack_changes(changes: &[Change]) -> Vec<u8> {
@@ -236,7 +266,11 @@ pub fn pack_change(
         | flag(settled.is_some(), SETTLED)
         | flag(error.is_some(), FAILED)
         | flag(event, EVENT);
-    out.byte(status.state.code() | flags);
+    let more = flag(status.blocked_by > 0, BLOCKED) | flag(status.deadline != 0, DEADLINE);
+    out.byte(status.state.code() | flags | flag(more != 0, MORE));
+    if more != 0 {
+        out.byte(more);
+    }
     out.number(row);
     out.number(u64::from(status.attempts));
     out.time(status.created);
@@ -257,6 +291,12 @@ pub fn pack_change(
         out.text(&error.reason);
         out.text(&error.message);
     }
+    if status.blocked_by > 0 {
+        out.number(u64::from(status.blocked_by));
+    }
+    if status.deadline != 0 {
+        out.time(status.deadline);
+    }
 }
 
 /// Reads the next change.
@@ -265,6 +305,7 @@ pub fn pack_change(
 /// The bytes are not one.
 pub fn unpack_change(from: &mut Unpacker<'_>) -> Result<Stored, Damaged> {
     let flags = from.byte()?;
+    let more = if flags & MORE != 0 { from.byte()? } else { 0 };
     let state = State::from_code(flags & 0x07).ok_or(Damaged)?;
     let (row, attempts) = (from.number()?, from.small()?);
     let created = from.time()?;
@@ -273,11 +314,13 @@ pub fn unpack_change(from: &mut Unpacker<'_>) -> Result<Stored, Damaged> {
     let mut status = Status {
         state,
         attempts,
+        blocked_by: 0,
         created,
         updated,
         ready_at,
         worker: Arc::from(""),
         expires: 0,
+        deadline: 0,
         last_error: None,
     };
     let mut hold = None;
@@ -295,6 +338,12 @@ pub fn unpack_change(from: &mut Unpacker<'_>) -> Result<Stored, Damaged> {
     if flags & FAILED != 0 {
         let (reason, message) = (from.text()?.into(), from.text()?.into());
         status.last_error = Some(Arc::new(Failure { reason, message }));
+    }
+    if more & BLOCKED != 0 {
+        status.blocked_by = from.small()?;
+    }
+    if more & DEADLINE != 0 {
+        status.deadline = from.time()?;
     }
     Ok(Stored { row, event: flags & EVENT != 0, status, hold, settled })
 }
@@ -326,11 +375,13 @@ mod tests {
         Status {
             state,
             attempts: 2,
+            blocked_by: 0,
             created: 1_700_000_000_000_000,
             updated: 1_700_000_000_000_300,
             ready_at: 1_700_000_001_000_000,
             worker: Arc::from(""),
             expires: 0,
+            deadline: 0,
             last_error: None,
         }
     }
@@ -347,6 +398,47 @@ mod tests {
         pack_change(&mut out, 5, true, &status, Some(&hold), settled);
         let read = unpack_change(&mut Unpacker(&out.0)).unwrap();
         assert_eq!(read, Stored { row: 5, event: true, status, hold: Some(hold), settled });
+    }
+
+    #[test]
+    fn a_blocked_change_comes_back_as_it_was() {
+        let status = Status { blocked_by: 3, deadline: 1_700_000_002_000_000, ..status(State::Waiting) };
+        let mut out = Packer::default();
+        pack_change(&mut out, 5, false, &status, None, None);
+        let read = unpack_change(&mut Unpacker(&out.0)).unwrap();
+        assert_eq!(read, Stored { row: 5, event: false, status, hold: None, settled: None });
+    }
+
+    fn spec() -> Spec {
+        Spec {
+            namespace: "n".into(),
+            queue: "q".into(),
+            kind: "k".into(),
+            metadata: vec![("a".into(), "b".into())],
+            request_id: "r".into(),
+            body_hash: 7,
+            priority: 3,
+            retry: Retry::default(),
+            attempt_timeout: None,
+            traceparent: "t".into(),
+            terms: None,
+        }
+    }
+
+    #[test]
+    fn a_spec_with_terms_comes_back_as_it_was() {
+        let terms = Terms { unique_key: "u".into(), ..Terms::default() };
+        let bound = Spec { terms: Some(Box::new(terms)), ..spec() };
+        assert_eq!(unpack_spec(&pack_spec(&bound)), Ok(bound));
+    }
+
+    #[test]
+    fn a_spec_of_the_first_version_is_still_read() {
+        let mut packed = pack_spec(&spec());
+        let labels = packed.len() - 5;
+        assert_eq!(packed.remove(labels), 1, "the number of labels, which the first version had not");
+        packed[0] = SPEC_WITHOUT_EXTRAS;
+        assert_eq!(unpack_spec(&packed), Ok(spec()));
     }
 
     proptest! {

@@ -23,6 +23,8 @@ pub mod cron;
 
 pub mod schedule;
 
+pub mod terms;
+
 pub mod core;
 
 pub mod codec;

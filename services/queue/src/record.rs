@@ -7,7 +7,10 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::task::{Failure, Micros, Retry, State};
+use crate::{
+    task::{Failure, Micros, Retry, State},
+    terms::Terms,
+};
 
 /// What a producer said of a task; it never changes.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +35,8 @@ pub struct Spec {
     pub attempt_timeout: Option<Duration>,
     /// W3C trace context of the producer; empty for none.
     pub traceparent: Box<str>,
+    /// What it is bound to; few tasks are.
+    pub terms: Option<Box<Terms>>,
 }
 
 impl Spec {
@@ -44,7 +49,8 @@ impl Spec {
     pub fn size(&self) -> usize {
         const FIXED: usize = 256;
         let labels = self.metadata.iter().map(|(key, value)| key.len() + value.len() + 8);
-        FIXED + self.queue.len() + self.kind.len() + self.request_id.len() + labels.sum::<usize>()
+        let terms = self.terms.as_ref().map_or(0, |terms| terms.size());
+        FIXED + self.queue.len() + self.kind.len() + self.request_id.len() + terms + labels.sum::<usize>()
     }
 }
 
@@ -57,6 +63,8 @@ pub struct NewTask {
     pub payload: Arc<[u8]>,
     /// Not before this long from now.
     pub delay: Duration,
+    /// Tasks of the same call, earlier ones, that must complete before.
+    pub after_index: Vec<u32>,
 }
 
 /// The receipt of an enqueued task.
@@ -64,7 +72,7 @@ pub struct NewTask {
 pub struct Receipt {
     /// Id of the task.
     pub id: Uuid,
-    /// True when the idempotency key was known.
+    /// True when the idempotency key or the unique key was known.
     pub duplicate: bool,
 }
 
@@ -92,6 +100,8 @@ pub struct Status {
     pub state: State,
     /// Attempts begun, expired ones included, released ones not.
     pub attempts: u32,
+    /// How many tasks it waits for.
+    pub blocked_by: u32,
     /// When it was stored.
     pub created: Micros,
     /// When it last changed.
@@ -102,6 +112,8 @@ pub struct Status {
     pub worker: Arc<str>,
     /// When the lease ends; 0 unless leased.
     pub expires: Micros,
+    /// When it dies unless it completes before; 0 for never.
+    pub deadline: Micros,
     /// What the last failed attempt said.
     pub last_error: Option<Arc<Failure>>,
 }
@@ -181,6 +193,8 @@ pub enum Outcome {
     },
     /// It was never started.
     Released,
+    /// It was never started, and is not to be before this long from now.
+    Snoozed(Duration),
 }
 
 /// Ends one lease.

@@ -41,7 +41,9 @@ impl Core {
         let token = self.next_token(now);
         let mut payload = None;
         self.apply(row, Event::Lease, now, |entry| {
-            let deadline = entry.spec.attempt_timeout.map(|timeout| after(now, timeout));
+            let timeout = entry.spec.attempt_timeout.map(|timeout| after(now, timeout));
+            let last = Some(entry.status.deadline).filter(|deadline| *deadline != 0);
+            let deadline = timeout.into_iter().chain(last).min();
             entry.status.attempts += 1;
             entry.status.worker = Arc::clone(&request.worker);
             entry.status.expires = capped(after(now, request.duration), deadline);

@@ -10,8 +10,10 @@
 
 pub mod batch;
 mod control;
+mod deadline;
 pub mod entry;
 mod facts;
+mod flow;
 mod keys;
 mod lease;
 mod queues;
@@ -19,9 +21,14 @@ pub mod restore;
 mod retention;
 pub mod schedules;
 mod settle;
+mod unique;
 
 #[cfg(test)]
+mod flow_tests;
+#[cfg(test)]
 mod model;
+#[cfg(test)]
+mod model_flow;
 #[cfg(test)]
 mod ticks;
 
@@ -37,11 +44,14 @@ use uuid::Uuid;
 
 use self::{
     batch::{Batch, Change, Insert},
+    deadline::Deadlines,
     entry::{Entry, Row, id_of, row_of},
+    flow::Flow,
     keys::{Keys, Known},
     queues::Queues,
     retention::Retention,
     schedules::Schedules,
+    unique::Locks,
 };
 pub use self::{
     keys::{body_hash, key_of},
@@ -107,7 +117,10 @@ pub struct Core {
     queues: Queues,
     waiting: BinaryHeap<Reverse<(Micros, Row)>>,
     expiring: BinaryHeap<Reverse<(Micros, Row, u64)>>,
+    deadlines: Deadlines,
     keys: Keys,
+    locks: Locks,
+    flow: Flow,
     retention: Retention,
     schedules: Schedules,
     batch: Batch,
@@ -128,7 +141,10 @@ impl Core {
             queues: Queues::default(),
             waiting: BinaryHeap::new(),
             expiring: BinaryHeap::new(),
+            deadlines: Deadlines::default(),
             keys: Keys::default(),
+            locks: Locks::default(),
+            flow: Flow::default(),
             retention: Retention::default(),
             schedules: Schedules::default(),
             batch: Batch::default(),
@@ -151,7 +167,12 @@ impl Core {
             return Err(Error::TooManyTasks { held, limit: self.limits.tasks });
         }
         let queues = self.check(&tasks)?;
-        Ok(tasks.into_iter().zip(queues).map(|(task, queue)| self.enqueue_one(task, queue, now)).collect())
+        let mut receipts: Vec<Receipt> = Vec::with_capacity(tasks.len());
+        for (mut task, queue) in tasks.into_iter().zip(queues) {
+            name_parents(&mut task, &receipts);
+            receipts.push(self.enqueue_one(task, queue, now));
+        }
+        Ok(receipts)
     }
 
     /// Everything that may refuse a task, before the first is stored.
@@ -172,6 +193,7 @@ impl Core {
             queues.push(self.intern(&spec.namespace, &spec.queue)?);
         }
         self.check_room(&queues)?;
+        self.check_parents(tasks)?;
         Ok(queues)
     }
 
@@ -196,6 +218,9 @@ impl Core {
         if let Some(known) = key.and_then(|key| self.keys.get(key)) {
             return Receipt { id: known.id, duplicate: true };
         }
+        if let Some(id) = self.holder(&task.spec, now) {
+            return Receipt { id, duplicate: true };
+        }
         let row = self.next_row;
         self.next_row += 1;
         let id = id_of(row, now, self.noise());
@@ -217,8 +242,19 @@ impl Core {
             entry.payload = Some(Arc::clone(&task.payload));
         }
         self.batch.inserts.push(Insert { row, id, spec, payload: task.payload, created: now, ready_at });
-        self.batch.changes.push(Change::of(row, &entry, true));
-        self.next_entry += 1;
+        self.lock(&entry);
+        self.deadlines.add(row, &entry);
+        if entry.status.blocked_by > 0 {
+            // Its row does not say for which of its parents it waits: that it waits is in the journal.
+            self.bind(row, &mut entry);
+            if entry.status.blocked_by == 0 && ready_at <= now {
+                entry.status.state = State::Ready;
+            }
+            self.note(row, &mut entry, true);
+        } else {
+            self.batch.changes.push(Change::of(row, &entry, true));
+            self.next_entry += 1;
+        }
         self.place(row, &entry);
         self.entries.insert(row, entry);
     }
@@ -235,6 +271,8 @@ impl Core {
                     self.touched.push(entry.queue);
                 }
             }
+            // Put there once it waits for nothing but its time.
+            State::Waiting if status.blocked_by > 0 => {}
             State::Waiting => self.waiting.push(Reverse((status.ready_at, row))),
             State::Leased => {
                 let token = entry.hold.as_ref().map_or(0, |hold| hold.token);
@@ -247,6 +285,8 @@ impl Core {
     /// Fires ticks, makes due tasks ready and takes expired leases back, a bounded number at a time.
     pub fn tick(&mut self, now: Micros) {
         self.fire_due(now);
+        self.cascade(now);
+        self.meet_deadlines(TICK, now);
         for _ in 0..TICK {
             let due = self.waiting.peek().is_some_and(|Reverse((at, _))| *at <= now);
             let expired = self.expiring.peek().is_some_and(|Reverse((at, ..))| *at <= now);
@@ -263,7 +303,8 @@ impl Core {
     }
 
     fn promote(&mut self, row: Row, at: Micros, now: Micros) {
-        let current = self.entries.get(&row).is_some_and(|entry| entry.status.ready_at == at);
+        let now_due = |entry: &Entry| entry.status.ready_at == at && entry.status.blocked_by == 0;
+        let current = self.entries.get(&row).is_some_and(now_due);
         if current {
             self.apply(row, Event::Due, now, |_| {});
         }
@@ -301,7 +342,9 @@ impl Core {
     pub fn next_tick(&self) -> Option<Micros> {
         let due = self.waiting.peek().map(|Reverse((at, _))| *at);
         let expired = self.expiring.peek().map(|Reverse((at, ..))| *at);
-        due.into_iter().chain(expired).chain(self.schedules.next()).min()
+        let at_once = self.flow.is_busy().then_some(0);
+        let planned = self.deadlines.next().into_iter().chain(self.schedules.next());
+        due.into_iter().chain(expired).chain(planned).chain(at_once).min()
     }
 
     /// Index of a queue, made when it is new.
@@ -366,4 +409,13 @@ impl Core {
     fn jitter(&mut self) -> f64 {
         f64::from(u32::try_from(self.noise() >> 32).unwrap_or(0)) / f64::from(u32::MAX)
     }
+}
+
+/// Adds the ids of the tasks that a task names by their place in its call.
+fn name_parents(task: &mut NewTask, receipts: &[Receipt]) {
+    let Some(terms) = task.spec.terms.as_deref_mut() else { return };
+    let named = task.after_index.iter().filter_map(|index| receipts.get(*index as usize));
+    terms.after.extend(named.map(|receipt| receipt.id));
+    terms.after.sort_unstable();
+    terms.after.dedup();
 }

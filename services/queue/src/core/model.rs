@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::{
     Core, Limits,
     batch::Batch,
-    entry::Row,
+    entry::{Row, row_of},
+    model_flow::{Bound, ToldOfFlows, any_bound},
     restore::{Counters, KeptEnding, KeptTask},
 };
 use crate::{
@@ -28,6 +29,8 @@ enum Step {
     Lease { max: usize },
     Settle { which: usize, how: u8 },
     Heartbeat { which: usize },
+    Bind(Bound),
+    Control { which: usize, how: u8 },
     Pass { micros: Micros },
     Commit,
     Restart,
@@ -38,8 +41,10 @@ fn any_step() -> impl Strategy<Value = Step> {
         4 => (proptest::option::of(0u8..4), any::<bool>())
             .prop_map(|(key, delayed)| Step::Enqueue { key, delayed }),
         4 => (1usize..4).prop_map(|max| Step::Lease { max }),
-        5 => (any::<usize>(), 0u8..3).prop_map(|(which, how)| Step::Settle { which, how }),
+        5 => (any::<usize>(), 0u8..5).prop_map(|(which, how)| Step::Settle { which, how }),
         1 => any::<usize>().prop_map(|which| Step::Heartbeat { which }),
+        4 => any_bound().prop_map(Step::Bind),
+        2 => (any::<usize>(), 0u8..3).prop_map(|(which, how)| Step::Control { which, how }),
         3 => (0..40 * SECOND).prop_map(|micros| Step::Pass { micros }),
         2 => Just(Step::Commit),
         1 => Just(Step::Restart),
@@ -48,15 +53,17 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 /// What a store would hold.
 #[derive(Debug, Default)]
-struct Disk {
-    tasks: BTreeMap<Row, (Uuid, Vec<u8>, Micros, Micros)>,
+pub(super) struct Disk {
+    pub(super) tasks: BTreeMap<Row, (Uuid, Vec<u8>, Micros, Micros)>,
     journal: BTreeMap<u64, Vec<u8>>,
-    finished: BTreeMap<Row, KeptEnding>,
+    pub(super) finished: BTreeMap<Row, KeptEnding>,
+    /// Attempts of ended tasks.
+    pub(super) attempts: BTreeMap<Row, u32>,
     counters: Counters,
 }
 
 impl Disk {
-    fn write(&mut self, batch: &Batch) {
+    pub(super) fn write(&mut self, batch: &Batch) {
         for task in &batch.inserts {
             self.tasks.insert(task.row, (task.id, pack_spec(&task.spec), task.created, task.ready_at));
             self.counters.last_row = self.counters.last_row.max(task.row);
@@ -65,7 +72,11 @@ impl Disk {
             self.journal.insert(batch.first, pack_changes(&batch.changes));
             self.counters.last_entry = batch.first + batch.changes.len() as u64 - 1;
         }
+        for row in &batch.revived {
+            self.finished.remove(row);
+        }
         for ended in &batch.finished {
+            self.attempts.insert(ended.row, ended.attempts);
             let ending = KeptEnding { state: ended.state, journal: ended.journal, at: ended.at };
             self.finished.insert(ended.row, ending);
         }
@@ -80,7 +91,7 @@ impl Disk {
         self.counters.floor = batch.floor;
     }
 
-    fn read(&self, now: Micros) -> Core {
+    pub(super) fn read(&self, now: Micros) -> Core {
         let mut core = Core::new(limits(), 1);
         for (row, (id, spec, created, ready_at)) in &self.tasks {
             let spec = unpack_spec(spec).unwrap();
@@ -105,7 +116,7 @@ fn changes(packed: &[u8]) -> Vec<Stored> {
     changes
 }
 
-fn limits() -> Limits {
+pub(super) fn limits() -> Limits {
     Limits {
         tasks: 1_000,
         queues: 10,
@@ -118,7 +129,7 @@ fn limits() -> Limits {
     }
 }
 
-fn task(key: Option<u8>, delayed: bool) -> NewTask {
+pub(super) fn task(key: Option<u8>, delayed: bool) -> NewTask {
     let spec = Spec {
         namespace: "default".into(),
         queue: "q".into(),
@@ -130,24 +141,31 @@ fn task(key: Option<u8>, delayed: bool) -> NewTask {
         retry: Retry { max_attempts: 2, ..Retry::default() },
         attempt_timeout: None,
         traceparent: "".into(),
+        terms: None,
     };
-    NewTask { spec, payload: Arc::from(&b"p"[..]), delay: Duration::from_secs(u64::from(delayed) * 20) }
+    NewTask {
+        spec,
+        payload: Arc::from(&b"p"[..]),
+        delay: Duration::from_secs(u64::from(delayed) * 20),
+        after_index: Vec::new(),
+    }
 }
 
 /// What callers were told, once it was committed.
 #[derive(Debug, Default)]
-struct Told {
-    stored: BTreeMap<Uuid, State>,
+pub(super) struct Told {
+    pub(super) stored: BTreeMap<Uuid, State>,
     keys: BTreeMap<u8, Uuid>,
     leases: Vec<Lease>,
     last_token: u64,
+    pub(super) flow: ToldOfFlows,
 }
 
-struct Run {
-    core: Core,
-    disk: Disk,
-    told: Told,
-    now: Micros,
+pub(super) struct Run {
+    pub(super) core: Core,
+    pub(super) disk: Disk,
+    pub(super) told: Told,
+    pub(super) now: Micros,
 }
 
 impl Run {
@@ -158,11 +176,14 @@ impl Run {
 
     fn step(&mut self, step: &Step) {
         self.core.tick(self.now);
+        self.check_deadlines();
         match step {
             Step::Enqueue { key, delayed } => self.enqueue(*key, *delayed),
             Step::Lease { max } => self.lease(*max),
             Step::Settle { which, how } => self.settle(*which, *how),
             Step::Heartbeat { which } => self.heartbeat(*which),
+            Step::Bind(bound) => self.bind(bound),
+            Step::Control { which, how } => self.control(*which, *how),
             Step::Pass { micros } => self.now += micros,
             Step::Commit => {}
             Step::Restart => {
@@ -172,16 +193,20 @@ impl Run {
         }
         self.commit();
         self.check();
+        self.check_flows();
     }
 
     fn commit(&mut self) {
         let batch = self.core.take_batch(self.now);
         for change in &batch.changes {
             if let Some(before) = self.told.stored.get(&change.id) {
-                assert!(!before.is_terminal(), "an ended task changed");
+                let revived = *before == State::Dead && batch.revived.contains(&change.row);
+                assert!(!before.is_terminal() || revived, "an ended task changed");
             }
             self.told.stored.insert(change.id, change.status.state);
+            self.told.flow.saw(change.id, change.status.state);
         }
+        self.told.stored.retain(|id, _| !batch.forgotten.contains(&row_of(*id)));
         self.disk.write(&batch);
     }
 
@@ -190,6 +215,12 @@ impl Run {
         let receipt = self.core.enqueue(vec![task(key, delayed && key.is_none())], self.now).unwrap()[0];
         if let Some(key) = key {
             let known = *self.told.keys.entry(key).or_insert(receipt.id);
+            let going = self.core.batch.forgotten.contains(&row_of(known));
+            if (going || !self.told.stored.contains_key(&known)) && !receipt.duplicate {
+                // A key is forgotten with its task.
+                self.told.keys.insert(key, receipt.id);
+                return;
+            }
             assert_eq!(known, receipt.id, "a key named two tasks");
         }
     }
@@ -205,6 +236,7 @@ impl Run {
             stream: 0,
         };
         for lease in self.core.lease(&request, self.now) {
+            self.told.flow.started.push(lease.task.clone());
             assert!(lease.token > self.told.last_token, "a token did not grow");
             assert!(lease.task.status.attempts <= 2, "more attempts than may be");
             assert!(lease.task.status.ready_at <= self.now, "a task started before its time");
@@ -225,7 +257,9 @@ impl Run {
         let outcome = match how {
             0 => Outcome::Completed(Arc::from(&b"r"[..])),
             1 => Outcome::Failed { error: Failure::expired(), permanent: false, retry_after: None },
-            _ => Outcome::Released,
+            2 => Outcome::Released,
+            3 => Outcome::Snoozed(Duration::from_secs(5)),
+            _ => Outcome::Failed { error: Failure::expired(), permanent: true, retry_after: None },
         };
         let before = self.core.task("default", lease.id);
         self.core.settle("default", &Settlement { lease, outcome }, self.now);
@@ -249,6 +283,7 @@ impl Run {
             assert_eq!(row.leased, count(State::Leased));
             assert_eq!(row.completed, count(State::Completed));
             assert_eq!(row.dead, count(State::Dead));
+            assert_eq!(row.cancelled, count(State::Cancelled));
         }
         for (id, state) in &self.told.stored {
             let live = self.core.task("default", *id).map(|task| task.status.state);

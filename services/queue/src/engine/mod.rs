@@ -112,6 +112,7 @@ impl<'a, L: Ledger> Engine<'a, L> {
                 self.charges.push(charge);
                 self.take(command, now).await;
             }
+            self.core.cascade(now);
             self.serve_parked(now);
             self.commit(now).await?;
         }

@@ -7,6 +7,7 @@ mod parse;
 mod queues;
 mod reserved;
 mod schedules;
+mod terms;
 mod unary;
 mod watch;
 mod wire;

@@ -72,9 +72,10 @@ fn task(job: &Job) -> NewTask {
         retry: Retry { max_attempts: job.max_attempts, ..Retry::default() },
         attempt_timeout: None,
         traceparent: "".into(),
+        terms: None,
     };
     let payload: Arc<[u8]> = Arc::from(&b"a payload of which memory holds few"[..]);
-    let mut task = NewTask { spec, payload, delay: crate::task::span(job.delay) };
+    let mut task = NewTask { spec, payload, delay: crate::task::span(job.delay), after_index: Vec::new() };
     if !job.key.is_empty() {
         task.spec.body_hash = body_hash(&task);
     }

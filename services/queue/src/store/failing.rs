@@ -76,8 +76,9 @@ fn task() -> NewTask {
         retry: Retry::default(),
         attempt_timeout: None,
         traceparent: "".into(),
+        terms: None,
     };
-    NewTask { spec, payload: Arc::from(&b"p"[..]), delay: Duration::ZERO }
+    NewTask { spec, payload: Arc::from(&b"p"[..]), delay: Duration::ZERO, after_index: Vec::new() }
 }
 
 fn every_second() -> Schedule {

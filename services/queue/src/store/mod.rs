@@ -181,7 +181,7 @@ impl Store {
     /// Forgets those of these tasks that nobody holds; answers how many.
     pub(crate) async fn purge(&self, namespace: &Arc<str>, ids: Vec<Uuid>) -> Result<usize, Error> {
         let namespace = Arc::clone(namespace);
-        self.inbox.alter(move |core, _| Ok(core.purge(&namespace, &ids))).await
+        self.inbox.alter(move |core, now| Ok(core.purge(&namespace, &ids, now))).await
     }
 
     /// Gives those of these tasks that are dead another life; answers how many.

@@ -72,6 +72,7 @@ fn new_task(task: &TaskSpec) -> pb::NewTask {
         delay: None,
         retry: Some(retry_policy(&task.retry)),
         attempt_timeout: task.timeout.map(|timeout| wire::to_duration(timeout.get())),
+        ..Default::default()
     }
 }
 

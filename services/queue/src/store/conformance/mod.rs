@@ -4,6 +4,7 @@
 //! the tests use short spans and [`eventually`], never a sleep that is hoped to be long enough.
 
 mod control;
+mod flows;
 mod leases;
 mod life;
 mod log;
@@ -129,6 +130,24 @@ conformance! {
     schedules::missed_ticks_are_caught_up_with_as_they_should,
     schedules::a_clock_that_goes_back_fires_no_tick_again,
     schedules::a_tick_of_a_draining_queue_is_skipped_and_counted,
+    flows::a_child_starts_after_its_parents_across_restarts,
+    flows::a_call_stores_a_whole_flow,
+    flows::a_child_waits_for_its_time_too,
+    flows::a_parent_that_completed_counts_as_done,
+    flows::a_parent_that_is_forgotten_after_it_completed_stays_done,
+    flows::a_child_waits_while_its_parent_is_dead,
+    flows::a_cancelled_parent_cancels_those_that_wait_for_it,
+    flows::a_purged_parent_cancels_those_that_wait_for_it,
+    flows::a_child_may_run_whatever_became_of_its_parents,
+    flows::a_parent_that_is_not_there_is_refused,
+    flows::a_repeated_call_needs_no_parents_any_more,
+    flows::a_unique_key_keeps_others_away_until_its_task_ends,
+    flows::a_unique_key_is_free_again_after_its_time,
+    flows::a_dead_task_stays_dead_while_another_holds_its_key,
+    flows::a_task_dies_at_its_deadline_in_every_state,
+    flows::a_redriven_task_has_as_long_again,
+    flows::a_completed_task_has_no_deadline,
+    flows::a_snoozed_task_comes_back_later_and_its_attempt_does_not_count,
     log::events_tell_every_change,
     log::a_cursor_resumes_after_a_restart,
     log::a_cursor_that_the_log_has_passed_is_expired,
@@ -152,8 +171,9 @@ fn task(payload: &str) -> NewTask {
         retry,
         attempt_timeout: None,
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
+        terms: None,
     };
-    NewTask { spec, payload: payload.as_bytes().into(), delay: Duration::ZERO }
+    NewTask { spec, payload: payload.as_bytes().into(), delay: Duration::ZERO, after_index: Vec::new() }
 }
 
 /// The same with a key.

@@ -162,6 +162,14 @@ fn enqueues() -> Vec<Case> {
             NewTask { attempt_timeout: seconds(-5), ..task() },
             "tasks[0].attempt_timeout",
         ),
+        one("no time at all", NewTask { deadline: seconds(0), ..task() }, "tasks[0].deadline"),
+        one("a long unique key", NewTask { unique_key: "u".repeat(129), ..task() }, "tasks[0].unique_key"),
+        one("a time without a key", NewTask { unique_for: seconds(1), ..task() }, "tasks[0].unique_for"),
+        one("a bad parent", NewTask { after: ids("lost"), ..task() }, "tasks[0].after[0]"),
+        one("an unknown parent", NewTask { after: ids(UNKNOWN), ..task() }, "tasks[0].after[0]"),
+        one("65 parents", NewTask { after: vec![UNKNOWN.to_owned(); 65], ..task() }, "tasks[0].after"),
+        one("itself as a parent", NewTask { after_index: vec![0], ..task() }, "tasks[0].after_index[0]"),
+        one("a later parent", NewTask { after_index: vec![u32::MAX], ..task() }, "tasks[0].after_index[0]"),
         one(
             "101 attempts",
             retry(RetryPolicy { max_attempts: 101, ..Default::default() }),
@@ -237,6 +245,12 @@ fn settlements() -> Vec<Case> {
         ),
         lost(rpc!("Fail"), failed().encode_to_vec()),
         bad(rpc!("Release"), "nothing", &ReleaseRequest::default(), "lease"),
+        bad(
+            rpc!("Release"),
+            "a snooze into the past",
+            &ReleaseRequest { lease: held(UNKNOWN), delay: seconds(-1), ..Default::default() },
+            "delay",
+        ),
         lost(rpc!("Release"), ReleaseRequest { lease: held(UNKNOWN), ..Default::default() }.encode_to_vec()),
     ]
 }
