@@ -47,6 +47,11 @@ impl Credential {
         Self { chain: Vec::new(), key: None, roots, token, expires: None }
     }
 
+    /// Trusts roots in PEM text, and shows a bearer token.
+    pub fn token_from_pem(roots: &str, token: String) -> Result<Self, CredentialsError> {
+        Ok(Self::bearer(certificates(roots)?, Some(token)))
+    }
+
     /// From PEM text: a chain, its key, and the roots.
     pub fn from_pem(chain: &str, key: &str, roots: &str) -> Result<Self, CredentialsError> {
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes())

@@ -1,5 +1,6 @@
 //! A daemon inside a test's own process: the real services, store and guard, over loopback
-//! without TLS. Who calls is what the test says: see [`TestServer::channel_as`].
+//! without TLS. Who calls is what the test says: see [`TestServer::channel_as`]; a [`Mesh`] says it with
+//! a bearer token that is the caller's path, such as `worker/w`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -186,6 +187,12 @@ impl Authenticator for ByHeader {
     fn authenticate(&self, request: &Parts) -> Result<Arc<Caller>, Error> {
         let text = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
         let id = text(CALLER).map(|caller| SpiffeId::parse(CALLER, caller)).transpose()?;
+        if let (None, Some(path)) = (&id, text("authorization").and_then(|text| text.strip_prefix("Bearer ")))
+        {
+            let id = SpiffeId::of(&TrustDomain::default(), "authorization", path)?;
+            let roles = roles_of(&id);
+            return Ok(Arc::new(Caller { spiffe_id: Some(id), roles, token_id: None, expires: None }));
+        }
         let roles = text(ROLES).unwrap_or_default().split(',').map(str::to_owned).collect();
         let token_id = text("x-test-token-id").map(str::to_owned);
         let expires = text("x-test-expires").and_then(|seconds| seconds.parse().ok());

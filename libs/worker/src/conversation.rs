@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tonic::Status;
 
+use crate::CancelReason;
 use crate::held::{Held, LeaseKey, references};
 
 /// Messages that may wait to be sent: room for all that the largest worker can owe.
@@ -24,8 +25,8 @@ const BATCH_BYTES: usize = 2 << 20;
 #[derive(Debug)]
 pub(crate) struct Conversation {
     outgoing: mpsc::Sender<WorkRequest>,
-    /// Leases of each heartbeat that has no answer yet, in order.
-    beats: VecDeque<Vec<LeaseKey>>,
+    /// Leases of each heartbeat that has no answer yet, in order, and when it was sent.
+    beats: VecDeque<(Instant, Vec<LeaseKey>)>,
     /// Leases of each settlement that has no answer yet, in order.
     settlements: VecDeque<(Instant, Vec<LeaseKey>)>,
 }
@@ -49,7 +50,7 @@ impl Conversation {
     pub(crate) fn beat(&mut self, held: &Held) -> Result<(), Status> {
         for keys in held.running().chunks(BATCH) {
             self.say(Message::Heartbeat(WorkHeartbeat { leases: references(keys) }))?;
-            self.beats.push_back(keys.to_vec());
+            self.beats.push_back((Instant::now(), keys.to_vec()));
         }
         Ok(())
     }
@@ -81,14 +82,17 @@ impl Conversation {
         Ok(())
     }
 
-    /// The leases of the oldest heartbeat that the answer says are lost.
-    pub(crate) fn lost(&mut self, results: &[HeartbeatResult]) -> Vec<LeaseKey> {
-        let keys = self.beats.pop_front().unwrap_or_default();
+    /// The leases of the oldest heartbeat, each with why it is gone if it is; and when that was sent.
+    pub(crate) fn beaten(
+        &mut self,
+        results: &[HeartbeatResult],
+    ) -> (Instant, Vec<(LeaseKey, Option<CancelReason>)>) {
+        let (sent, keys) = self.beats.pop_front().unwrap_or((Instant::now(), Vec::new()));
         let answered = keys.into_iter().zip(results);
-        answered
-            .filter(|(key, result)| result.lost && result.task_id == key.task_id)
-            .map(|(key, _)| key)
-            .collect()
+        let answered = answered
+            .filter(|(key, result)| result.task_id == key.task_id)
+            .map(|(key, result)| (key, gone(result)));
+        (sent, answered.collect())
     }
 
     /// The leases of the oldest settlement, each with whether it came too late.
@@ -109,6 +113,14 @@ impl Conversation {
             }
             _ => Ok(()),
         }
+    }
+}
+
+fn gone(result: &HeartbeatResult) -> Option<CancelReason> {
+    match (result.cancelled, result.lost) {
+        (true, _) => Some(CancelReason::TaskCancelled),
+        (false, true) => Some(CancelReason::LeaseLost),
+        (false, false) => None,
     }
 }
 

@@ -1,18 +1,20 @@
-//! Gives leases to handlers, each under a span that hangs below its producer's trace.
+//! Gives leases to handlers, as many at once as the worker may run.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use nova_client::Mesh;
 use nova_proto::queue::v1::{Released, settlement};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, Span, field};
+use tokio_util::task::TaskTracker;
 
+use crate::attempt::attempt;
 use crate::handler::Handlers;
 use crate::link::{Assignment, Finished};
-use crate::{Activity, Task, TaskContext};
+use crate::{Activity, Context, Task, TaskRequest};
 
 /// The side of the worker that runs handlers.
 #[derive(Debug)]
@@ -20,9 +22,12 @@ pub(crate) struct Dispatch {
     pub(crate) handlers: Arc<Handlers>,
     pub(crate) mesh: Mesh,
     pub(crate) activity: Activity,
+    pub(crate) concurrency: usize,
+    pub(crate) stop_timeout: Duration,
     pub(crate) assignments: mpsc::Receiver<Assignment>,
     pub(crate) finished: mpsc::Sender<Finished>,
     pub(crate) drain: CancellationToken,
+    pub(crate) grace_over: CancellationToken,
 }
 
 impl Dispatch {
@@ -30,45 +35,58 @@ impl Dispatch {
     pub(crate) async fn run(mut self) {
         let mut running = JoinSet::new();
         loop {
+            let draining = self.drain.is_cancelled();
             tokio::select! {
-                assignment = self.assignments.recv() => match assignment {
-                    Some(assignment) => self.begin(assignment, &mut running),
-                    None => return,
-                },
                 Some(ended) = running.join_next() => {
                     if let Err(error) = ended {
                         tracing::error!(%error, "a task of the worker did not end");
                     }
                 }
+                assignment = self.assignments.recv(), if draining || running.len() < self.concurrency => {
+                    match assignment {
+                        Some(assignment) => self.begin(assignment, &mut running),
+                        None => return,
+                    }
+                }
+                () = self.drain.cancelled(), if !draining => {}
             }
         }
     }
 
+    /// Starts a handler, unless the lease is lost by now or nothing is to be started any more.
     fn begin(&self, assignment: Assignment, running: &mut JoinSet<()>) {
         let finished = self.finished.clone();
-        let Assignment { key, lease, lost } = assignment;
-        if self.drain.is_cancelled() {
-            let outcome = settlement::Outcome::Released(Released {});
+        let key = assignment.key.clone();
+        if self.drain.is_cancelled() || assignment.claim.cancellation.reason().is_some() {
+            let outcome = settlement::Outcome::Released(Released::default());
             running.spawn(report(finished, Finished { key, outcome }));
             return;
         }
-        let task = Task::from(lease.task.unwrap_or_default());
-        let span = span_of(&task, lease.attempt);
-        let (handlers, activity) = (self.handlers.clone(), self.activity.clone());
-        let context = TaskContext {
+        let request = self.request(assignment);
+        let service = self.handlers.of(&request.context.task.kind);
+        let active = Active::new(&self.activity);
+        let work = attempt(service, request, self.grace_over.clone(), self.stop_timeout);
+        running.spawn(async move {
+            let outcome = work.await;
+            report(finished, Finished { key, outcome }).await;
+            drop(active);
+        });
+    }
+
+    fn request(&self, assignment: Assignment) -> TaskRequest {
+        let lease = assignment.lease;
+        let (task, payload) = Task::from_wire(lease.task.unwrap_or_default());
+        let context = Context {
             task,
             attempt: lease.attempt,
             token: lease.token,
-            lost,
-            draining: self.drain.clone(),
             mesh: self.mesh.clone(),
+            extensions: http::Extensions::new(),
+            claim: assignment.claim,
+            draining: self.drain.clone(),
+            blocking: TaskTracker::new(),
         };
-        activity.0.fetch_add(1, Ordering::Relaxed);
-        running.spawn(async move {
-            let outcome = handle(&handlers, context).instrument(span).await;
-            report(finished, Finished { key, outcome }).await;
-            activity.0.fetch_sub(1, Ordering::Relaxed);
-        });
+        TaskRequest { payload, context }
     }
 }
 
@@ -79,38 +97,18 @@ async fn report(finished: mpsc::Sender<Finished>, what: Finished) {
     }
 }
 
-async fn handle(handlers: &Handlers, context: TaskContext) -> settlement::Outcome {
-    match handlers.run(context).await {
-        Ok(result) => settlement::Outcome::Completed(result),
-        Err(failure) => {
-            let span = Span::current();
-            span.record("otel.status_code", "ERROR");
-            span.record("error.type", failure.reason());
-            tracing::info!(reason = failure.reason(), error = failure.message(), "an attempt failed");
-            failure.into_outcome()
-        }
+/// Counts a handler as long as it runs.
+struct Active(Arc<AtomicU32>);
+
+impl Active {
+    fn new(activity: &Activity) -> Self {
+        activity.0.fetch_add(1, Ordering::Relaxed);
+        Self(activity.0.clone())
     }
 }
 
-/// The consumer's span: OpenTelemetry's conventions for messaging.
-fn span_of(task: &Task, attempt: u32) -> Span {
-    let span = tracing::info_span!(
-        parent: None,
-        "task",
-        otel.name = format!("process {}", task.kind),
-        otel.kind = "consumer",
-        otel.status_code = field::Empty,
-        error.r#type = field::Empty,
-        messaging.system = "nova",
-        messaging.operation.name = "process",
-        messaging.operation.r#type = "process",
-        messaging.destination.name = task.queue,
-        messaging.message.id = task.id,
-        nova.task.kind = task.kind,
-        nova.task.attempt = attempt,
-        nova.run = task.metadata.get("run"),
-        nova.step = task.metadata.get("step"),
-    );
-    nova_rpc::trace::set_remote_parent(&span, &task.traceparent);
-    span
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }

@@ -1,54 +1,70 @@
 //! How a handler says that its attempt failed.
 
+use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
 use nova_proto::queue::v1::{self as pb, settlement};
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+use tower::BoxError;
 
 /// Longest reason, in bytes.
 const REASON: usize = 64;
 /// Longest message, in bytes.
 const MESSAGE: usize = 4 << 10;
 
-/// A failed attempt.
+/// An attempt that did not end with a result.
+///
+/// Errors of layers that are no `Failure` fail with the reason HANDLER_FAILED and are tried again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     reason: String,
     message: String,
-    permanent: bool,
-    retry_after: Option<Duration>,
+    next: Next,
+}
+
+/// What the queue is to do with the task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// Try again, after the policy's backoff or this long.
+    Retry(Option<Duration>),
+    /// Give up.
+    Bury,
+    /// Hand it to somebody else; the attempt does not count.
+    Release,
 }
 
 impl Failure {
     /// The attempt failed; the queue tries again as the task's retry policy says.
     /// `reason` is stable and for programs, at most 64 bytes; `message` is for people, at most 4 KiB.
     pub fn new(reason: &str, message: impl fmt::Display) -> Self {
-        Self {
-            reason: cut(reason, REASON),
-            message: cut(&message.to_string(), MESSAGE),
-            permanent: false,
-            retry_after: None,
-        }
+        let message = cut(&message.to_string(), MESSAGE);
+        Self { reason: cut(reason, REASON), message, next: Next::Retry(None) }
     }
 
     /// The attempt failed, and so would every other.
     pub fn permanent(reason: &str, message: impl fmt::Display) -> Self {
-        Self { permanent: true, ..Self::new(reason, message) }
+        Self { next: Next::Bury, ..Self::new(reason, message) }
+    }
+
+    /// Hands the task back as if it had never been started: it is ready at once, and the attempt does not count.
+    /// For a worker that finds that it cannot do this task, while another may.
+    pub fn release() -> Self {
+        Self { next: Next::Release, ..Self::new("RELEASED", "the worker handed the task back") }
     }
 
     /// A call of the mesh failed. Its reason is kept; what was denied, malformed or absent is permanent.
     pub fn call(status: &Status) -> Self {
-        use tonic_details::reason_of;
-        let reason = reason_of(status);
         let message = format!("{}: {}", status.code().description(), status.message());
-        Self { permanent: is_permanent(status.code()), ..Self::new(&reason, message) }
+        let failure = Self::new(&reason_of(status), message);
+        if is_permanent(status.code()) { Self { next: Next::Bury, ..failure } } else { failure }
     }
 
-    /// Tries again after this long instead of the policy's backoff.
+    /// Tries again after this long (at most 365 days) instead of the policy's backoff.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait);
+        self.next = Next::Retry(Some(wait));
         self
     }
 
@@ -64,14 +80,32 @@ impl Failure {
 
     /// True when there will be no other attempt.
     pub fn is_permanent(&self) -> bool {
-        self.permanent
+        self.next == Next::Bury
+    }
+
+    /// True when the task is handed back and the attempt does not count.
+    pub fn is_release(&self) -> bool {
+        self.next == Next::Release
+    }
+
+    /// What a service answered, whatever layers made of it.
+    pub(crate) fn of(error: BoxError) -> Self {
+        match error.downcast::<Self>() {
+            Ok(failure) => *failure,
+            Err(error) => Self::new("HANDLER_FAILED", chain(error.as_ref())),
+        }
     }
 
     pub(crate) fn into_outcome(self) -> settlement::Outcome {
+        let (permanent, retry_after) = match self.next {
+            Next::Release => return settlement::Outcome::Released(pb::Released::default()),
+            Next::Bury => (true, None),
+            Next::Retry(wait) => (false, wait),
+        };
         settlement::Outcome::Failed(pb::Failure {
             error: Some(pb::TaskError { reason: self.reason, message: self.message }),
-            permanent: self.permanent,
-            retry_after: self.retry_after.and_then(|wait| wait.try_into().ok()),
+            permanent,
+            retry_after: retry_after.and_then(|wait| wait.try_into().ok()),
         })
     }
 }
@@ -82,12 +116,50 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+impl Error for Failure {}
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         Self::call(&status)
     }
+}
+
+/// Turns any error into a [`Failure`], for use before `?`.
+pub trait OrFail<T> {
+    /// The attempt failed with this reason, and may be tried again. The message tells the error and its sources.
+    fn or_fail(self, reason: &str) -> Result<T, Failure>;
+    /// The same, and every other attempt would fail, too.
+    fn or_fail_for_good(self, reason: &str) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<BoxError>> OrFail<T> for Result<T, E> {
+    fn or_fail(self, reason: &str) -> Result<T, Failure> {
+        self.map_err(|error| Failure::new(reason, chain(error.into().as_ref())))
+    }
+
+    fn or_fail_for_good(self, reason: &str) -> Result<T, Failure> {
+        self.map_err(|error| Failure::permanent(reason, chain(error.into().as_ref())))
+    }
+}
+
+/// An error and its sources.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text = format!("{text}: {error}");
+        next = error.source();
+    }
+    text
+}
+
+/// Cuts at a character, and says so.
+fn cut(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let end = (0..=most - 3).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    format!("{}…", &text[..end])
 }
 
 fn is_permanent(code: Code) -> bool {
@@ -101,40 +173,25 @@ fn is_permanent(code: Code) -> bool {
     )
 }
 
-/// Cuts at a character, and says so.
-fn cut(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.to_owned();
+/// The reason in the details of a status, or else its code.
+fn reason_of(status: &Status) -> String {
+    let details = status.get_error_details();
+    match details.error_info() {
+        Some(info) if !info.reason.is_empty() => info.reason.clone(),
+        _ => name(status.code()).to_owned(),
     }
-    let end = (0..=most - 3).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
-    format!("{}…", &text[..end])
 }
 
-mod tonic_details {
-    //! The reason in the details of a status.
-
-    use tonic::{Code, Status};
-    use tonic_types::StatusExt as _;
-
-    pub(super) fn reason_of(status: &Status) -> String {
-        let details = status.get_error_details();
-        match details.error_info() {
-            Some(info) if !info.reason.is_empty() => info.reason.clone(),
-            _ => name(status.code()).to_owned(),
-        }
-    }
-
-    fn name(code: Code) -> &'static str {
-        match code {
-            Code::PermissionDenied => "PERMISSION_DENIED",
-            Code::Unauthenticated => "UNAUTHENTICATED",
-            Code::InvalidArgument => "INVALID_ARGUMENT",
-            Code::NotFound => "NOT_FOUND",
-            Code::Unimplemented => "UNIMPLEMENTED",
-            Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-            Code::Unavailable => "UNAVAILABLE",
-            _ => "CALL_FAILED",
-        }
+fn name(code: Code) -> &'static str {
+    match code {
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::NotFound => "NOT_FOUND",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::Unavailable => "UNAVAILABLE",
+        _ => "CALL_FAILED",
     }
 }
 
@@ -153,5 +210,27 @@ mod tests {
         let denied = Failure::from(Status::permission_denied("no"));
         assert_eq!((denied.reason(), denied.is_permanent()), ("PERMISSION_DENIED", true));
         assert!(!Failure::from(Status::unavailable("away")).is_permanent());
+    }
+
+    #[test]
+    fn foreign_errors_tell_their_sources_and_are_tried_again() {
+        let error = std::io::Error::other(Failure::new("INNER", "why"));
+        let failure = Failure::of(Box::new(error));
+        assert_eq!((failure.reason(), failure.is_permanent()), ("HANDLER_FAILED", false));
+        assert!(failure.message().contains("INNER: why"), "{failure}");
+    }
+
+    #[test]
+    fn failure_that_went_through_layers_is_itself() {
+        let failure = Failure::permanent("R", "m");
+        assert_eq!(Failure::of(Box::new(failure.clone())), failure);
+    }
+
+    #[test]
+    fn any_error_becomes_a_failure() {
+        let parsed = "x".parse::<u32>();
+        let failure = parsed.clone().or_fail_for_good("NO_NUMBER").unwrap_err();
+        assert_eq!((failure.reason(), failure.is_permanent()), ("NO_NUMBER", true));
+        assert!(!parsed.or_fail("NO_NUMBER").unwrap_err().is_permanent());
     }
 }

@@ -1,59 +1,143 @@
 //! Handlers by kind, and how their types meet the bytes of a task.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
+use std::task::{self, Poll};
 
 use bytes::Bytes;
-use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tower::{BoxError, Layer, Service, ServiceExt as _};
 
-use crate::{Failure, TaskContext};
+use crate::layers::Wrapping;
+use crate::{Context, Failure, TaskRequest, TaskService};
 
-type Handle = dyn Fn(TaskContext) -> BoxFuture<'static, Result<Bytes, Failure>> + Send + Sync;
+/// A function as a service; see [`handler_fn`].
+pub struct HandlerFn<F, P> {
+    handle: Arc<F>,
+    payload: PhantomData<fn() -> P>,
+}
+
+/// Makes a service of a function that takes a typed task, to put layers around that one. The payload is read as JSON
+/// into `P` (an empty one as null) and the answer is written as JSON. A payload that cannot be read fails for good, with
+/// the reason INVALID_PAYLOAD.
+pub fn handler_fn<P, R, F, A>(handle: F) -> HandlerFn<F, P>
+where
+    P: DeserializeOwned + Send + 'static,
+    R: Serialize + 'static,
+    F: Fn(P, Context) -> A + Send + Sync + 'static,
+    A: Future<Output = Result<R, Failure>> + Send + 'static,
+{
+    HandlerFn { handle: Arc::new(handle), payload: PhantomData }
+}
+
+impl<F, P> Clone for HandlerFn<F, P> {
+    fn clone(&self) -> Self {
+        Self { handle: self.handle.clone(), payload: PhantomData }
+    }
+}
+
+impl<F, P> fmt::Debug for HandlerFn<F, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HandlerFn<{}>", std::any::type_name::<P>())
+    }
+}
+
+impl<P, R, F, A> Service<TaskRequest> for HandlerFn<F, P>
+where
+    P: DeserializeOwned + Send + 'static,
+    R: Serialize + 'static,
+    F: Fn(P, Context) -> A + Send + Sync + 'static,
+    A: Future<Output = Result<R, Failure>> + Send + 'static,
+{
+    type Response = Bytes;
+    type Error = Failure;
+    type Future = BoxFuture<'static, Result<Bytes, Failure>>;
+
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: TaskRequest) -> Self::Future {
+        let handle = self.handle.clone();
+        Box::pin(async move {
+            let payload = decode(&request.payload)?;
+            let answer = handle(payload, request.context);
+            drop(handle);
+            encode(&answer.await?)
+        })
+    }
+}
+
+/// Boxes a service, whatever its error.
+pub(crate) fn boxed<S>(service: S) -> TaskService
+where
+    S: Service<TaskRequest, Response = Bytes> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+{
+    TaskService::new(service.map_err(Into::into as fn(S::Error) -> BoxError))
+}
 
 /// What was registered.
-#[derive(Clone, Default)]
-pub(crate) struct Handlers(HashMap<String, Arc<Handle>>);
+#[derive(Clone)]
+pub(crate) struct Handlers {
+    by_kind: BTreeMap<String, TaskService>,
+    /// Works on what has no handler.
+    unknown: TaskService,
+}
 
-impl std::fmt::Debug for Handlers {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.keys()).finish()
+impl Default for Handlers {
+    fn default() -> Self {
+        Self { by_kind: BTreeMap::new(), unknown: boxed(tower::service_fn(unknown_kind)) }
+    }
+}
+
+impl fmt::Debug for Handlers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.by_kind.keys()).finish()
     }
 }
 
 impl Handlers {
     /// Registers a handler; answers false when the kind has one.
-    pub(crate) fn add<P, R, F, A>(&mut self, kind: &str, handle: F) -> bool
-    where
-        P: DeserializeOwned + Send + 'static,
-        R: Serialize + 'static,
-        F: Fn(TaskContext, P) -> A + Send + Sync + 'static,
-        A: Future<Output = Result<R, Failure>> + Send + 'static,
-    {
-        let erased = move |context: TaskContext| {
-            let answer = decode(&context.task.payload).map(|payload| handle(context, payload));
-            async move { encode(&answer?.await?) }.boxed()
-        };
-        self.0.insert(kind.to_owned(), Arc::new(erased)).is_none()
+    pub(crate) fn add(&mut self, kind: &str, service: TaskService) -> bool {
+        self.by_kind.insert(kind.to_owned(), service).is_none()
     }
 
-    /// Runs the handler of the task's kind; a panic is a failed attempt.
-    pub(crate) async fn run(&self, context: TaskContext) -> Result<Bytes, Failure> {
-        let Some(handle) = self.0.get(&context.task.kind) else {
-            let message = format!("this worker has no handler for {:?}", context.task.kind);
-            return Err(Failure::permanent("UNKNOWN_KIND", message));
-        };
-        let work = std::panic::AssertUnwindSafe(async { handle(context).await });
-        work.catch_unwind().await.unwrap_or_else(|_| {
-            Err(Failure::new("HANDLER_PANICKED", "the handler panicked; the worker's log has the place"))
-        })
+    /// Puts a layer around each, one by one: what the layer shares is shared within a kind.
+    pub(crate) fn wrap(self, wrapping: &Wrapping) -> Self {
+        let by_kind = self.by_kind.into_iter().map(|(kind, service)| (kind, wrapping(service)));
+        Self { by_kind: by_kind.collect(), unknown: wrapping(self.unknown) }
+    }
+
+    /// The handler of a kind; one that fails for good where there is none.
+    pub(crate) fn of(&self, kind: &str) -> TaskService {
+        self.by_kind.get(kind).unwrap_or(&self.unknown).clone()
     }
 
     pub(crate) fn kinds(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.by_kind.keys().map(String::as_str)
     }
+}
+
+/// A layer that is put around services later.
+pub(crate) fn wrapping<L>(layer: L) -> impl Fn(TaskService) -> TaskService + Send + Sync + 'static
+where
+    L: Layer<TaskService> + Send + Sync + 'static,
+    L::Service: Service<TaskRequest, Response = Bytes> + Clone + Send + Sync + 'static,
+    <L::Service as Service<TaskRequest>>::Error: Into<BoxError>,
+    <L::Service as Service<TaskRequest>>::Future: Send + 'static,
+{
+    move |service| boxed(layer.layer(service))
+}
+
+async fn unknown_kind(request: TaskRequest) -> Result<Bytes, Failure> {
+    let message = format!("this worker has no handler for {:?}", request.context.task.kind);
+    Err(Failure::permanent("UNKNOWN_KIND", message))
 }
 
 /// An empty payload is read as null.

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use nova_proto::queue::v1::{LeaseRef, Settlement, settlement};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
+
+use crate::CancelReason;
+use crate::claim::Claim;
 
 /// Names a lease: the same task may be leased to this worker again, with a larger token.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,8 +29,8 @@ impl LeaseKey {
 
 #[derive(Debug)]
 enum Stage {
-    /// A handler works on it, or soon will; the token fires when the lease is lost.
-    Running(CancellationToken),
+    /// A handler works on it, or soon will.
+    Running(Claim),
     /// Another worker may have it; the handler has been told and has not ended yet.
     Lost,
     /// The handler has ended, and the queue does not know yet.
@@ -36,37 +39,50 @@ enum Stage {
 
 /// All leases of a worker.
 #[derive(Debug, Default)]
-pub(crate) struct Held(BTreeMap<LeaseKey, Stage>);
+pub(crate) struct Held {
+    leases: BTreeMap<LeaseKey, Stage>,
+    /// How many of them are owed.
+    owed: usize,
+}
 
 impl Held {
-    /// Takes a lease; the token fires when it is lost.
-    pub(crate) fn take(&mut self, key: LeaseKey) -> CancellationToken {
-        let lost = CancellationToken::new();
-        self.0.insert(key, Stage::Running(lost.clone()));
-        lost
+    /// Takes a lease that stands until then.
+    pub(crate) fn take(&mut self, key: LeaseKey, until: Instant) -> Claim {
+        let claim = Claim::new(until);
+        self.leases.insert(key, Stage::Running(claim.clone()));
+        claim
+    }
+
+    /// The queue has extended a lease.
+    pub(crate) fn extend(&self, key: &LeaseKey, until: Instant) {
+        if let Some(Stage::Running(claim)) = self.leases.get(key) {
+            claim.extend(until);
+        }
     }
 
     /// Notes how the work ended. True when a settlement is owed now; false when the lease
     /// is lost: then it is gone from here.
     pub(crate) fn finish(&mut self, key: &LeaseKey, outcome: settlement::Outcome) -> bool {
-        match self.0.get_mut(key) {
-            Some(Stage::Lost) | None => {
-                self.0.remove(key);
-                false
-            }
-            Some(stage) => {
+        match self.leases.get_mut(key) {
+            Some(stage @ Stage::Running(_)) => {
                 *stage = Stage::Owed(outcome);
+                self.owed += 1;
                 true
+            }
+            Some(Stage::Owed(_)) => true,
+            Some(Stage::Lost) | None => {
+                self.leases.remove(key);
+                false
             }
         }
     }
 
-    /// The queue says that a lease is not ours any more. Answers whether it was.
-    pub(crate) fn lose(&mut self, key: &LeaseKey) -> bool {
-        match self.0.get_mut(key) {
+    /// The queue says that a lease is not ours any more, and why. Answers whether a handler worked on it.
+    pub(crate) fn lose(&mut self, key: &LeaseKey, reason: CancelReason) -> bool {
+        match self.leases.get_mut(key) {
             Some(stage @ Stage::Running(_)) => {
-                if let Stage::Running(lost) = std::mem::replace(stage, Stage::Lost) {
-                    lost.cancel();
+                if let Stage::Running(claim) = std::mem::replace(stage, Stage::Lost) {
+                    claim.cancellation.cancel(reason);
                 }
                 true
             }
@@ -74,30 +90,34 @@ impl Held {
         }
     }
 
-    /// The queue answered a settlement: nothing is owed any more. Answers whether it was.
-    pub(crate) fn settled(&mut self, key: &LeaseKey) -> bool {
-        let owed = matches!(self.0.get(key), Some(Stage::Owed(_)));
-        if owed {
-            self.0.remove(key);
+    /// The queue answered a settlement: nothing is owed any more. Answers what was.
+    pub(crate) fn settled(&mut self, key: &LeaseKey) -> Option<settlement::Outcome> {
+        match self.leases.get(key) {
+            Some(Stage::Owed(_)) => {}
+            _ => return None,
         }
-        owed
+        self.owed -= 1;
+        match self.leases.remove(key) {
+            Some(Stage::Owed(outcome)) => Some(outcome),
+            _ => None,
+        }
     }
 
     /// The leases to keep alive. What is owed needs none: it is settled as soon as the queue hears of it.
     pub(crate) fn running(&self) -> Vec<LeaseKey> {
-        let running = self.0.iter().filter(|(_, stage)| matches!(stage, Stage::Running(_)));
+        let running = self.leases.iter().filter(|(_, stage)| matches!(stage, Stage::Running(_)));
         running.map(|(key, _)| key.clone()).collect()
     }
 
     /// What is owed to the queue.
     pub(crate) fn owed(&self) -> Vec<LeaseKey> {
-        let owed = self.0.iter().filter(|(_, stage)| matches!(stage, Stage::Owed(_)));
+        let owed = self.leases.iter().filter(|(_, stage)| matches!(stage, Stage::Owed(_)));
         owed.map(|(key, _)| key.clone()).collect()
     }
 
     /// The message that settles a lease; none when nothing is owed for it.
     pub(crate) fn settlement(&self, key: &LeaseKey) -> Option<Settlement> {
-        match self.0.get(key) {
+        match self.leases.get(key) {
             Some(Stage::Owed(outcome)) => {
                 Some(Settlement { lease: Some(key.to_wire()), outcome: Some(outcome.clone()) })
             }
@@ -105,8 +125,19 @@ impl Held {
         }
     }
 
+    /// All leases, owed ones included.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.leases.len()
+    }
+
+    /// How many results are owed.
+    pub(crate) fn owes(&self) -> usize {
+        self.owed
+    }
+
+    /// How many handlers have a lease, be it lost or not.
+    pub(crate) fn occupied(&self) -> usize {
+        self.leases.len() - self.owed
     }
 }
 
@@ -130,19 +161,20 @@ mod tests {
     #[test]
     fn result_is_owed_until_it_is_answered() {
         let mut held = Held::default();
-        held.take(key(1));
+        held.take(key(1), Instant::now());
         assert!(held.finish(&key(1), completed()));
         assert_eq!((held.owed(), held.running()), (vec![key(1)], vec![]));
-        assert!(held.settled(&key(1)));
-        assert_eq!(held.len(), 0);
+        assert_eq!(held.settled(&key(1)), Some(completed()));
+        assert_eq!((held.len(), held.owes(), held.occupied()), (0, 0, 0));
     }
 
     #[test]
     fn lost_lease_stops_its_handler_and_owes_nothing() {
         let mut held = Held::default();
-        let lost = held.take(key(1));
-        assert!(held.lose(&key(1)) && lost.is_cancelled());
-        assert_eq!((held.len(), held.running()), (1, vec![]), "its handler still has a place");
+        let claim = held.take(key(1), Instant::now());
+        assert!(held.lose(&key(1), CancelReason::LeaseLost));
+        assert_eq!(claim.cancellation.reason(), Some(CancelReason::LeaseLost));
+        assert_eq!((held.occupied(), held.running()), (1, vec![]), "its handler still has a place");
         assert!(!held.finish(&key(1), completed()));
         assert_eq!(held.len(), 0);
     }
@@ -150,10 +182,10 @@ mod tests {
     #[test]
     fn later_lease_of_the_same_task_is_another() {
         let mut held = Held::default();
-        held.take(key(1));
+        held.take(key(1), Instant::now());
         held.finish(&key(1), completed());
-        held.take(key(2));
-        assert!(held.settled(&key(1)));
+        held.take(key(2), Instant::now());
+        assert!(held.settled(&key(1)).is_some());
         assert_eq!(held.running(), [key(2)]);
     }
 }

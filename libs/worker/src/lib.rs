@@ -7,38 +7,65 @@
 //!   hogs the runtime cannot keep heartbeats from being sent.
 //! - A lease is held until the queue has answered its settlement, or said that it is lost. A result
 //!   that met a broken stream is sent again on the next one.
-//! - When a lease is lost, [`TaskContext::lost`] fires; what the handler answers is then dropped.
-//! - A drain starts nothing new, hands back what was not started, and waits for what runs.
+//! - A handler whose lease is lost is told to stop ([`Context::cancellation`]); what it answers is dropped.
+//! - A lease is given up only when nothing works on its task any more.
+//! - A drain starts nothing new, hands back what was not started, gives what runs a grace, and hands back the rest.
+//!
+//! Handlers are [`tower::Service`]s, and [`layer`](WorkerBuilder::layer)s go around all of them or, with
+//! [`handler_fn`], around one. A span, metrics and the catching of panics are around every handler.
 //!
 //! ```no_run
 //! # async fn example(mesh: nova_client::Mesh) -> Result<(), Box<dyn std::error::Error>> {
-//! use nova_worker::{Failure, TaskContext, Worker};
+//! use std::time::Duration;
+//!
+//! use nova_worker::{Context, Failure, TimeoutLayer, Worker};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Mail {
+//!     to: String,
+//! }
 //!
 //! let worker = Worker::builder(mesh)
-//!     .queues(["mail"])
+//!     .queue("mail")
 //!     .concurrency(4)
-//!     .handler("mail.send", |_: TaskContext, to: String| async move {
-//!         if to.contains('@') { Ok("sent") } else { Err(Failure::permanent("BAD_ADDRESS", to)) }
+//!     .handle("mail.send", |mail: Mail, _: Context| async move {
+//!         if mail.to.contains('@') { Ok("sent") } else { Err(Failure::permanent("BAD_ADDRESS", mail.to)) }
 //!     })
+//!     .layer(TimeoutLayer::new(Duration::from_secs(20)))
 //!     .build()?;
-//! worker.run(tokio_util::sync::CancellationToken::new()).await?;
+//! let summary = worker.run_until_signal().await?;
 //! # Ok(())
 //! # }
 //! ```
 
 #![warn(missing_docs)]
 
+mod attempt;
 mod builder;
+mod cancellation;
+mod claim;
+mod context;
 mod conversation;
 mod dispatch;
 mod failure;
 mod handler;
 mod held;
+mod layers;
 mod link;
+mod producer;
+mod signals;
+mod tally;
 mod task;
 mod worker;
 
 pub use builder::WorkerBuilder;
-pub use failure::Failure;
-pub use task::{Task, TaskContext};
+pub use cancellation::CancelReason;
+pub use context::Context;
+pub use failure::{Failure, OrFail};
+pub use handler::{HandlerFn, handler_fn};
+pub use layers::{Timeout, TimeoutLayer};
+pub use producer::{Enqueued, NewTask, Producer};
+pub use tally::Summary;
+pub use task::{Task, TaskRequest, TaskService};
+pub use tower::limit::ConcurrencyLimitLayer;
 pub use worker::{Activity, Worker, WorkerError};

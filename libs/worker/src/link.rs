@@ -15,8 +15,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
+use crate::CancelReason;
+use crate::claim::Claim;
 use crate::conversation::Conversation;
 use crate::held::{Held, LeaseKey};
+use crate::tally::Tally;
 use crate::worker::{Settings, WorkerError};
 
 /// How long the queue may take to answer the opening of a stream.
@@ -31,7 +34,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from
 pub(crate) struct Assignment {
     pub(crate) key: LeaseKey,
     pub(crate) lease: Lease,
-    pub(crate) lost: CancellationToken,
+    pub(crate) claim: Claim,
 }
 
 /// A lease on its way back.
@@ -48,7 +51,10 @@ pub(crate) struct Link {
     pub(crate) assignments: mpsc::Sender<Assignment>,
     pub(crate) finished: mpsc::Receiver<Finished>,
     pub(crate) drain: CancellationToken,
+    pub(crate) tally: Tally,
     pub(crate) held: Held,
+    /// Places that are free and that the queue does not know of yet.
+    pub(crate) free: usize,
 }
 
 /// Why a stream was left.
@@ -105,15 +111,31 @@ impl Link {
         Ok(left)
     }
 
-    fn opening(&self) -> WorkOpen {
-        let free = self.settings.concurrency.saturating_sub(self.held.len());
-        let credit = if self.drain.is_cancelled() { 0 } else { free };
+    /// All places that no handler occupies are free on a new stream.
+    fn opening(&mut self) -> WorkOpen {
+        self.free = self.settings.places().saturating_sub(self.held.occupied());
         WorkOpen {
             namespace: self.settings.namespace.clone(),
             queues: self.settings.queues.clone(),
             worker: self.settings.name.clone(),
-            credit: u32::try_from(credit).unwrap_or(u32::MAX),
+            credit: self.credit(),
             lease_duration: self.settings.lease_duration.try_into().ok(),
+        }
+    }
+
+    /// Takes the credit that may be given now: none during a drain, and none while more is owed to the queue than this
+    /// worker has places, so that a queue that does not answer cannot make it hold more and more.
+    fn credit(&mut self) -> u32 {
+        if self.drain.is_cancelled() || self.held.owes() > self.settings.places() {
+            return 0;
+        }
+        u32::try_from(std::mem::take(&mut self.free)).unwrap_or(u32::MAX)
+    }
+
+    fn give_credit(&mut self, conversation: &Conversation) -> Result<(), Status> {
+        match self.credit() {
+            0 => Ok(()),
+            credit => conversation.say(Said::Credit(credit)),
         }
     }
 
@@ -126,6 +148,7 @@ impl Link {
         let mut beat = interval_at(Instant::now() + period, period);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.tally.hold(self.held.len());
             if self.is_done() {
                 return Ok(Left::Done);
             }
@@ -151,11 +174,8 @@ impl Link {
         match response.message {
             Some(Heard::Leases(leases)) => self.take(leases.leases, conversation),
             Some(Heard::Heartbeats(answer)) => {
-                for key in conversation.lost(&answer.results) {
-                    if self.held.lose(&key) {
-                        tracing::warn!(task = key.task_id, "a lease was lost while its handler ran");
-                    }
-                }
+                let (sent, answered) = conversation.beaten(&answer.results);
+                self.beaten(sent, &answered);
                 Ok(())
             }
             Some(Heard::Settled(answer)) => {
@@ -163,9 +183,7 @@ impl Link {
             }
             Some(Heard::Cancelled(cancelled)) => {
                 for key in cancelled.leases.into_iter().map(LeaseKey::from) {
-                    if self.held.lose(&key) {
-                        tracing::info!(task = key.task_id, "a task was cancelled while its handler ran");
-                    }
+                    self.lose(&key, CancelReason::TaskCancelled);
                 }
                 Ok(())
             }
@@ -173,8 +191,31 @@ impl Link {
                 tracing::info!("the queue drains; another stream will follow");
                 Ok(())
             }
-            None => Ok(()),
+            // Nothing, or a word of a newer queue that this worker can do without.
+            _ => Ok(()),
         }
+    }
+
+    /// Leases count from when their heartbeat was sent: the queue cannot have extended them for less.
+    fn beaten(&mut self, sent: Instant, answered: &[(LeaseKey, Option<CancelReason>)]) {
+        for (key, gone) in answered {
+            match gone {
+                None => self.held.extend(key, sent + self.settings.lease_duration),
+                Some(reason) => self.lose(key, *reason),
+            }
+        }
+    }
+
+    /// Tells the handler of a lease that is gone.
+    fn lose(&mut self, key: &LeaseKey, reason: CancelReason) {
+        if !self.held.lose(key, reason) {
+            return;
+        }
+        match reason {
+            CancelReason::TaskCancelled => self.tally.cancelled(),
+            _ => self.tally.lost(),
+        }
+        tracing::warn!(task = key.task_id, %reason, "a handler is told to stop");
     }
 
     /// Gives leases to the handlers; hands back at once what comes during a drain or beyond the credit.
@@ -182,45 +223,43 @@ impl Link {
         let mut unwanted = Vec::new();
         for lease in leases {
             let Some(key) = key_of(&lease) else { continue };
-            let lost = self.held.take(key.clone());
-            let assignment = Assignment { key: key.clone(), lease, lost };
+            let claim = self.held.take(key.clone(), Instant::now() + self.settings.lease_duration);
+            let assignment = Assignment { key: key.clone(), lease, claim };
             if self.drain.is_cancelled() || self.assignments.try_send(assignment).is_err() {
-                self.held.finish(&key, settlement::Outcome::Released(Released {}));
+                self.held.finish(&key, settlement::Outcome::Released(Released::default()));
+                self.free += 1;
                 unwanted.push(key);
             }
         }
         conversation.settle(&self.held, &unwanted)
     }
 
-    /// Settles what has ended, together with all else that has ended by now.
+    /// Settles what has ended, together with all else that has ended by now; its places are free at once.
     fn finish(&mut self, first: Finished, conversation: &mut Conversation) -> Result<(), Status> {
-        let (mut owed, mut freed) = (Vec::new(), 0);
+        let mut owed = Vec::new();
         let mut next = Some(first);
         while let Some(Finished { key, outcome }) = next {
             if self.held.finish(&key, outcome) {
                 owed.push(key);
-            } else {
-                freed += 1;
             }
+            self.free += 1;
             next = self.finished.try_recv().ok();
         }
         conversation.settle(&self.held, &owed)?;
-        self.grant(freed, conversation)
+        self.give_credit(conversation)
     }
 
     fn settled(&mut self, answered: &[(LeaseKey, bool)], conversation: &Conversation) -> Result<(), Status> {
-        let mut freed = 0;
         for (key, late) in answered {
-            freed += u32::from(self.held.settled(key));
+            let Some(outcome) = self.held.settled(key) else { continue };
             if *late {
-                tracing::warn!(task = key.task_id, "a result came too late: the lease was lost");
+                self.tally.lost();
+                tracing::warn!(task = key.task_id, "an outcome came too late: the lease was lost");
+            } else {
+                self.tally.settled(&outcome);
             }
         }
-        self.grant(freed, conversation)
-    }
-
-    fn grant(&self, freed: u32, conversation: &Conversation) -> Result<(), Status> {
-        if freed == 0 || self.drain.is_cancelled() { Ok(()) } else { conversation.say(Said::Credit(freed)) }
+        self.give_credit(conversation)
     }
 
     /// Notes what ended while there was no stream; the next one settles it.
@@ -240,7 +279,11 @@ impl Link {
             let Some(Heard::Leases(leases)) = response.message else { continue };
             for key in leases.leases.iter().filter_map(key_of) {
                 let lease = Some(LeaseRef { task_id: key.task_id, token: key.token });
-                let release = ReleaseRequest { namespace: self.settings.namespace.clone(), lease };
+                let release = ReleaseRequest {
+                    namespace: self.settings.namespace.clone(),
+                    lease,
+                    ..Default::default()
+                };
                 if let Err(status) = client.release(release).await {
                     tracing::info!(
                         error = status.message(),

@@ -1,16 +1,15 @@
-//! What a handler is given.
+//! A task as a handler sees it, and the request that services of handlers are called with.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use nova_client::Mesh;
 use nova_proto::queue::v1 as pb;
-use tokio_util::sync::CancellationToken;
-use tracing::Span;
+use tower::BoxError;
+use tower::util::BoxCloneSyncService;
 
-use crate::Failure;
+use crate::Context;
 
-/// A task under a lease.
+/// A task under a lease, without its payload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Task {
     /// Its id, a UUIDv7.
@@ -19,8 +18,6 @@ pub struct Task {
     pub queue: String,
     /// Kind of work.
     pub kind: String,
-    /// What there is to work on.
-    pub payload: Bytes,
     /// Labels.
     pub metadata: HashMap<String, String>,
     /// Attempts allowed in all.
@@ -29,49 +26,31 @@ pub struct Task {
     pub traceparent: String,
 }
 
-impl From<pb::Task> for Task {
-    fn from(task: pb::Task) -> Self {
-        Self {
+impl Task {
+    /// Takes the payload out of the message.
+    pub(crate) fn from_wire(task: pb::Task) -> (Self, Bytes) {
+        let payload = task.payload;
+        let task = Self {
             id: task.id,
             queue: task.queue,
             kind: task.kind,
-            payload: task.payload,
             metadata: task.metadata,
             max_attempts: task.max_attempts,
             traceparent: task.traceparent,
-        }
+        };
+        (task, payload)
     }
 }
 
-/// A handler's surroundings.
+/// One attempt, as layers see it on its way to the handler. They may change both parts.
 #[derive(Clone, Debug)]
-pub struct TaskContext {
-    /// The task.
-    pub task: Task,
-    /// Which attempt this is, from 1.
-    pub attempt: u32,
-    /// Fencing token of the lease.
-    pub token: u64,
-    /// Fires when the lease is lost: another worker may have the task by now, so stop.
-    pub lost: CancellationToken,
-    /// Fires when the worker drains: what can end early, should.
-    pub draining: CancellationToken,
-    /// Clients of the mesh; calls are made under the task's span.
-    pub mesh: Mesh,
+pub struct TaskRequest {
+    /// What there is to work on, as it was enqueued.
+    pub payload: Bytes,
+    /// Everything else: the task, its attempt, and what the handler is given beside the payload.
+    pub context: Context,
 }
 
-impl TaskContext {
-    /// Runs what blocks, under the task's span, on a thread made for that.
-    pub async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-    ) -> Result<T, Failure> {
-        let span = Span::current();
-        match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                Err(Failure::new("HANDLER_PANICKED", "the handler panicked; the worker's log has the place"))
-            }
-        }
-    }
-}
+/// A handler, or a layer around one, as the worker keeps it: it answers the bytes of the result. An error that
+/// is a [`Failure`](crate::Failure) counts as such; see [`Failure`](crate::Failure) for all others.
+pub type TaskService = BoxCloneSyncService<TaskRequest, Bytes, BoxError>;

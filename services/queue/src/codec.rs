@@ -11,6 +11,7 @@ use crate::{
     },
     record::{Spec, Status},
     task::{Failure, Micros, Retry, State},
+    terms::Terms,
 };
 
 /// Version of the packed form of a [`Spec`].
@@ -20,6 +21,7 @@ const SPEC_VERSION: u8 = 2;
 const SPEC_WITHOUT_EXTRAS: u8 = 1;
 
 /// What few specs have comes last, each after its tag and its length.
+const TERMS: u8 = 1;
 const GROUP: u8 = 2;
 
 /// Bytes that are not what was packed.
@@ -152,6 +154,10 @@ pub fn pack_spec(spec: &Spec) -> Vec<u8> {
         out.text(key);
         out.text(value);
     }
+    if let Some(terms) = &spec.terms {
+        out.byte(TERMS);
+        out.bytes(&terms.pack());
+    }
     if !spec.group.is_empty() {
         out.byte(GROUP);
         out.text(&spec.group);
@@ -184,9 +190,10 @@ pub fn unpack_spec(bytes: &[u8]) -> Result<Spec, Damaged> {
         metadata.push((from.text()?.into(), from.text()?.into()));
         labels -= 1;
     }
-    let mut group = nobody();
+    let (mut terms, mut group) = (None, nobody());
     while !from.is_empty() {
         match from.byte()? {
+            TERMS => terms = Some(Box::new(Terms::unpack(from.bytes()?)?)),
             GROUP => group = from.text()?.into(),
             _ => return Err(Damaged),
         }
@@ -203,6 +210,7 @@ pub fn unpack_spec(bytes: &[u8]) -> Result<Spec, Damaged> {
         retry,
         attempt_timeout,
         traceparent,
+        terms,
         group,
     })
 }
@@ -232,6 +240,13 @@ const HELD: u8 = 0x08;
 const SETTLED: u8 = 0x10;
 const FAILED: u8 = 0x20;
 const EVENT: u8 = 0x40;
+/// A byte of further flags follows.
+const MORE: u8 = 0x80;
+
+/// Further flag: the task waits for others.
+const BLOCKED: u8 = 0x01;
+/// Further flag: the task has a deadline.
+const DEADLINE: u8 = 0x02;
 
 /// Packs the changes of a commit, as one row of a journal.
 pub fn pack_changes(changes: &[Change]) -> Vec<u8> {
@@ -258,7 +273,11 @@ pub fn pack_change(
         | flag(settled.is_some(), SETTLED)
         | flag(error.is_some(), FAILED)
         | flag(event, EVENT);
-    out.byte(status.state.code() | flags);
+    let more = flag(status.blocked_by > 0, BLOCKED) | flag(status.deadline != 0, DEADLINE);
+    out.byte(status.state.code() | flags | flag(more != 0, MORE));
+    if more != 0 {
+        out.byte(more);
+    }
     out.number(row);
     out.number(u64::from(status.attempts));
     out.time(status.created);
@@ -279,6 +298,12 @@ pub fn pack_change(
         out.text(&error.reason);
         out.text(&error.message);
     }
+    if status.blocked_by > 0 {
+        out.number(u64::from(status.blocked_by));
+    }
+    if status.deadline != 0 {
+        out.time(status.deadline);
+    }
 }
 
 /// Reads the next change.
@@ -287,6 +312,7 @@ pub fn pack_change(
 /// The bytes are not one.
 pub fn unpack_change(from: &mut Unpacker<'_>) -> Result<Stored, Damaged> {
     let flags = from.byte()?;
+    let more = if flags & MORE != 0 { from.byte()? } else { 0 };
     let state = State::from_code(flags & 0x07).ok_or(Damaged)?;
     let (row, attempts) = (from.number()?, from.small()?);
     let created = from.time()?;
@@ -295,11 +321,13 @@ pub fn unpack_change(from: &mut Unpacker<'_>) -> Result<Stored, Damaged> {
     let mut status = Status {
         state,
         attempts,
+        blocked_by: 0,
         created,
         updated,
         ready_at,
         worker: Arc::from(""),
         expires: 0,
+        deadline: 0,
         last_error: None,
     };
     let mut hold = None;
@@ -317,6 +345,12 @@ pub fn unpack_change(from: &mut Unpacker<'_>) -> Result<Stored, Damaged> {
     if flags & FAILED != 0 {
         let (reason, message) = (from.text()?.into(), from.text()?.into());
         status.last_error = Some(Arc::new(Failure { reason, message }));
+    }
+    if more & BLOCKED != 0 {
+        status.blocked_by = from.small()?;
+    }
+    if more & DEADLINE != 0 {
+        status.deadline = from.time()?;
     }
     Ok(Stored { row, event: flags & EVENT != 0, status, hold, settled })
 }
@@ -348,11 +382,13 @@ mod tests {
         Status {
             state,
             attempts: 2,
+            blocked_by: 0,
             created: 1_700_000_000_000_000,
             updated: 1_700_000_000_000_300,
             ready_at: 1_700_000_001_000_000,
             worker: Arc::from(""),
             expires: 0,
+            deadline: 0,
             last_error: None,
         }
     }
@@ -369,19 +405,26 @@ mod tests {
             retry: Retry::default(),
             attempt_timeout: Some(Duration::from_secs(5)),
             traceparent: "t".into(),
+            terms: None,
             group: "tenant-1".into(),
         }
     }
 
-    #[test]
-    fn a_spec_comes_back_as_it_was() {
-        assert_eq!(unpack_spec(&pack_spec(&spec())), Ok(spec()));
-        let plain = Spec { group: "".into(), ..spec() };
-        assert_eq!(unpack_spec(&pack_spec(&plain)), Ok(plain));
+    fn terms() -> Option<Box<Terms>> {
+        Some(Box::new(Terms { unique_key: "u".into(), ..Terms::default() }))
     }
 
     #[test]
-    fn a_spec_of_the_version_before_is_read() {
+    fn a_spec_comes_back_as_it_was() {
+        let plain = Spec { group: "".into(), ..spec() };
+        let bound = Spec { terms: terms(), ..plain.clone() };
+        for spec in [plain, bound, spec(), Spec { terms: terms(), ..spec() }] {
+            assert_eq!(unpack_spec(&pack_spec(&spec)), Ok(spec));
+        }
+    }
+
+    #[test]
+    fn a_spec_of_the_first_version_is_still_read() {
         let plain = Spec { group: "".into(), ..spec() };
         let mut packed = pack_spec(&plain);
         // It had no count before its labels, which end the record: `run` and `7` after their lengths.
@@ -403,6 +446,15 @@ mod tests {
         pack_change(&mut out, 5, true, &status, Some(&hold), settled);
         let read = unpack_change(&mut Unpacker(&out.0)).unwrap();
         assert_eq!(read, Stored { row: 5, event: true, status, hold: Some(hold), settled });
+    }
+
+    #[test]
+    fn a_blocked_change_comes_back_as_it_was() {
+        let status = Status { blocked_by: 3, deadline: 1_700_000_002_000_000, ..status(State::Waiting) };
+        let mut out = Packer::default();
+        pack_change(&mut out, 5, false, &status, None, None);
+        let read = unpack_change(&mut Unpacker(&out.0)).unwrap();
+        assert_eq!(read, Stored { row: 5, event: false, status, hold: None, settled: None });
     }
 
     proptest! {

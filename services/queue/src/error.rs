@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use nova_rpc::Reason;
+use nova_types::Violation;
 use uuid::Uuid;
 
 /// Failures of the queue's verbs.
@@ -30,6 +31,19 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// A task names one to wait for that is not there.
+    #[error("task {id} does not exist, or is forgotten")]
+    NoParent {
+        /// Place of the task in its call.
+        task: usize,
+        /// Place of the id among those that it names.
+        index: usize,
+        /// The id.
+        id: Uuid,
+    },
+    /// As many tasks wait for others as may.
+    #[error("tasks wait for other tasks at most {0} times")]
+    TooManyEdges(usize),
     /// No such queue.
     #[error("queue {0:?} does not exist")]
     NoQueue(String),
@@ -132,14 +146,18 @@ impl From<Error> for nova_rpc::Error {
             Error::IdempotencyMismatch { .. } => Self::aborted(Reason::IdempotencyMismatch, text),
             Error::Draining { .. } => Self::precondition(Reason::QueueDraining, text),
             Error::QueueFull { .. } => Self::exhausted(Reason::Overloaded, text, REST * 20),
+            Error::NoParent { task, index, .. } => {
+                Self::invalid(Violation::new(format!("tasks[{task}].after[{index}]"), text))
+            }
             Error::NoQueue(name) => Self::not_found("nova.queue.v1.Queue", name),
             Error::NoSchedule(name) => Self::not_found("nova.queue.v1.Schedule", name),
             Error::NoTask(id) => Self::not_found("nova.queue.v1.Task", id.to_string()),
             Error::Reserved { .. } => Self::forbidden(text),
             Error::LeaseLost { .. } => Self::precondition(Reason::LeaseLost, text),
-            Error::TooManyTasks { .. } | Error::TooManyQueues(_) | Error::TooManySchedules(_) => {
-                Self::exhausted(Reason::Overloaded, text, REST * 20)
-            }
+            Error::TooManyTasks { .. }
+            | Error::TooManyQueues(_)
+            | Error::TooManySchedules(_)
+            | Error::TooManyEdges(_) => Self::exhausted(Reason::Overloaded, text, REST * 20),
             Error::Busy(_) => Self::exhausted(Reason::Overloaded, text, REST),
             Error::CursorExpired => Self::out_of_range(Reason::CursorExpired, text),
             Error::Store(_) => Self::unavailable("store", text),

@@ -23,6 +23,8 @@ pub mod cron;
 
 pub mod schedule;
 
+pub mod terms;
+
 pub mod core;
 
 pub mod codec;
@@ -40,6 +42,9 @@ mod metrics;
 pub mod config;
 
 mod error;
+
+#[cfg(test)]
+mod simulation;
 
 use nova_proto::queue::v1::queue_service_server::QueueServiceServer;
 use nova_runtime::{Daemon, Routes, Runtime, StartError, StoreUrl};

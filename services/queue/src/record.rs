@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::task::{Failure, Micros, Retry, State};
+use crate::{
+    task::{Failure, Micros, Retry, State},
+    terms::Terms,
+};
 
 /// What a producer said of a task; it never changes.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +37,8 @@ pub struct Spec {
     pub traceparent: Box<str>,
     /// Whom it is for; shares and limits of the queue are by group.
     pub group: Arc<str>,
+    /// What it is bound to; few tasks are.
+    pub terms: Option<Box<Terms>>,
 }
 
 impl Spec {
@@ -46,8 +51,9 @@ impl Spec {
     pub fn size(&self) -> usize {
         const FIXED: usize = 256;
         let labels = self.metadata.iter().map(|(key, value)| key.len() + value.len() + 8);
+        let terms = self.terms.as_ref().map_or(0, |terms| terms.size());
         let names = self.queue.len() + self.kind.len() + self.request_id.len() + self.group.len();
-        FIXED + names + labels.sum::<usize>()
+        FIXED + names + terms + labels.sum::<usize>()
     }
 }
 
@@ -60,6 +66,8 @@ pub struct NewTask {
     pub payload: Arc<[u8]>,
     /// Not before this long from now.
     pub delay: Duration,
+    /// Tasks of the same call, earlier ones, that must complete before.
+    pub after_index: Vec<u32>,
 }
 
 /// The receipt of an enqueued task.
@@ -67,7 +75,7 @@ pub struct NewTask {
 pub struct Receipt {
     /// Id of the task.
     pub id: Uuid,
-    /// True when the idempotency key was known.
+    /// True when the idempotency key or the unique key was known.
     pub duplicate: bool,
 }
 
@@ -95,6 +103,8 @@ pub struct Status {
     pub state: State,
     /// Attempts begun, expired ones included, released ones not.
     pub attempts: u32,
+    /// How many tasks it waits for.
+    pub blocked_by: u32,
     /// When it was stored.
     pub created: Micros,
     /// When it last changed.
@@ -105,6 +115,8 @@ pub struct Status {
     pub worker: Arc<str>,
     /// When the lease ends; 0 unless leased.
     pub expires: Micros,
+    /// When it dies unless it completes before; 0 for never.
+    pub deadline: Micros,
     /// What the last failed attempt said.
     pub last_error: Option<Arc<Failure>>,
 }
@@ -184,6 +196,8 @@ pub enum Outcome {
     },
     /// It was never started.
     Released,
+    /// It was never started, and is not to be before this long from now.
+    Snoozed(Duration),
 }
 
 /// Ends one lease.

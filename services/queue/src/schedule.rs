@@ -156,7 +156,7 @@ impl Schedule {
         Ok(Self {
             key,
             cron: Arc::new(Cron::parse(&fact.cron, &fact.time_zone)?),
-            task: NewTask { spec, payload, delay: Duration::ZERO },
+            task: NewTask { spec, payload, delay: Duration::ZERO, after_index: Vec::new() },
             said: BASE64.decode(fact.said)?.into(),
             missed: fact.missed,
             paused: fact.paused,

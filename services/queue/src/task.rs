@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// Microseconds since the epoch.
 pub type Micros = i64;
@@ -41,8 +42,14 @@ pub enum Event {
     Exhaust,
     /// The worker handed it back unstarted.
     Release,
+    /// The worker handed it back unstarted, for later.
+    Snooze,
+    /// The tasks that it waited for are done; its time has not come.
+    Unblock,
     /// Somebody asked for its end.
     Cancel,
+    /// Its deadline has passed.
+    Overdue,
 }
 
 /// The state after `event`, or nothing when the event cannot happen in `state`.
@@ -51,12 +58,19 @@ pub fn next(state: State, event: Event) -> Option<State> {
         (State::Waiting, Event::Due) | (State::Leased, Event::Release) => Some(State::Ready),
         (State::Ready, Event::Lease) => Some(State::Leased),
         (State::Leased, Event::Complete) => Some(State::Completed),
-        (State::Leased, Event::Retry) => Some(State::Waiting),
+        (State::Leased, Event::Retry | Event::Snooze) | (State::Waiting, Event::Unblock) => {
+            Some(State::Waiting)
+        }
         (State::Leased, Event::Exhaust) => Some(State::Dead),
+        (State::Waiting | State::Ready | State::Leased, Event::Overdue) => Some(State::Dead),
         (State::Waiting | State::Ready | State::Leased, Event::Cancel) => Some(State::Cancelled),
-        (State::Waiting, Event::Lease | Event::Complete | Event::Retry | Event::Exhaust | Event::Release)
-        | (State::Ready, Event::Due | Event::Complete | Event::Retry | Event::Exhaust | Event::Release)
-        | (State::Leased, Event::Due | Event::Lease)
+        (
+            State::Waiting | State::Ready,
+            Event::Complete | Event::Retry | Event::Exhaust | Event::Release | Event::Snooze,
+        )
+        | (State::Waiting, Event::Lease)
+        | (State::Ready | State::Leased, Event::Due | Event::Unblock)
+        | (State::Leased, Event::Lease)
         | (State::Completed | State::Dead | State::Cancelled, _) => None,
     }
 }
@@ -148,6 +162,20 @@ impl Failure {
         Self { reason: "CANCELLED".into(), message: message.into() }
     }
 
+    /// The task had not completed by its deadline.
+    pub fn deadline_exceeded() -> Self {
+        Self {
+            reason: "DEADLINE_EXCEEDED".into(),
+            message: "the task had not completed by its deadline".into(),
+        }
+    }
+
+    /// A task that it waited for will not complete.
+    pub fn parent_failed(parent: Uuid) -> Self {
+        let message = format!("task {parent}, which it waited for, was cancelled or forgotten");
+        Self { reason: "PARENT_FAILED".into(), message }
+    }
+
     /// The attempt took longer than it may.
     pub fn timed_out() -> Self {
         Self { reason: "ATTEMPT_TIMEOUT".into(), message: "the attempt took longer than its timeout".into() }
@@ -206,7 +234,10 @@ mod tests {
             Just(Event::Retry),
             Just(Event::Exhaust),
             Just(Event::Release),
+            Just(Event::Snooze),
+            Just(Event::Unblock),
             Just(Event::Cancel),
+            Just(Event::Overdue),
         ]
     }
 
@@ -230,9 +261,10 @@ mod tests {
         }
 
         #[test]
-        fn only_a_leased_task_completes_or_dies(event in any_event()) {
+        fn only_a_leased_task_completes_or_fails(event in any_event()) {
             for state in STATES {
-                if matches!(next(state, event), Some(State::Completed | State::Dead)) {
+                let overdue = event == Event::Overdue;
+                if !overdue && matches!(next(state, event), Some(State::Completed | State::Dead)) {
                     prop_assert_eq!(state, State::Leased);
                 }
             }

@@ -61,7 +61,10 @@ async fn work(process: &AgentProcess, arguments: &Arguments) -> Result<(), Agent
     let worker = work::register(builder, agent, arguments).build().map_err(AgentError::Worker)?;
     let activity = worker.activity();
     tokio::select! {
-        ended = worker.run(process.drain.clone()) => Ok(ended?),
+        ended = worker.run(process.drain.clone()) => {
+            tracing::info!(summary = ?ended?, "the work has ended");
+            Ok(())
+        }
         never = beat(&process.mesh, agent, &activity, &process.drain) => match never {},
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nova_proto::memory::v1::MemoryKind;
 use nova_types::{AgentId, Clock as _, QueueName, SystemClock};
-use nova_worker::{Failure, TaskContext, WorkerBuilder};
+use nova_worker::{Context, Failure, WorkerBuilder};
 use serde_json::Value;
 
 use crate::Arguments;
@@ -27,22 +27,17 @@ pub(crate) fn register(builder: WorkerBuilder, agent: &AgentId, arguments: &Argu
     let surroundings = Surroundings { agent: agent.clone(), told, depth: arguments.depth };
     let builder = skills::ALL.iter().fold(builder, |builder, &(kind, skill)| {
         let surroundings = surroundings.clone();
-        builder.handler(kind, move |context, step| surroundings.clone().examine(context, step, skill))
+        builder.handle(kind, move |step, context| surroundings.clone().examine(context, step, skill))
     });
     let other = surroundings.clone();
     builder
-        .handler(mesh_call::KIND, move |context, step| surroundings.clone().call(context, step))
-        .handler(memory_summary::KIND, move |context, step| other.clone().summarise(context, step))
+        .handle(mesh_call::KIND, move |step, context| surroundings.clone().call(context, step))
+        .handle(memory_summary::KIND, move |step, context| other.clone().summarise(context, step))
 }
 
 impl Surroundings {
     /// Runs a skill that blocks.
-    async fn examine(
-        self,
-        context: TaskContext,
-        step: Option<StepTask>,
-        skill: Skill,
-    ) -> Result<Value, Failure> {
+    async fn examine(self, context: Context, step: Option<StepTask>, skill: Skill) -> Result<Value, Failure> {
         trusted(&context.task.queue, &self.told)?;
         let step = step.unwrap_or_default();
         let place = Place { step: &step, task: &context.task.id, kind: &context.task.kind };
@@ -56,7 +51,7 @@ impl Surroundings {
     }
 
     /// Tries a call of the mesh.
-    async fn call(self, context: TaskContext, step: Option<StepTask>) -> Result<Value, Failure> {
+    async fn call(self, context: Context, step: Option<StepTask>) -> Result<Value, Failure> {
         trusted(&context.task.queue, &self.told)?;
         let step = step.unwrap_or_default();
         let place = Place { step: &step, task: &context.task.id, kind: &context.task.kind };
@@ -67,7 +62,7 @@ impl Surroundings {
     }
 
     /// Reads back what all agents of the run wrote.
-    async fn summarise(self, context: TaskContext, step: Option<StepTask>) -> Result<Value, Failure> {
+    async fn summarise(self, context: Context, step: Option<StepTask>) -> Result<Value, Failure> {
         trusted(&context.task.queue, &self.told)?;
         let step = step.unwrap_or_default();
         let place = Place { step: &step, task: &context.task.id, kind: &context.task.kind };
@@ -83,24 +78,24 @@ impl Surroundings {
     /// What an earlier attempt wrote before it was cut off: a step takes effect once.
     async fn known(
         &self,
-        context: &TaskContext,
+        context: &Context,
         notebook: &Notebook,
         place: Place<'_>,
     ) -> Result<Option<Value>, Failure> {
         if context.attempt > 1 { notebook.recall(place).await } else { Ok(None) }
     }
 
-    fn notebook(&self, context: &TaskContext) -> Notebook {
+    fn notebook(&self, context: &Context) -> Notebook {
         Notebook::new(context.mesh.clone(), self.agent.clone())
     }
 
-    fn request(&self, context: &TaskContext, step: &StepTask) -> Request {
+    fn request(&self, context: &Context, step: &StepTask) -> Request {
         Request {
             step: step.clone(),
             attempt: context.attempt,
             depth: self.depth,
             now: SystemClock.now().micros() / 1_000_000,
-            commands: Commands::new(context.lost.clone()),
+            commands: Commands::new(context.cancellation().clone()),
         }
     }
 }

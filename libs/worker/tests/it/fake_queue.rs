@@ -1,18 +1,25 @@
 //! A queue daemon in the test's own process: the test says what it answers on each `Work` stream.
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+
 use nova_client::{Credential, Credentials, Endpoint, Endpoints, Mesh};
-use nova_proto::queue::v1::queue_service_server::{QueueService, QueueServiceServer};
 use nova_proto::queue::v1::work_request::Message as Said;
 use nova_proto::queue::v1::work_response::Message as Heard;
 use nova_proto::queue::v1::*;
-use nova_worker::{Worker, WorkerBuilder};
+use nova_worker::{Summary, Worker, WorkerBuilder, WorkerError};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::body::Body;
+use tonic::server::{Grpc, NamedService, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
+use tonic_prost::ProstCodec;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -32,8 +39,7 @@ impl FakeQueue {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (opened, streams) = mpsc::unbounded_channel();
-        let service = QueueServiceServer::new(Service { opened });
-        let server = tonic::transport::Server::builder().add_service(service);
+        let server = tonic::transport::Server::builder().add_service(Service { opened });
         #[expect(clippy::disallowed_methods, reason = "a test's server ends with the test")]
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         Self { address, streams: Mutex::new(streams) }
@@ -108,6 +114,14 @@ impl Stream {
         self.say(Heard::Settled(WorkSettled { results: vec![result] })).await;
     }
 
+    /// Confirms what was in one message.
+    pub(crate) async fn confirm_all(&self, settlements: &[Settlement]) {
+        let id = |one: &Settlement| one.lease.as_ref().unwrap().task_id.clone();
+        let result = |one| SettlementResult { task_id: id(one), ..SettlementResult::default() };
+        let results = settlements.iter().map(result).collect();
+        self.say(Heard::Settled(WorkSettled { results })).await;
+    }
+
     pub(crate) async fn say_too_late(&self, task_id: &str) {
         let result = SettlementResult { task_id: task_id.into(), lost: true, state: 0 };
         self.say(Heard::Settled(WorkSettled { results: vec![result] })).await;
@@ -124,59 +138,47 @@ impl Stream {
     }
 }
 
+/// Serves `Work` alone.
+#[derive(Clone)]
 struct Service {
     opened: mpsc::UnboundedSender<Stream>,
 }
 
-type Answer<T> = Result<Response<T>, Status>;
+impl StreamingService<WorkRequest> for Service {
+    type Response = WorkResponse;
+    type ResponseStream = ReceiverStream<Result<WorkResponse, Status>>;
+    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
 
-macro_rules! unanswered {
-    ($($method:ident($request:ty) -> $response:ty;)*) => {
-        #[tonic::async_trait]
-        impl QueueService for Service {
-            type WorkStream = ReceiverStream<Result<WorkResponse, Status>>;
-            type WatchTasksStream = ReceiverStream<Result<WatchTasksResponse, Status>>;
-
-            async fn work(&self, request: Request<Streaming<WorkRequest>>) -> Answer<Self::WorkStream> {
-                let (answers, receiver) = mpsc::channel(64);
-                let stream = Stream { said: request.into_inner(), answers };
-                self.opened.send(stream).map_err(|_| Status::unavailable("the test has ended"))?;
-                Ok(Response::new(ReceiverStream::new(receiver)))
-            }
-
-            async fn watch_tasks(&self, _: Request<WatchTasksRequest>) -> Answer<Self::WatchTasksStream> {
-                Err(Status::unimplemented("not in this test"))
-            }
-
-            $(async fn $method(&self, _: Request<$request>) -> Answer<$response> {
-                Err(Status::unimplemented("not in this test"))
-            })*
-        }
-    };
+    fn call(&mut self, request: Request<Streaming<WorkRequest>>) -> Self::Future {
+        let (answers, receiver) = mpsc::channel(64);
+        let stream = Stream { said: request.into_inner(), answers };
+        let told = self.opened.send(stream).map_err(|_| Status::unavailable("the test has ended"));
+        ready(told.map(|()| Response::new(ReceiverStream::new(receiver))))
+    }
 }
 
-unanswered! {
-    enqueue(EnqueueRequest) -> EnqueueResponse;
-    lease(LeaseRequest) -> LeaseResponse;
-    heartbeat(HeartbeatRequest) -> HeartbeatResponse;
-    complete(CompleteRequest) -> CompleteResponse;
-    fail(FailRequest) -> FailResponse;
-    release(ReleaseRequest) -> ReleaseResponse;
-    get_task(GetTaskRequest) -> GetTaskResponse;
-    list_tasks(ListTasksRequest) -> ListTasksResponse;
-    list_queues(ListQueuesRequest) -> ListQueuesResponse;
-    cancel_tasks(CancelTasksRequest) -> CancelTasksResponse;
-    redrive_tasks(RedriveTasksRequest) -> RedriveTasksResponse;
-    purge_tasks(PurgeTasksRequest) -> PurgeTasksResponse;
-    get_queue(GetQueueRequest) -> GetQueueResponse;
-    update_queue(UpdateQueueRequest) -> UpdateQueueResponse;
-    pause_queue(PauseQueueRequest) -> PauseQueueResponse;
-    drain_queue(DrainQueueRequest) -> DrainQueueResponse;
-    resume_queue(ResumeQueueRequest) -> ResumeQueueResponse;
-    put_schedule(PutScheduleRequest) -> PutScheduleResponse;
-    get_schedule(GetScheduleRequest) -> GetScheduleResponse;
-    list_schedules(ListSchedulesRequest) -> ListSchedulesResponse;
-    delete_schedule(DeleteScheduleRequest) -> DeleteScheduleResponse;
+impl tower::Service<http::Request<Body>> for Service {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<http::Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move {
+            if !request.uri().path().ends_with("/Work") {
+                return Ok(Status::unimplemented("not in this test").into_http());
+            }
+            Ok(Grpc::new(ProstCodec::default()).streaming(service, request).await)
+        })
+    }
+}
+
+impl NamedService for Service {
+    const NAME: &'static str = "nova.queue.v1.QueueService";
 }
 
 /// Runs a worker beside the test; dropping the answer ends it.
@@ -190,12 +192,12 @@ pub(crate) fn spawn(builder: WorkerBuilder) -> Running {
 
 pub(crate) struct Running {
     pub(crate) drain: tokio_util::sync::CancellationToken,
-    ended: Arc<Mutex<tokio::task::JoinHandle<Result<(), nova_worker::WorkerError>>>>,
+    ended: Arc<Mutex<tokio::task::JoinHandle<Result<Summary, WorkerError>>>>,
 }
 
 impl Running {
     /// Waits until the worker has ended.
-    pub(crate) async fn ended(&self) -> Result<(), nova_worker::WorkerError> {
+    pub(crate) async fn ended(&self) -> Result<Summary, WorkerError> {
         let mut ended = self.ended.lock().await;
         tokio::time::timeout(PATIENCE, &mut *ended).await.expect("an end in time").unwrap()
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nova_proto::queue::v1::settlement::Outcome;
-use nova_worker::{Failure, TaskContext};
+use nova_worker::{CancelReason, Context, Failure};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -12,8 +12,8 @@ use crate::fake_queue::{FakeQueue, spawn};
 #[tokio::test]
 async fn task_reaches_the_handler_of_its_kind_and_its_result_the_queue() {
     let queue = FakeQueue::start().await;
-    let greet = |_: TaskContext, name: String| async move { Ok(format!("hello {name}")) };
-    let _worker = spawn(queue.worker().concurrency(3).handler("greet", greet));
+    let greet = |name: String, _: Context| async move { Ok(format!("hello {name}")) };
+    let _worker = spawn(queue.worker().concurrency(3).handle("greet", greet));
     let (mut stream, open) = queue.stream().await;
     assert_eq!((open.queues, open.credit), (vec!["q".to_owned()], 3));
     stream.lease("t1", "greet", 7, "\"Ada\"").await;
@@ -26,15 +26,15 @@ async fn task_reaches_the_handler_of_its_kind_and_its_result_the_queue() {
 async fn lost_lease_stops_its_handler_and_its_result_is_dropped() {
     let queue = FakeQueue::start().await;
     let (told, mut stopped) = mpsc::unbounded_channel();
-    let wait = move |context: TaskContext, _: Value| {
+    let wait = move |_: Value, context: Context| {
         let told = told.clone();
         async move {
-            context.lost.cancelled().await;
+            assert_eq!(context.cancelled().await, CancelReason::LeaseLost);
             told.send(context.task.id).unwrap();
             Ok(1)
         }
     };
-    let _worker = spawn(queue.worker().handler("wait", wait));
+    let _worker = spawn(queue.worker().handle("wait", wait));
     let (mut stream, _) = queue.stream().await;
     stream.lease("t1", "wait", 7, "null").await;
     assert_eq!(stream.hear_heartbeat().await[0].token, 7);
@@ -54,12 +54,12 @@ async fn handler_that_hogs_the_runtime_cannot_stop_heartbeats() {
     let (queue, runtime) = queue.join().unwrap();
     let (told, heard) = std::sync::mpsc::channel::<usize>();
     let heard = std::sync::Mutex::new(heard);
-    let hog = move |_: TaskContext, _: Value| {
+    let hog = move |_: Value, _: Context| {
         // Blocks the only thread of this runtime until the queue has heard three heartbeats.
         let beats = heard.lock().unwrap().recv_timeout(Duration::from_secs(20));
         async move { beats.map_err(|error| Failure::new("SILENT", error)) }
     };
-    let worker = queue.worker().handler("hog", hog).build().unwrap();
+    let worker = queue.worker().handle("hog", hog).build().unwrap();
     let said = runtime.handle().spawn(async move {
         let (mut stream, _) = queue.stream().await;
         stream.lease("t1", "hog", 7, "null").await;
@@ -80,8 +80,8 @@ async fn handler_that_hogs_the_runtime_cannot_stop_heartbeats() {
 #[tokio::test]
 async fn kind_without_a_handler_and_bad_payloads_fail_for_good() {
     let queue = FakeQueue::start().await;
-    let count = |_: TaskContext, number: u32| async move { Ok(number) };
-    let _worker = spawn(queue.worker().concurrency(2).handler("count", count));
+    let count = |number: u32, _: Context| async move { Ok(number) };
+    let _worker = spawn(queue.worker().concurrency(2).handle("count", count));
     let (mut stream, _) = queue.stream().await;
     for (kind, payload, reason) in [("other", "1", "UNKNOWN_KIND"), ("count", "\"x\"", "INVALID_PAYLOAD")] {
         stream.lease(kind, kind, 1, payload).await;
@@ -96,13 +96,13 @@ async fn kind_without_a_handler_and_bad_payloads_fail_for_good() {
 #[tokio::test]
 async fn panic_of_a_handler_is_a_failed_attempt() {
     let queue = FakeQueue::start().await;
-    let fall = |_: TaskContext, _: Value| async move {
+    let fall = |_: Value, _: Context| async move {
         if true {
             panic!("as the test wants it");
         }
         Ok(1)
     };
-    let _worker = spawn(queue.worker().handler("fall", fall));
+    let _worker = spawn(queue.worker().handle("fall", fall));
     let (mut stream, _) = queue.stream().await;
     stream.lease("t1", "fall", 7, "null").await;
     let Some(Outcome::Failed(failure)) = stream.hear_settlements().await.remove(0).outcome else { panic!() };

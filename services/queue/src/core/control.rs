@@ -10,7 +10,7 @@ use crate::{
         entry::{Entry, Row, row_of},
     },
     record::{LeaseRef, Recall, Task},
-    task::{Event, Failure, Micros, State},
+    task::{Event, Failure, Micros, State, after},
 };
 
 impl Core {
@@ -27,16 +27,26 @@ impl Core {
     }
 
     /// Forgets those of these tasks that nobody holds; answers how many there were.
-    pub fn purge(&mut self, namespace: &str, ids: &[Uuid]) -> usize {
-        ids.iter().filter(|id| self.purge_one(namespace, **id)).count()
+    pub fn purge(&mut self, namespace: &str, ids: &[Uuid], now: Micros) -> usize {
+        ids.iter().filter(|id| self.purge_one(namespace, **id, now)).count()
     }
 
-    fn purge_one(&mut self, namespace: &str, id: Uuid) -> bool {
+    fn purge_one(&mut self, namespace: &str, id: Uuid, now: Micros) -> bool {
         let row = row_of(id);
         match self.live(namespace, id).map(|entry| entry.status.state) {
             Some(State::Leased) => false,
+            Some(_) if self.flow.has_children(row) => {
+                self.finish(
+                    row,
+                    Event::Cancel,
+                    None,
+                    Some(Failure::cancelled("somebody purged the task")),
+                    now,
+                );
+                self.forget_parent(row)
+            }
             Some(_) => self.forget_live(row),
-            None => self.is_kept(namespace, id) && self.forget_kept(row),
+            None => self.is_kept(namespace, id) && self.forget_parent(row),
         }
     }
 
@@ -46,8 +56,8 @@ impl Core {
     }
 
     fn forget_live(&mut self, row: Row) -> bool {
-        let Some(entry) = self.entries.remove(&row) else { return false };
-        self.leave_for_good(&entry);
+        let Some(mut entry) = self.entries.remove(&row) else { return false };
+        self.leave(row, &mut entry);
         self.cached = self.cached.saturating_sub(entry.payload.as_ref().map_or(0, |payload| payload.len()));
         self.retention.journaled -= usize::from(entry.journal != 0);
         // Events tell of it up to here.
@@ -57,23 +67,21 @@ impl Core {
         true
     }
 
-    /// Lets a task go out of its queue.
-    pub(super) fn leave_for_good(&mut self, entry: &Entry) {
-        self.queues.leave(entry.queue, entry.slot, entry.status.state);
-        if entry.status.state == State::Ready {
-            self.tidy(entry.queue, entry.slot);
-        }
-        self.queues.retire(entry.queue, entry.slot);
-    }
-
-    /// Gives dead tasks another life; answers how many were dead. They come from the ledger, which knows all of them.
+    /// Gives dead tasks another life; answers how many got one. They come from the ledger, which knows all of them.
     pub fn redrive(&mut self, tasks: &[Task], now: Micros) -> usize {
         tasks.iter().filter(|task| self.redrive_one(task, now)).count()
     }
 
+    /// Whether a dead task may have another life: no other lives in its place, and what it waited for may complete.
+    fn may_live(&self, task: &Task, now: Micros) -> bool {
+        let started = task.status.attempts > 0;
+        self.holder(&task.spec, now).is_none() && (started || self.may_start(&task.spec))
+    }
+
     fn redrive_one(&mut self, task: &Task, now: Micros) -> bool {
         let row = row_of(task.id);
-        if self.retention.kept(row).is_none_or(|kept| kept.state != State::Dead) {
+        if self.retention.kept(row).is_none_or(|kept| kept.state != State::Dead) || !self.may_live(task, now)
+        {
             return false;
         }
         let Some(kept) = self.retention.take(row) else { return false };
@@ -82,6 +90,15 @@ impl Core {
         entry.slot = self.queues.at(kept.queue).join(&task.spec.group);
         entry.status.state = State::Ready;
         entry.status.updated = now;
+        let span = task.spec.terms.as_ref().and_then(|terms| terms.deadline);
+        entry.status.deadline = span.map_or(0, |span| after(now, span));
+        self.deadlines.add(row, &entry);
+        self.lock(&entry);
+        if task.status.attempts == 0 {
+            self.bind(row, &mut entry);
+        } else {
+            entry.status.blocked_by = 0;
+        }
         entry.payload_len = task.payload_len;
         self.place(row, &entry);
         self.note(row, &mut entry, true);

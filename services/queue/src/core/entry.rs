@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     record::{Spec, Status, Task},
-    task::{Micros, State},
+    task::{Micros, State, after},
 };
 
 /// Number of a task's row in the store; grows with every task, and lies in the low bits of its id.
@@ -94,17 +94,22 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// A task as it is stored first.
+    /// A task as it is stored first: it waits for all that it was told to.
     pub fn new(id: Uuid, queue: u32, spec: Arc<Spec>, created: Micros, ready_at: Micros) -> Self {
-        let state = if ready_at > created { State::Waiting } else { State::Ready };
+        let terms = spec.terms.as_deref();
+        let blocked_by = terms.map_or(0, |terms| u32::try_from(terms.after.len()).unwrap_or(u32::MAX));
+        let deadline = terms.and_then(|terms| terms.deadline).map_or(0, |span| after(created, span));
+        let state = if ready_at > created || blocked_by > 0 { State::Waiting } else { State::Ready };
         let status = Status {
             state,
             attempts: 0,
+            blocked_by,
             created,
             updated: created,
             ready_at,
             worker: nobody(),
             expires: 0,
+            deadline,
             last_error: None,
         };
         Self {

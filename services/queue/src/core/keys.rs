@@ -46,6 +46,11 @@ impl Keys {
 }
 
 impl Core {
+    /// True when the key of a task is known.
+    pub(super) fn is_repeated(&self, spec: &Spec) -> bool {
+        key_of(spec).is_some_and(|key| self.keys.get(key).is_some())
+    }
+
     /// Frees the key of a task that is forgotten.
     pub(super) fn forget_key(&mut self, entry: &Entry) {
         if let Some(key) = key_of(&entry.spec) {
@@ -59,13 +64,18 @@ pub fn key_of(spec: &Spec) -> Option<u128> {
     if spec.request_id.is_empty() {
         return None;
     }
+    Some(fingerprint(&[&spec.namespace, &spec.queue, &spec.request_id]))
+}
+
+/// Fingerprint of texts in order.
+pub(super) fn fingerprint(parts: &[&str]) -> Key {
     let mut hash = Sha256::new();
-    for part in [&*spec.namespace, &*spec.queue, &*spec.request_id] {
+    for part in parts {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part.as_bytes());
     }
     let digest = hash.finalize();
-    Some(Key::from_le_bytes(digest[..16].try_into().expect("a digest has 32 bytes")))
+    Key::from_le_bytes(digest[..16].try_into().expect("a digest has 32 bytes"))
 }
 
 /// Fingerprint of what a producer asked for, so that another body under the same key is noticed.
@@ -93,7 +103,12 @@ pub fn body_hash(task: &NewTask) -> u64 {
     add(&[spec.priority]);
     add(&spec.retry.max_attempts.to_le_bytes());
     if !spec.group.is_empty() {
+        add(b"group");
         add(spec.group.as_bytes());
+    }
+    if let Some(terms) = &spec.terms {
+        add(&terms.pack());
+        task.after_index.iter().for_each(|index| add(&index.to_le_bytes()));
     }
     u64::from_le_bytes(hash.finalize()[..8].try_into().expect("a digest has 32 bytes"))
 }

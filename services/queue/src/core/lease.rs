@@ -41,7 +41,9 @@ impl Core {
         let token = self.next_token(now);
         let mut payload = None;
         self.apply(row, Event::Lease, now, |entry| {
-            let deadline = entry.spec.attempt_timeout.map(|timeout| after(now, timeout));
+            let timeout = entry.spec.attempt_timeout.map(|timeout| after(now, timeout));
+            let last = Some(entry.status.deadline).filter(|deadline| *deadline != 0);
+            let deadline = timeout.into_iter().chain(last).min();
             entry.status.attempts += 1;
             entry.status.worker = Arc::clone(&request.worker);
             entry.status.expires = capped(after(now, request.duration), deadline);
@@ -62,6 +64,11 @@ impl Core {
     fn next_token(&mut self, now: Micros) -> u64 {
         self.last_token = (self.last_token + 1).max(u64::try_from(now).unwrap_or(0));
         self.last_token
+    }
+
+    /// No token up to this one is given any more.
+    pub fn continue_tokens(&mut self, last: u64) {
+        self.last_token = self.last_token.max(last);
     }
 
     /// Extends leases to `duration` from now; each answers its new end, or that it is lost; of a

@@ -11,8 +11,10 @@
 pub mod batch;
 mod bucket;
 mod control;
+mod deadline;
 pub mod entry;
 mod facts;
+mod flow;
 mod groups;
 mod keys;
 mod lease;
@@ -23,9 +25,14 @@ pub mod restore;
 mod retention;
 pub mod schedules;
 mod settle;
+mod unique;
 
 #[cfg(test)]
+mod flow_tests;
+#[cfg(test)]
 mod model;
+#[cfg(test)]
+mod model_flow;
 #[cfg(test)]
 mod shares;
 #[cfg(test)]
@@ -43,11 +50,14 @@ use uuid::Uuid;
 
 use self::{
     batch::{Batch, Change, Insert},
+    deadline::Deadlines,
     entry::{Entry, Row, id_of, row_of},
+    flow::Flow,
     keys::{Keys, Known},
     queues::Queues,
     retention::Retention,
     schedules::Schedules,
+    unique::Locks,
 };
 pub use self::{
     keys::{body_hash, key_of},
@@ -113,7 +123,10 @@ pub struct Core {
     queues: Queues,
     waiting: BinaryHeap<Reverse<(Micros, Row)>>,
     expiring: BinaryHeap<Reverse<(Micros, Row, u64)>>,
+    deadlines: Deadlines,
     keys: Keys,
+    locks: Locks,
+    flow: Flow,
     retention: Retention,
     schedules: Schedules,
     batch: Batch,
@@ -134,7 +147,10 @@ impl Core {
             queues: Queues::default(),
             waiting: BinaryHeap::new(),
             expiring: BinaryHeap::new(),
+            deadlines: Deadlines::default(),
             keys: Keys::default(),
+            locks: Locks::default(),
+            flow: Flow::default(),
             retention: Retention::default(),
             schedules: Schedules::default(),
             batch: Batch::default(),
@@ -157,7 +173,12 @@ impl Core {
             return Err(Error::TooManyTasks { held, limit: self.limits.tasks });
         }
         let queues = self.check(&tasks)?;
-        Ok(tasks.into_iter().zip(queues).map(|(task, queue)| self.enqueue_one(task, queue, now)).collect())
+        let mut receipts: Vec<Receipt> = Vec::with_capacity(tasks.len());
+        for (mut task, queue) in tasks.into_iter().zip(queues) {
+            name_parents(&mut task, &receipts);
+            receipts.push(self.enqueue_one(task, queue, now));
+        }
+        Ok(receipts)
     }
 
     /// Everything that may refuse a task, before the first is stored.
@@ -178,6 +199,7 @@ impl Core {
             queues.push(self.intern(&spec.namespace, &spec.queue)?);
         }
         self.check_room(&queues)?;
+        self.check_parents(tasks)?;
         Ok(queues)
     }
 
@@ -201,6 +223,9 @@ impl Core {
         let key = key_of(&task.spec);
         if let Some(known) = key.and_then(|key| self.keys.get(key)) {
             return Receipt { id: known.id, duplicate: true };
+        }
+        if let Some(id) = self.holder(&task.spec, now) {
+            return Receipt { id, duplicate: true };
         }
         let row = self.next_row;
         self.next_row += 1;
@@ -226,8 +251,19 @@ impl Core {
             entry.payload = Some(Arc::clone(&task.payload));
         }
         self.batch.inserts.push(Insert { row, id, spec, payload: task.payload, created: now, ready_at });
-        self.batch.changes.push(Change::of(row, &entry, true));
-        self.next_entry += 1;
+        self.lock(&entry);
+        self.deadlines.add(row, &entry);
+        if entry.status.blocked_by > 0 {
+            // Its row does not say for which of its parents it waits: that it waits is in the journal.
+            self.bind(row, &mut entry);
+            if entry.status.blocked_by == 0 && ready_at <= now {
+                entry.status.state = State::Ready;
+            }
+            self.note(row, &mut entry, true);
+        } else {
+            self.batch.changes.push(Change::of(row, &entry, true));
+            self.next_entry += 1;
+        }
         self.place(row, &entry);
         self.entries.insert(row, entry);
     }
@@ -244,6 +280,8 @@ impl Core {
                     self.touched.push(entry.queue);
                 }
             }
+            // Put there once it waits for nothing but its time.
+            State::Waiting if status.blocked_by > 0 => {}
             State::Waiting => self.waiting.push(Reverse((status.ready_at, row))),
             State::Leased => {
                 let token = entry.hold.as_ref().map_or(0, |hold| hold.token);
@@ -256,6 +294,8 @@ impl Core {
     /// Fires ticks, makes due tasks ready, takes expired leases back and fills buckets, a bounded number at a time.
     pub fn tick(&mut self, now: Micros) {
         self.fire_due(now);
+        self.cascade(now);
+        self.meet_deadlines(TICK, now);
         for _ in 0..TICK {
             let due = self.waiting.peek().is_some_and(|Reverse((at, _))| *at <= now);
             let expired = self.expiring.peek().is_some_and(|Reverse((at, ..))| *at <= now);
@@ -273,7 +313,8 @@ impl Core {
     }
 
     fn promote(&mut self, row: Row, at: Micros, now: Micros) {
-        let current = self.entries.get(&row).is_some_and(|entry| entry.status.ready_at == at);
+        let now_due = |entry: &Entry| entry.status.ready_at == at && entry.status.blocked_by == 0;
+        let current = self.entries.get(&row).is_some_and(now_due);
         if current {
             self.apply(row, Event::Due, now, |_| {});
         }
@@ -311,8 +352,10 @@ impl Core {
     pub fn next_tick(&self) -> Option<Micros> {
         let due = self.waiting.peek().map(|Reverse((at, _))| *at);
         let expired = self.expiring.peek().map(|Reverse((at, ..))| *at);
-        let (fires, wakes) = (self.schedules.next(), self.queues.next_alarm());
-        due.into_iter().chain(expired).chain(fires).chain(wakes).min()
+        let at_once = self.flow.is_busy().then_some(0);
+        let planned = self.deadlines.next().into_iter().chain(self.schedules.next());
+        let wakes = self.queues.next_alarm();
+        due.into_iter().chain(expired).chain(planned).chain(wakes).chain(at_once).min()
     }
 
     /// Index of a queue, made when it is new.
@@ -388,4 +431,13 @@ impl Core {
     fn jitter(&mut self) -> f64 {
         f64::from(u32::try_from(self.noise() >> 32).unwrap_or(0)) / f64::from(u32::MAX)
     }
+}
+
+/// Adds the ids of the tasks that a task names by their place in its call.
+fn name_parents(task: &mut NewTask, receipts: &[Receipt]) {
+    let Some(terms) = task.spec.terms.as_deref_mut() else { return };
+    let named = task.after_index.iter().filter_map(|index| receipts.get(*index as usize));
+    terms.after.extend(named.map(|receipt| receipt.id));
+    terms.after.sort_unstable();
+    terms.after.dedup();
 }

@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::{
     Core, Limits,
     batch::Batch,
-    entry::Row,
+    entry::{Row, row_of},
+    model_flow::{Bound, ToldOfFlows, any_bound},
     restore::{Counters, KeptEnding, KeptTask},
 };
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
 
 const SECOND: Micros = 1_000_000;
 
-const GROUPS: [&str; 3] = ["", "a", "b"];
+pub(super) const GROUPS: [&str; 3] = ["", "a", "b"];
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -30,7 +31,8 @@ enum Step {
     Lease { max: usize },
     Settle { which: usize, how: u8 },
     Heartbeat { which: usize },
-    Remove { which: usize, purge: bool },
+    Bind(Bound),
+    Control { which: usize, how: u8 },
     Limit { queue: u32, group: u32 },
     Pass { micros: Micros },
     Commit,
@@ -42,9 +44,10 @@ fn any_step() -> impl Strategy<Value = Step> {
         4 => (proptest::option::of(0u8..4), any::<bool>(), 0u8..3)
             .prop_map(|(key, delayed, group)| Step::Enqueue { key, delayed, group }),
         4 => (1usize..4).prop_map(|max| Step::Lease { max }),
-        5 => (any::<usize>(), 0u8..3).prop_map(|(which, how)| Step::Settle { which, how }),
+        5 => (any::<usize>(), 0u8..5).prop_map(|(which, how)| Step::Settle { which, how }),
         1 => any::<usize>().prop_map(|which| Step::Heartbeat { which }),
-        1 => (any::<usize>(), any::<bool>()).prop_map(|(which, purge)| Step::Remove { which, purge }),
+        4 => any_bound().prop_map(Step::Bind),
+        2 => (any::<usize>(), 0u8..3).prop_map(|(which, how)| Step::Control { which, how }),
         1 => (0u32..4, 0u32..3).prop_map(|(queue, group)| Step::Limit { queue, group }),
         3 => (0..40 * SECOND).prop_map(|micros| Step::Pass { micros }),
         2 => Just(Step::Commit),
@@ -55,9 +58,11 @@ fn any_step() -> impl Strategy<Value = Step> {
 /// What a store would hold.
 #[derive(Debug, Default)]
 pub(super) struct Disk {
-    tasks: BTreeMap<Row, (Uuid, Vec<u8>, Micros, Micros)>,
+    pub(super) tasks: BTreeMap<Row, (Uuid, Vec<u8>, Micros, Micros)>,
     journal: BTreeMap<u64, Vec<u8>>,
-    finished: BTreeMap<Row, KeptEnding>,
+    pub(super) finished: BTreeMap<Row, KeptEnding>,
+    /// Attempts of ended tasks.
+    pub(super) attempts: BTreeMap<Row, u32>,
     facts: BTreeMap<String, String>,
     counters: Counters,
 }
@@ -72,7 +77,11 @@ impl Disk {
             self.journal.insert(batch.first, pack_changes(&batch.changes));
             self.counters.last_entry = batch.first + batch.changes.len() as u64 - 1;
         }
+        for row in &batch.revived {
+            self.finished.remove(row);
+        }
         for ended in &batch.finished {
+            self.attempts.insert(ended.row, ended.attempts);
             let ending = KeptEnding { state: ended.state, journal: ended.journal, at: ended.at };
             self.finished.insert(ended.row, ending);
         }
@@ -154,26 +163,33 @@ pub(super) fn task(key: Option<u8>, delayed: bool, group: &str) -> NewTask {
         attempt_timeout: None,
         traceparent: "".into(),
         group: group.into(),
+        terms: None,
     };
-    NewTask { spec, payload: Arc::from(&b"p"[..]), delay: Duration::from_secs(u64::from(delayed) * 20) }
+    NewTask {
+        spec,
+        payload: Arc::from(&b"p"[..]),
+        delay: Duration::from_secs(u64::from(delayed) * 20),
+        after_index: Vec::new(),
+    }
 }
 
 /// What callers were told, once it was committed.
 #[derive(Debug, Default)]
-struct Told {
-    stored: BTreeMap<Uuid, State>,
+pub(super) struct Told {
+    pub(super) stored: BTreeMap<Uuid, State>,
     groups: BTreeMap<Uuid, Arc<str>>,
     limits: (u32, u32),
     keys: BTreeMap<u8, Uuid>,
     leases: Vec<Lease>,
     last_token: u64,
+    pub(super) flow: ToldOfFlows,
 }
 
-struct Run {
-    core: Core,
-    disk: Disk,
-    told: Told,
-    now: Micros,
+pub(super) struct Run {
+    pub(super) core: Core,
+    pub(super) disk: Disk,
+    pub(super) told: Told,
+    pub(super) now: Micros,
 }
 
 impl Run {
@@ -185,12 +201,14 @@ impl Run {
     fn step(&mut self, step: &Step) {
         self.core.tick(self.now);
         self.commit();
+        self.check_deadlines();
         match step {
             Step::Enqueue { key, delayed, group } => self.enqueue(*key, *delayed, *group),
             Step::Lease { max } => self.lease(*max),
             Step::Settle { which, how } => self.settle(*which, *how),
             Step::Heartbeat { which } => self.heartbeat(*which),
-            Step::Remove { which, purge } => self.remove(*which, *purge),
+            Step::Bind(bound) => self.bind(bound),
+            Step::Control { which, how } => self.control(*which, *how),
             Step::Limit { queue, group } => self.limit(*queue, *group),
             Step::Pass { micros } => self.now += micros,
             Step::Commit => {}
@@ -201,17 +219,21 @@ impl Run {
         }
         self.commit();
         self.check();
+        self.check_flows();
     }
 
     fn commit(&mut self) {
         let batch = self.core.take_batch(self.now);
         for change in &batch.changes {
             if let Some(before) = self.told.stored.get(&change.id) {
-                assert!(!before.is_terminal(), "an ended task changed");
+                let revived = *before == State::Dead && batch.revived.contains(&change.row);
+                assert!(!before.is_terminal() || revived, "an ended task changed");
             }
             self.told.stored.insert(change.id, change.status.state);
             self.told.groups.insert(change.id, Arc::clone(&change.spec.group));
+            self.told.flow.saw(change.id, change.status.state);
         }
+        self.told.stored.retain(|id, _| !batch.forgotten.contains(&row_of(*id)));
         self.disk.write(&batch);
     }
 
@@ -222,6 +244,12 @@ impl Run {
         let receipt = self.core.enqueue(vec![new], self.now).unwrap()[0];
         if let Some(key) = key {
             let known = *self.told.keys.entry(key).or_insert(receipt.id);
+            let going = self.core.batch.forgotten.contains(&row_of(known));
+            if (going || !self.told.stored.contains_key(&known)) && !receipt.duplicate {
+                // A key is forgotten with its task.
+                self.told.keys.insert(key, receipt.id);
+                return;
+            }
             assert_eq!(known, receipt.id, "a key named two tasks");
         }
     }
@@ -239,6 +267,7 @@ impl Run {
         let leases = self.core.lease(&request, self.now);
         self.check_limits(&leases);
         for lease in leases {
+            self.told.flow.started.push(lease.task.clone());
             assert!(lease.token > self.told.last_token, "a token did not grow");
             assert!(lease.task.status.attempts <= 2, "more attempts than may be");
             assert!(lease.task.status.ready_at <= self.now, "a task started before its time");
@@ -267,18 +296,6 @@ impl Run {
     fn count(&self, state: State, group: Option<&str>) -> usize {
         let of = |id| group.is_none_or(|group| *self.told.groups[id] == *group);
         self.told.stored.iter().filter(|(id, other)| **other == state && of(id)).count()
-    }
-
-    fn remove(&mut self, which: usize, purge: bool) {
-        let Some(at) = which.checked_rem(self.told.stored.len()) else { return };
-        let id = *self.told.stored.keys().nth(at).unwrap();
-        if !purge {
-            self.core.cancel("default", &[id], "", self.now);
-        } else if self.core.purge("default", &[id]) == 1 {
-            self.told.stored.remove(&id);
-            self.told.keys.retain(|_, known| *known != id);
-            self.told.leases.retain(|lease| lease.task.id != id);
-        }
     }
 
     fn limit(&mut self, queue: u32, group: u32) {
@@ -328,7 +345,9 @@ impl Run {
         let outcome = match how {
             0 => Outcome::Completed(Arc::from(&b"r"[..])),
             1 => Outcome::Failed { error: Failure::expired(), permanent: false, retry_after: None },
-            _ => Outcome::Released,
+            2 => Outcome::Released,
+            3 => Outcome::Snoozed(Duration::from_secs(5)),
+            _ => Outcome::Failed { error: Failure::expired(), permanent: true, retry_after: None },
         };
         let before = self.core.task("default", lease.id);
         self.core.settle("default", &Settlement { lease, outcome }, self.now);

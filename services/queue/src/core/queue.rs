@@ -135,6 +135,7 @@ impl Queue {
             let key = rate_key(&self.namespace, &self.name, Some(&group.name));
             signals.facts.insert(key, Some(group.bucket.full_at().to_string()));
             self.look(slot, now, signals);
+            self.review(slot, signals);
         }
     }
 
@@ -205,7 +206,9 @@ impl Queue {
         group.live += 1;
         group.ready.count += usize::from(state == State::Ready);
         group.running += u64::from(state == State::Leased);
-        self.review(slot, signals);
+        if (state == State::Ready && group.ready.count == 1) || self.bears_on_group(state) {
+            self.review(slot, signals);
+        }
     }
 
     /// A task of a group left `state`; [`retire`](Self::retire) must follow when it left for good.
@@ -219,17 +222,26 @@ impl Queue {
         group.live -= 1;
         group.ready.count -= usize::from(state == State::Ready);
         group.running -= u64::from(state == State::Leased);
-        self.review(slot, signals);
+        if (state == State::Ready && group.ready.count == 0) || self.bears_on_group(state) {
+            self.review(slot, signals);
+        }
         if state == State::Leased && self.settings.max_running.is_some() {
             self.open(signals);
         }
     }
 
+    /// Whether one more or one less in `state` may give a group its turn or take it: a review costs, and the first
+    /// and the last ready task apart it is for nothing unless groups have limits.
+    fn bears_on_group(&self, state: State) -> bool {
+        state == State::Leased && self.settings.group_max_running.is_some()
+    }
+
     /// Drops a group that has no task left, once its bucket is full.
     pub(super) fn retire(&mut self, slot: Slot, signals: &mut Signals) {
-        let Some(group) = self.groups.get(slot).filter(|group| slot != NAMELESS && group.live == 0) else {
+        if slot == NAMELESS {
             return;
-        };
+        }
+        let Some(group) = self.groups.get(slot).filter(|group| group.live == 0) else { return };
         if !group.bucket.is_full() {
             signals.alarms.extend(group.bucket.wake_full().map(|at| Reverse((at, self.index, slot))));
             return;

@@ -111,6 +111,7 @@ impl Core {
         self.next_entry = counters.last_entry + 1;
         self.retention.floor = counters.floor;
         self.retention.sort_ended();
+        self.restore_flow();
         let entries = std::mem::take(&mut self.entries);
         self.entries.reserve(entries.len());
         for (row, mut entry) in entries {
@@ -119,6 +120,8 @@ impl Core {
                 entry.status.expires = entry.status.expires.max(after(now, grace));
             }
             self.place(row, &entry);
+            self.lock(&entry);
+            self.deadlines.add(row, &entry);
             self.entries.insert(row, entry);
         }
         self.queues.restored(now);

@@ -137,13 +137,15 @@ impl Core {
             return;
         }
         let most = MOST.max(2 * self.batch.finished.len());
-        while self.batch.forgotten.len() < most {
+        for _ in 0..most {
             let over = self.retention.kept.len() > keep;
             let oldest = self.retention.oldest();
             let Some((row, _)) = oldest.filter(|(_, kept)| over || after(kept.at, keep_for) <= now) else {
                 break;
             };
-            self.forget_kept(row);
+            // One that is waited for goes later, and must not hold up the others.
+            self.retention.ended.pop_front();
+            self.forget_parent(row);
         }
     }
 

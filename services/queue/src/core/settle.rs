@@ -9,7 +9,7 @@ use crate::{
         entry::{Ending, Entry, Row, nobody},
     },
     record::{LeaseRef, Outcome, Settled, Settlement},
-    task::{Event, Failure, Micros, State, Verdict, verdict},
+    task::{Event, Failure, Micros, State, Verdict, after, verdict},
 };
 
 impl Core {
@@ -24,7 +24,8 @@ impl Core {
             Outcome::Completed(result) => {
                 self.finish(row, Event::Complete, Some(Arc::clone(result)), None, now)
             }
-            Outcome::Released => self.release(row, now),
+            Outcome::Released => self.release(row, None, now),
+            Outcome::Snoozed(delay) => self.release(row, Some(after(now, *delay)), now),
             Outcome::Failed { error, permanent, retry_after } => {
                 let jitter = self.jitter();
                 let next = self.entries.get(&row).map(|entry| {
@@ -49,6 +50,7 @@ impl Core {
         let (token, state) = match (entry.settled, outcome) {
             (Some((token, Ending::Failed)), Outcome::Failed { .. }) => (token, State::Waiting),
             (Some((token, Ending::Released)), Outcome::Released) => (token, State::Ready),
+            (Some((token, Ending::Released)), Outcome::Snoozed(_)) => (token, State::Waiting),
             _ => return Settled::Lost,
         };
         if token != lease.token {
@@ -96,10 +98,13 @@ impl Core {
         }
     }
 
-    fn release(&mut self, row: Row, now: Micros) -> Settled {
-        let state = self.apply(row, Event::Release, now, |entry| {
+    /// Takes an unstarted lease back; with `until` the task waits till then.
+    fn release(&mut self, row: Row, until: Option<Micros>, now: Micros) -> Settled {
+        let event = if until.is_some() { Event::Snooze } else { Event::Release };
+        let state = self.apply(row, event, now, |entry| {
             drop_hold(entry, Ending::Released);
             entry.status.attempts = entry.status.attempts.saturating_sub(1);
+            entry.status.ready_at = until.unwrap_or(entry.status.ready_at);
         });
         let ready_at = self.entries.get(&row).map_or(now, |entry| entry.status.ready_at);
         state.map_or(Settled::Lost, |state| Settled::Done { state, ready_at })
@@ -122,7 +127,7 @@ impl Core {
         let token = entry.hold.as_ref().map_or(0, |hold| hold.token);
         self.cached = self.cached.saturating_sub(entry.payload.take().map_or(0, |payload| payload.len()));
         self.queues.enter(entry.queue, entry.slot, state);
-        self.leave_for_good(&entry);
+        self.leave(row, &mut entry);
         if let Some(error) = error {
             entry.status.last_error = Some(Arc::new(error));
         }
@@ -135,7 +140,24 @@ impl Core {
         self.retention.ended(row, &entry, self.next_entry, now);
         self.next_entry += 1;
         self.batch.changes.push(change);
+        self.tell_children(row, state);
         Settled::Done { state, ready_at: now }
+    }
+}
+
+impl Core {
+    /// Lets a task that lives no more go out of its queue and its group, and takes back what it is bound to.
+    pub(super) fn leave(&mut self, row: Row, entry: &mut Entry) {
+        self.queues.leave(entry.queue, entry.slot, entry.status.state);
+        if entry.status.state == State::Ready {
+            self.tidy(entry.queue, entry.slot);
+        }
+        self.queues.retire(entry.queue, entry.slot);
+        if entry.spec.terms.is_some() {
+            self.deadlines.remove(row, entry);
+            self.unlock(entry);
+            self.unbind(row, entry);
+        }
     }
 }
 
@@ -171,6 +193,6 @@ pub fn ends_as(outcome: &Outcome, state: State) -> bool {
     match outcome {
         Outcome::Completed(_) => state == State::Completed,
         Outcome::Failed { .. } => state == State::Dead,
-        Outcome::Released => false,
+        Outcome::Released | Outcome::Snoozed(_) => false,
     }
 }

@@ -165,6 +165,7 @@ impl Outlet {
         let refuse = async {
             loop {
                 let posted = tokio::select! {
+                    biased;
                     posted = self.settlements.recv() => posted,
                     posted = self.requests.recv() => posted,
                 };
@@ -263,7 +264,7 @@ fn weight(command: &Command) -> usize {
             .map(|settlement| match &settlement.outcome {
                 Outcome::Completed(result) => FRAME + result.len(),
                 Outcome::Failed { error, .. } => FRAME + error.message.len(),
-                Outcome::Released => FRAME,
+                Outcome::Released | Outcome::Snoozed(_) => FRAME,
             })
             .sum(),
         Command::Heartbeat(_, leases, ..) => FRAME + size_of_val(leases.as_slice()),

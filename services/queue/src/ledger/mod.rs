@@ -146,6 +146,7 @@ impl Enqueued {
         let mut task = self.task();
         task.status.state = end.state;
         task.status.attempts = end.attempts;
+        task.status.blocked_by = 0;
         task.status.updated = end.at;
         task.status.last_error = end.error.map(Arc::new);
         task.result = end.result;

@@ -8,6 +8,7 @@ mod queues;
 mod reserved;
 mod schedules;
 mod settings;
+mod terms;
 mod unary;
 mod watch;
 mod wire;

@@ -9,13 +9,15 @@ use uuid::Uuid;
 use crate::{
     core::body_hash,
     record::{LeaseRef, NewTask, Outcome, Settlement, Spec},
+    service::terms,
     task::{Failure, Retry},
 };
 
 type Checked<T> = Result<T, Violation>;
 
 const DAY: Duration = Duration::from_secs(86_400);
-const YEAR: Duration = Duration::from_secs(365 * 86_400);
+/// Longest delay.
+pub(super) const YEAR: Duration = Duration::from_secs(365 * 86_400);
 const PAYLOAD_BYTES: usize = 1 << 20;
 const REQUEST_BYTES: usize = 4 << 20;
 const MESSAGE_BYTES: usize = 4 << 10;
@@ -68,7 +70,7 @@ pub(super) fn tasks(request: pb::EnqueueRequest, traceparent: &str) -> Result<Ve
     let namespace = namespace.unwrap_or_else(|| Arc::from(""));
     let mut tasks = Vec::with_capacity(request.tasks.len());
     for (index, wire) in request.tasks.into_iter().enumerate() {
-        match task(wire, &namespace, traceparent) {
+        match task(wire, index, &namespace, traceparent) {
             Ok(task) => tasks.push(task),
             Err(nested) => violations.extend_within(&format!("tasks[{index}]"), nested),
         }
@@ -77,9 +79,10 @@ pub(super) fn tasks(request: pb::EnqueueRequest, traceparent: &str) -> Result<Ve
     Ok(tasks)
 }
 
-/// A task, with the trace context of its producer.
+/// The task at `index` of its request, with the trace context of its producer.
 pub(super) fn task(
     wire: pb::NewTask,
+    index: usize,
     namespace: &Arc<str>,
     traceparent: &str,
 ) -> Result<NewTask, Violations> {
@@ -98,6 +101,7 @@ pub(super) fn task(
     let timeout = wire::duration("attempt_timeout", wire.attempt_timeout.as_ref(), timeout, Duration::ZERO);
     let timeout = violations.take(timeout).unwrap_or_default();
     let retry = retry(wire.retry.as_ref(), &mut violations);
+    let terms = terms::terms(&wire, index, &mut violations);
     violations.finish()?;
     let spec = Spec {
         namespace: Arc::clone(namespace),
@@ -111,9 +115,11 @@ pub(super) fn task(
         attempt_timeout: (!timeout.is_zero()).then_some(timeout),
         traceparent: traceparent.into(),
         group: Arc::from(wire.group),
+        terms,
     };
     // Copied: kept as it came, the payload would hold its whole frame.
-    let mut task = NewTask { spec, payload: Arc::from(&wire.payload[..]), delay };
+    let payload = Arc::from(&wire.payload[..]);
+    let mut task = NewTask { spec, payload, delay, after_index: wire.after_index };
     if !task.spec.request_id.is_empty() {
         task.spec.body_hash = body_hash(&task);
     }
@@ -203,6 +209,12 @@ pub(super) fn failed(prefix: &str, failure: pb::Failure) -> Checked<Outcome> {
     Ok(Outcome::Failed { error, permanent: failure.permanent, retry_after })
 }
 
+/// A lease that was never started; with a delay it is a snooze.
+pub(super) fn released(field: &str, delay: Option<&prost_types::Duration>) -> Checked<Outcome> {
+    let delay = wire::duration(field, delay, Duration::ZERO..=YEAR, Duration::ZERO)?;
+    Ok(if delay.is_zero() { Outcome::Released } else { Outcome::Snoozed(delay) })
+}
+
 fn cut(mut message: String) -> String {
     if message.len() > MESSAGE_BYTES {
         let end = (0..=MESSAGE_BYTES).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
@@ -225,7 +237,9 @@ fn settlement(index: usize, wire: pb::Settlement) -> Checked<Settlement> {
             completed(&format!("{field}.completed"), &result)?
         }
         Some(pb::settlement::Outcome::Failed(failure)) => failed(&format!("{field}.failed."), failure)?,
-        Some(pb::settlement::Outcome::Released(pb::Released {})) => Outcome::Released,
+        Some(pb::settlement::Outcome::Released(pb::Released { delay })) => {
+            released(&format!("{field}.released.delay"), delay.as_ref())?
+        }
         None => return Err(Violation::new(format!("{field}.outcome"), "must be set")),
     };
     Ok(Settlement { lease, outcome })

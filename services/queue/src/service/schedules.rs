@@ -160,10 +160,11 @@ fn template(wire: Option<pb::NewTask>, namespace: &Arc<str>) -> Result<(NewTask,
     let mut violations = Violations::new();
     violations.require(wire.request_id.is_empty(), "request_id", "must be empty: a tick fires once");
     violations.require(wire.delay.is_none(), "delay", "must be unset: the tick says when");
+    violations.require(wire.after.is_empty(), "after", "must be empty");
     violations.take(check::bytes("payload", &wire.payload, PAYLOAD_BYTES));
     labels(&wire.metadata, &mut violations);
     let said = pb::NewTask { payload: Bytes::new(), ..wire.clone() }.encode_to_vec();
-    let task = if violations.is_empty() { parse::task(wire, namespace, "") } else { Err(violations) };
+    let task = if violations.is_empty() { parse::task(wire, 0, namespace, "") } else { Err(violations) };
     task.map(|task| (NewTask { delay: Duration::ZERO, ..task }, said.into())).map_err(|found| {
         let mut outer = Violations::new();
         outer.extend_within("schedule.task", found);

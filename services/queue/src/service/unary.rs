@@ -115,7 +115,8 @@ pub(super) async fn release(
     request: pb::ReleaseRequest,
 ) -> Result<pb::ReleaseResponse, Status> {
     let lease = parse::lease("lease", request.lease.as_ref()).map_err(refused)?;
-    settle(service, &request.namespace, lease, Outcome::Released).await?;
+    let outcome = parse::released("delay", request.delay.as_ref()).map_err(refused)?;
+    settle(service, &request.namespace, lease, outcome).await?;
     Ok(pb::ReleaseResponse {})
 }
 
@@ -145,7 +146,7 @@ pub(super) fn kind(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Completed(_) => "completed",
         Outcome::Failed { .. } => "failed",
-        Outcome::Released => "released",
+        Outcome::Released | Outcome::Snoozed(_) => "released",
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nova_proto::queue::v1 as pb;
 use nova_types::{Timestamp, wire};
+use uuid::Uuid;
 
 use crate::{
     record::{Beat, Cursor, Durability, Intake, Lease, LeaseRef, Settled, Settlement, Task},
@@ -54,6 +55,7 @@ pub(super) fn task(task: Task) -> pb::Task {
         .last_error
         .as_ref()
         .map(|error| pb::TaskError { reason: error.reason.clone(), message: error.message.clone() });
+    let terms = spec.terms.as_deref();
     pb::Task {
         id: id.to_string(),
         namespace: spec.namespace.to_string(),
@@ -75,6 +77,10 @@ pub(super) fn task(task: Task) -> pb::Task {
         last_error,
         traceparent: spec.traceparent.to_string(),
         group: spec.group.to_string(),
+        unique_key: terms.map(|terms| terms.unique_key.to_string()).unwrap_or_default(),
+        after: terms.into_iter().flat_map(|terms| &terms.after).map(Uuid::to_string).collect(),
+        blocked_by: status.blocked_by,
+        deadline_time: time(status.deadline),
     }
 }
 

@@ -77,8 +77,9 @@ fn task() -> NewTask {
         attempt_timeout: None,
         traceparent: "".into(),
         group: "".into(),
+        terms: None,
     };
-    NewTask { spec, payload: Arc::from(&b"p"[..]), delay: Duration::ZERO }
+    NewTask { spec, payload: Arc::from(&b"p"[..]), delay: Duration::ZERO, after_index: Vec::new() }
 }
 
 fn every_second() -> Schedule {

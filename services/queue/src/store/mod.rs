@@ -20,6 +20,8 @@ use std::{
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
+#[cfg(test)]
+pub(crate) use self::open::assemble;
 pub(crate) use self::open::{Settings, open_redis, open_sqlite};
 pub(crate) use self::streams::Place;
 use self::streams::Streams;
@@ -179,7 +181,7 @@ impl Store {
     /// Forgets those of these tasks that nobody holds; answers how many.
     pub(crate) async fn purge(&self, namespace: &Arc<str>, ids: Vec<Uuid>) -> Result<usize, Error> {
         let namespace = Arc::clone(namespace);
-        self.inbox.alter(move |core, _| Ok(core.purge(&namespace, &ids))).await
+        self.inbox.alter(move |core, now| Ok(core.purge(&namespace, &ids, now))).await
     }
 
     /// Gives those of these tasks that are dead another life; answers how many.

@@ -85,7 +85,8 @@ pub(crate) async fn open_redis(
     Ok(store)
 }
 
-fn assemble(
+/// A store, and what its engine runs with.
+pub(crate) fn assemble(
     settings: Settings,
     clock: Arc<dyn Clock>,
     reader: Arc<dyn Reader>,
@@ -94,8 +95,14 @@ fn assemble(
 ) -> (Store, Parts, watch::Sender<Role>) {
     let (inbox, outlet) = inbox(settings.calls, settings.bytes);
     let ring = Arc::new(Ring::new(0, 0));
-    let parts =
-        Parts { limits: settings.limits, noise: rand::random(), clock, outlet, ring: Arc::clone(&ring) };
+    let parts = Parts {
+        limits: settings.limits,
+        noise: rand::random(),
+        clock,
+        outlet,
+        ring: Arc::clone(&ring),
+        last_token: 0,
+    };
     let role = watch::Sender::new(role);
     let store = Store {
         inbox,

@@ -46,6 +46,15 @@ async fn enqueues(client: &mut Client) {
         ("tasks[0].priority", pb::NewTask { priority: 10, ..good() }),
         ("tasks[0].delay", pb::NewTask { delay: seconds(-1), ..good() }),
         ("tasks[0].delay", pb::NewTask { delay: seconds(366 * 86_400), ..good() }),
+        ("tasks[0].deadline", pb::NewTask { deadline: seconds(0), ..good() }),
+        ("tasks[0].deadline", pb::NewTask { deadline: seconds(366 * 86_400), ..good() }),
+        ("tasks[0].unique_key", pb::NewTask { unique_key: "u".repeat(129), ..good() }),
+        ("tasks[0].unique_for", pb::NewTask { unique_for: seconds(1), ..good() }),
+        ("tasks[0].after[0]", pb::NewTask { after: vec!["x".into()], ..good() }),
+        ("tasks[0].after[0]", pb::NewTask { after: vec![some_id()], ..good() }),
+        ("tasks[0].after", pb::NewTask { after: vec![some_id(); 65], ..good() }),
+        ("tasks[0].after_index[0]", pb::NewTask { after_index: vec![0], ..good() }),
+        ("tasks[0].after_index", pb::NewTask { after_index: vec![0; 65], ..good() }),
         ("tasks[0].attempt_timeout", pb::NewTask { attempt_timeout: seconds(0), ..good() }),
         (
             "tasks[0].retry.max_attempts",
@@ -100,6 +109,9 @@ async fn settlements(client: &mut Client) {
     assert_eq!(field(client.complete(pb::CompleteRequest::default()).await), "lease");
     assert_eq!(field(client.fail(pb::FailRequest::default()).await), "lease");
     assert_eq!(field(client.release(pb::ReleaseRequest::default()).await), "lease");
+    let late = pb::LeaseRef { task_id: some_id(), token: 1 };
+    let late = pb::ReleaseRequest { lease: Some(late), delay: seconds(-1), ..Default::default() };
+    assert_eq!(field(client.release(late).await), "delay");
     let lease = Some(pb::LeaseRef { task_id: some_id(), token: 1 });
     let large = vec![0; (1 << 20) + 1].into();
     let request = pb::CompleteRequest { lease: lease.clone(), result: large, ..Default::default() };

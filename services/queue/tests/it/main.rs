@@ -5,6 +5,7 @@
 mod control;
 mod crash;
 mod fair;
+mod flows;
 mod harness;
 mod input;
 mod leaders;
@@ -49,6 +50,11 @@ on_both_stores! {
     leases::an_attempt_ends_at_its_timeout,
     leases::a_long_poll_wakes_when_work_arrives,
     leases::a_long_poll_ends_with_the_daemon,
+    flows::a_flow_runs_in_order_across_restarts,
+    flows::a_failed_parent_decides_over_those_that_wait_for_it,
+    flows::a_unique_task_is_stored_once_while_it_lives,
+    flows::a_task_dies_at_its_deadline,
+    flows::a_released_task_may_be_put_off,
     watch::a_watch_tells_every_change_of_its_tasks,
     watch::a_watch_resumes_after_a_restart_of_the_daemon,
     watch::a_cursor_that_is_gone_answers_cursor_expired,

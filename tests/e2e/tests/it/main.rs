@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod denied;
+mod examples;
 mod garbage;
 mod jaeger;
 mod kill;

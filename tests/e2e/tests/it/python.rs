@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use nova_testkit::Nova;
 
@@ -36,7 +37,12 @@ fn proto_root() -> PathBuf {
 }
 
 /// A virtual environment with grpcio-tools, made once in the target folder; none where Python is missing.
-fn environment() -> Option<PathBuf> {
+pub(crate) fn environment() -> Option<PathBuf> {
+    static MADE: LazyLock<Option<PathBuf>> = LazyLock::new(make_environment);
+    MADE.clone()
+}
+
+fn make_environment() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
     let python = folder.join("bin/python");
     let good = |python: &Path| {

@@ -5,6 +5,7 @@
 
 mod control;
 mod fair;
+mod flows;
 mod leases;
 mod life;
 mod log;
@@ -139,6 +140,24 @@ conformance! {
     fair::a_waiting_call_wakes_when_a_limit_is_lifted,
     fair::a_strict_queue_never_starts_a_lower_priority_first,
     fair::lists_find_a_group,
+    flows::a_child_starts_after_its_parents_across_restarts,
+    flows::a_call_stores_a_whole_flow,
+    flows::a_child_waits_for_its_time_too,
+    flows::a_parent_that_completed_counts_as_done,
+    flows::a_parent_that_is_forgotten_after_it_completed_stays_done,
+    flows::a_child_waits_while_its_parent_is_dead,
+    flows::a_cancelled_parent_cancels_those_that_wait_for_it,
+    flows::a_purged_parent_cancels_those_that_wait_for_it,
+    flows::a_child_may_run_whatever_became_of_its_parents,
+    flows::a_parent_that_is_not_there_is_refused,
+    flows::a_repeated_call_needs_no_parents_any_more,
+    flows::a_unique_key_keeps_others_away_until_its_task_ends,
+    flows::a_unique_key_is_free_again_after_its_time,
+    flows::a_dead_task_stays_dead_while_another_holds_its_key,
+    flows::a_task_dies_at_its_deadline_in_every_state,
+    flows::a_redriven_task_has_as_long_again,
+    flows::a_completed_task_has_no_deadline,
+    flows::a_snoozed_task_comes_back_later_and_its_attempt_does_not_count,
     log::events_tell_every_change,
     log::a_cursor_resumes_after_a_restart,
     log::a_cursor_that_the_log_has_passed_is_expired,
@@ -163,8 +182,9 @@ fn task(payload: &str) -> NewTask {
         attempt_timeout: None,
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
         group: "".into(),
+        terms: None,
     };
-    NewTask { spec, payload: payload.as_bytes().into(), delay: Duration::ZERO }
+    NewTask { spec, payload: payload.as_bytes().into(), delay: Duration::ZERO, after_index: Vec::new() }
 }
 
 /// The same with a key.

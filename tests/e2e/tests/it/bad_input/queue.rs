@@ -25,14 +25,13 @@ pub(crate) fn good(rpc: &str) -> Option<Vec<u8>> {
         rpc!("Fail") => failed().encode_to_vec(),
         rpc!("Release") => ReleaseRequest { lease: held(UNKNOWN), ..Default::default() }.encode_to_vec(),
         rpc!("GetTask") => get(UNKNOWN).encode_to_vec(),
-        rpc!("CancelTasks") => {
-            CancelTasksRequest { task_ids: ids(UNKNOWN), ..Default::default() }.encode_to_vec()
-        }
+        rpc!("CancelTasks") => CancelTasksRequest { queue: "q".into(), ..Default::default() }.encode_to_vec(),
         rpc!("RedriveTasks") => {
-            RedriveTasksRequest { task_ids: ids(UNKNOWN), ..Default::default() }.encode_to_vec()
+            RedriveTasksRequest { queue: "q".into(), ..Default::default() }.encode_to_vec()
         }
         rpc!("PurgeTasks") => {
-            PurgeTasksRequest { task_ids: ids(UNKNOWN), ..Default::default() }.encode_to_vec()
+            let states = vec![TaskState::Dead.into()];
+            PurgeTasksRequest { queue: "q".into(), states, ..Default::default() }.encode_to_vec()
         }
         rpc!("GetQueue") => GetQueueRequest { queue: "q".into(), ..Default::default() }.encode_to_vec(),
         rpc!("UpdateQueue") => update(&["max_tasks"]).encode_to_vec(),
@@ -86,7 +85,11 @@ fn control() -> Vec<Case> {
     let weight = QueueSettings { group_weights: [("a".to_owned(), 0)].into(), ..Default::default() };
     let weights = (0..1_001).map(|group| (group.to_string(), 1)).collect();
     let weights = QueueSettings { group_weights: weights, ..Default::default() };
+    let drain = DrainQueueRequest { queue: "q".repeat(129), ..Default::default() };
+    let resume = ResumeQueueRequest::default();
     vec![
+        bad(rpc!("DrainQueue"), "a long name", &drain, "queue"),
+        bad(rpc!("ResumeQueue"), "nothing", &resume, "queue"),
         bad(rpc!("CancelTasks"), "nothing", &CancelTasksRequest::default(), "queue"),
         bad(rpc!("CancelTasks"), "ids and a queue", &both, "task_ids"),
         bad(rpc!("CancelTasks"), "1,001 ids", &many, "task_ids"),
@@ -184,6 +187,14 @@ fn enqueues() -> Vec<Case> {
             NewTask { attempt_timeout: seconds(-5), ..task() },
             "tasks[0].attempt_timeout",
         ),
+        one("no time at all", NewTask { deadline: seconds(0), ..task() }, "tasks[0].deadline"),
+        one("a long unique key", NewTask { unique_key: "u".repeat(129), ..task() }, "tasks[0].unique_key"),
+        one("a time without a key", NewTask { unique_for: seconds(1), ..task() }, "tasks[0].unique_for"),
+        one("a bad parent", NewTask { after: ids("lost"), ..task() }, "tasks[0].after[0]"),
+        one("an unknown parent", NewTask { after: ids(UNKNOWN), ..task() }, "tasks[0].after[0]"),
+        one("65 parents", NewTask { after: vec![UNKNOWN.to_owned(); 65], ..task() }, "tasks[0].after"),
+        one("itself as a parent", NewTask { after_index: vec![0], ..task() }, "tasks[0].after_index[0]"),
+        one("a later parent", NewTask { after_index: vec![u32::MAX], ..task() }, "tasks[0].after_index[0]"),
         one(
             "101 attempts",
             retry(RetryPolicy { max_attempts: 101, ..Default::default() }),
@@ -259,6 +270,12 @@ fn settlements() -> Vec<Case> {
         ),
         lost(rpc!("Fail"), failed().encode_to_vec()),
         bad(rpc!("Release"), "nothing", &ReleaseRequest::default(), "lease"),
+        bad(
+            rpc!("Release"),
+            "a snooze into the past",
+            &ReleaseRequest { lease: held(UNKNOWN), delay: seconds(-1), ..Default::default() },
+            "delay",
+        ),
         lost(rpc!("Release"), ReleaseRequest { lease: held(UNKNOWN), ..Default::default() }.encode_to_vec()),
     ]
 }

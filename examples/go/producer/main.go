@@ -1,0 +1,59 @@
+// Enqueues one task and waits for its result: producer TEXT.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log"
+	"os"
+	"time"
+
+	queue "nova.example/generated/queue"
+	"nova.example/mesh"
+)
+
+func main() {
+	if len(os.Args) != 2 {
+		log.Fatal("usage: producer TEXT")
+	}
+	client, connection, err := mesh.Connect()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer connection.Close()
+	task, err := produce(client, os.Args[1])
+	if err != nil {
+		log.Fatal(err)
+	}
+	if task.State != queue.TaskState_TASK_STATE_COMPLETED {
+		log.Fatalf("the task is %v: %v", task.State, task.LastError)
+	}
+	fmt.Printf("attempt %d: %s\n", task.Attempts, task.Result)
+}
+
+// produce enqueues a text and answers its task once that has ended.
+func produce(client queue.QueueServiceClient, text string) (*queue.Task, error) {
+	ctx := context.Background()
+	payload, err := json.Marshal(mesh.CountWords{Text: text, Flaky: true})
+	if err != nil {
+		return nil, err
+	}
+	stored, err := client.Enqueue(ctx, &queue.EnqueueRequest{Tasks: []*queue.NewTask{{
+		Queue: mesh.Queue, Kind: mesh.Kind, Payload: payload, Metadata: map[string]string{"example": "go"},
+	}}})
+	if err != nil {
+		return nil, err
+	}
+	for {
+		answer, err := client.GetTask(ctx, &queue.GetTaskRequest{TaskId: stored.Tasks[0].Id})
+		if err != nil {
+			return nil, err
+		}
+		switch answer.Task.State {
+		case queue.TaskState_TASK_STATE_COMPLETED, queue.TaskState_TASK_STATE_DEAD, queue.TaskState_TASK_STATE_CANCELLED:
+			return answer.Task, nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}

@@ -1,0 +1,216 @@
+// Counts words until it is told to end (Ctrl-C or SIGTERM), then finishes what it has begun.
+//
+// It leases as many tasks as it has places for, works on each in a goroutine, and keeps all leases with one heartbeat.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+	"unicode"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	queue "nova.example/generated/queue"
+	"nova.example/mesh"
+)
+
+const (
+	places        = 4
+	leaseDuration = 30 * time.Second
+)
+
+// failure is a failed attempt.
+type failure struct {
+	reason, message string
+	permanent       bool
+	retryAfter      time.Duration
+}
+
+func (f *failure) Error() string { return f.reason + ": " + f.message }
+
+// count is the work itself: the number of words, and the most frequent one.
+func count(_ context.Context, task mesh.CountWords, attempt uint32) (*mesh.Counted, error) {
+	if task.Flaky && attempt == 1 {
+		return nil, &failure{reason: "UNLUCKY", message: "the first attempt fails", retryAfter: 100 * time.Millisecond}
+	}
+	separator := func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }
+	words := strings.FieldsFunc(strings.ToLower(task.Text), separator)
+	if len(words) == 0 {
+		return nil, &failure{reason: "NO_WORDS", message: "the text has no words", permanent: true}
+	}
+	times := map[string]int{}
+	top := words[0]
+	for _, word := range words {
+		times[word]++
+	}
+	for word, n := range times {
+		if n > times[top] || n == times[top] && word < top {
+			top = word
+		}
+	}
+	return &mesh.Counted{Words: len(words), Top: top, Times: times[top]}, nil
+}
+
+type worker struct {
+	client  queue.QueueServiceClient
+	mutex   sync.Mutex
+	held    map[uint64]held // by token
+	running sync.WaitGroup
+}
+
+type held struct {
+	lease *queue.LeaseRef
+	lost  context.CancelFunc
+}
+
+// attempt works on one lease and settles it, unless it was lost meanwhile.
+func (w *worker) attempt(lease *queue.Lease) {
+	defer w.running.Done()
+	mine := &queue.LeaseRef{TaskId: lease.Task.Id, Token: lease.Token}
+	ctx, lost := context.WithCancel(context.Background())
+	defer lost()
+	w.mutex.Lock()
+	w.held[lease.Token] = held{mine, lost}
+	w.mutex.Unlock()
+	result, err := run(ctx, lease)
+	w.mutex.Lock()
+	delete(w.held, lease.Token)
+	w.mutex.Unlock()
+	if ctx.Err() != nil {
+		return
+	}
+	w.settle(mine, result, err)
+}
+
+// run reads the task and writes the result; a panic is a failed attempt, not the end of the worker.
+func run(ctx context.Context, lease *queue.Lease) (result []byte, err error) {
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			err = &failure{reason: "HANDLER_PANICKED", message: fmt.Sprint(panicked)}
+		}
+	}()
+	if lease.Task.Kind != mesh.Kind {
+		return nil, &failure{reason: "UNKNOWN_KIND", message: lease.Task.Kind, permanent: true}
+	}
+	var task mesh.CountWords
+	if err := json.Unmarshal(lease.Task.Payload, &task); err != nil {
+		return nil, &failure{reason: "INVALID_PAYLOAD", message: err.Error(), permanent: true}
+	}
+	counted, err := count(ctx, task, lease.Attempt)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(counted)
+}
+
+// settle repeats itself until the queue has answered: settling is idempotent.
+func (w *worker) settle(lease *queue.LeaseRef, result []byte, err error) {
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		answer := w.send(ctx, lease, result, err)
+		cancel()
+		switch status.Code(answer) {
+		case codes.OK:
+			return
+		case codes.Unavailable, codes.DeadlineExceeded:
+			time.Sleep(500 * time.Millisecond)
+		default:
+			log.Printf("not settled: %v", answer)
+			return
+		}
+	}
+}
+
+func (w *worker) send(ctx context.Context, lease *queue.LeaseRef, result []byte, err error) error {
+	if err == nil {
+		_, answer := w.client.Complete(ctx, &queue.CompleteRequest{Lease: lease, Result: result})
+		return answer
+	}
+	failed := &failure{reason: "HANDLER_FAILED", message: err.Error()}
+	errors.As(err, &failed)
+	request := &queue.FailRequest{
+		Lease:     lease,
+		Error:     &queue.TaskError{Reason: failed.reason, Message: failed.message},
+		Permanent: failed.permanent,
+	}
+	if failed.retryAfter > 0 {
+		request.RetryAfter = durationpb.New(failed.retryAfter)
+	}
+	_, answer := w.client.Fail(ctx, request)
+	return answer
+}
+
+// beat keeps every lease with one message, and stops what lost its own.
+func (w *worker) beat() {
+	for range time.Tick(leaseDuration / 3) {
+		request := &queue.HeartbeatRequest{LeaseDuration: durationpb.New(leaseDuration)}
+		w.mutex.Lock()
+		for _, held := range w.held {
+			request.Leases = append(request.Leases, held.lease)
+		}
+		w.mutex.Unlock()
+		if len(request.Leases) == 0 {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		answer, err := w.client.Heartbeat(ctx, request)
+		cancel()
+		if err != nil {
+			continue // The next one may be heard: leases outlive two that are not.
+		}
+		w.mutex.Lock()
+		for i, result := range answer.Results {
+			if held, ok := w.held[request.Leases[i].Token]; ok && result.Lost {
+				held.lost()
+			}
+		}
+		w.mutex.Unlock()
+	}
+}
+
+func main() {
+	stop, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer cancel()
+	client, connection, err := mesh.Connect()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer connection.Close()
+	w := &worker{client: client, held: map[uint64]held{}}
+	go w.beat()
+	free := make(chan struct{}, places)
+	for stop.Err() == nil {
+		answer, err := client.Lease(context.Background(), &queue.LeaseRequest{
+			Queues:        []string{mesh.Queue},
+			Worker:        "go",
+			LeaseDuration: durationpb.New(leaseDuration),
+			MaxTasks:      1,
+			Wait:          durationpb.New(time.Second),
+		})
+		if err != nil {
+			log.Printf("no lease: %v", err)
+			time.Sleep(500 * time.Millisecond)
+			continue
+		}
+		for _, lease := range answer.Leases {
+			free <- struct{}{}
+			w.running.Add(1)
+			go func() {
+				defer func() { <-free }()
+				w.attempt(lease)
+			}()
+		}
+	}
+	w.running.Wait()
+	fmt.Println("drained")
+}

@@ -1,0 +1,25 @@
+"""Enqueues one task and waits for its result: producer.py TEXT."""
+
+import json
+import sys
+import time
+
+from mesh import KIND, QUEUE, connect
+from nova.queue.v1 import queue_pb2 as queue, task_pb2 as tasks
+
+ENDED = (tasks.TASK_STATE_COMPLETED, tasks.TASK_STATE_DEAD, tasks.TASK_STATE_CANCELLED)
+
+channel, stub = connect()
+with channel:
+    payload = json.dumps({"text": sys.argv[1], "flaky": True}).encode()
+    task = tasks.NewTask(queue=QUEUE, kind=KIND, payload=payload, metadata={"example": "python"})
+    stored = stub.Enqueue(queue.EnqueueRequest(tasks=[task]), timeout=10).tasks[0]
+    while True:
+        task = stub.GetTask(queue.GetTaskRequest(task_id=stored.id), timeout=10).task
+        if task.state in ENDED:
+            break
+        time.sleep(0.1)
+
+if task.state != tasks.TASK_STATE_COMPLETED:
+    sys.exit(f"the task is {tasks.TaskState.Name(task.state)}: {task.last_error}")
+print(f"attempt {task.attempts}: {task.result.decode()}")

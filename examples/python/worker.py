@@ -1,0 +1,121 @@
+"""Counts words until it is told to end (Ctrl-C or SIGTERM), then finishes what it has begun.
+
+It leases one task at a time with plain calls; a thread of its own keeps the lease while the work is done.
+"""
+
+import json
+import re
+import signal
+import threading
+from collections import Counter
+
+import grpc
+
+from mesh import KIND, QUEUE, connect
+from nova.queue.v1 import queue_pb2 as queue, task_pb2 as tasks, work_pb2 as work
+
+LEASE_SECONDS = 30
+stop = threading.Event()
+
+
+class Failure(Exception):
+    """A failed attempt."""
+
+    def __init__(self, reason, message, permanent=False, retry_after=None):
+        super().__init__(message)
+        self.reason, self.permanent, self.retry_after = reason, permanent, retry_after
+
+
+def count(task, attempt):
+    """The work itself: the number of words, and the most frequent one."""
+    if task.get("flaky") and attempt == 1:
+        raise Failure("UNLUCKY", "the first attempt fails", retry_after=0.1)
+    counts = Counter(re.findall(r"[^\W_]+", task["text"].lower()))
+    if not counts:
+        raise Failure("NO_WORDS", "the text has no words", permanent=True)
+    top, times = min(counts.items(), key=lambda item: (-item[1], item[0]))
+    return {"words": counts.total(), "top": top, "times": times}
+
+
+class Heartbeat(threading.Thread):
+    """Keeps a lease until it is done; `lost` is set when the queue has taken it away."""
+
+    def __init__(self, stub, lease):
+        super().__init__(daemon=True)
+        self.stub, self.lease = stub, lease
+        self.done, self.lost = threading.Event(), threading.Event()
+
+    def run(self):
+        while not self.done.wait(LEASE_SECONDS / 3):
+            try:
+                answer = self.stub.Heartbeat(work.HeartbeatRequest(leases=[self.lease]), timeout=5)
+            except grpc.RpcError:
+                continue  # The next one may be heard: the lease outlives two that are not.
+            if answer.results[0].lost:
+                self.lost.set()
+                return
+
+
+def attempt(stub, lease):
+    """Does one task, and settles it under the token of its lease."""
+    mine = work.LeaseRef(task_id=lease.task.id, token=lease.token)
+    heartbeat = Heartbeat(stub, mine)
+    heartbeat.start()
+    try:
+        if lease.task.kind != KIND:
+            raise Failure("UNKNOWN_KIND", lease.task.kind, permanent=True)
+        result = count(json.loads(lease.task.payload), lease.attempt)
+        settle = queue.CompleteRequest(lease=mine, result=json.dumps(result).encode())
+    except Failure as failure:
+        settle = fail(mine, failure)
+    except Exception as error:  # A bug is a failed attempt, not the end of the worker.
+        settle = fail(mine, Failure("HANDLER_FAILED", repr(error)))
+    finally:
+        heartbeat.done.set()
+    if not heartbeat.lost.is_set():
+        send(stub.Complete if isinstance(settle, queue.CompleteRequest) else stub.Fail, settle)
+
+
+def fail(lease, failure):
+    error = tasks.TaskError(reason=failure.reason, message=str(failure))
+    request = queue.FailRequest(lease=lease, error=error, permanent=failure.permanent)
+    if failure.retry_after is not None:
+        request.retry_after.FromMilliseconds(int(failure.retry_after * 1000))
+    return request
+
+
+def send(call, settlement):
+    """Settling is idempotent: it is repeated until it is answered, or the lease is lost."""
+    while True:
+        try:
+            call(settlement, timeout=5)
+            return
+        except grpc.RpcError as error:
+            if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                print(f"not settled: {error.code().name}: {error.details()}", flush=True)
+                return
+            stop.wait(0.5)
+
+
+def main():
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, lambda *_: stop.set())
+    channel, stub = connect()
+    ask = queue.LeaseRequest(queues=[QUEUE], worker="python")
+    ask.lease_duration.FromSeconds(LEASE_SECONDS)
+    ask.wait.FromSeconds(1)
+    with channel:
+        while not stop.is_set():
+            try:
+                leases = stub.Lease(ask, timeout=10).leases
+            except grpc.RpcError as error:
+                print(f"no lease: {error.code().name}", flush=True)
+                stop.wait(0.5)
+                continue
+            for lease in leases:
+                attempt(stub, lease)
+    print("drained", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+//! What producer and worker share: the task, its result, and how a mesh is reached.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use nova_client::{Credential, Credentials, Endpoints, Mesh};
+use serde::{Deserialize, Serialize};
+
+/// The queue.
+pub const QUEUE: &str = "words";
+/// The kind of its tasks.
+pub const KIND: &str = "words.count";
+
+/// A text whose words are to be counted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CountWords {
+    /// The text.
+    pub text: String,
+    /// True: the first attempt fails, to show a retry.
+    #[serde(default)]
+    pub flaky: bool,
+}
+
+/// The result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Words in all.
+    pub words: u64,
+    /// The most frequent one, in lower case; the first by the alphabet when there are several.
+    pub top: String,
+    /// How often that occurs.
+    pub times: u64,
+}
+
+/// Reaches the mesh that `nova up` started in `NOVA_HOME`, with the token in `NOVA_TOKEN`.
+pub fn connect() -> anyhow::Result<Mesh> {
+    nova_client::install_crypto_provider();
+    let home = PathBuf::from(std::env::var("NOVA_HOME").context("NOVA_HOME is not set")?);
+    let token = std::env::var("NOVA_TOKEN").context("NOVA_TOKEN is not set")?;
+    let mesh = fs::read_to_string(home.join("mesh.json")).context("no mesh runs: try `nova up`")?;
+    let roots = fs::read_to_string(home.join("operator/bundle.pem"))?;
+    let mesh: MeshFile = serde_json::from_str(&mesh)?;
+    let credential = Credential::token_from_pem(&roots, token.trim().to_owned())?;
+    Ok(Mesh::new(mesh.endpoints, Credentials::new(credential)?)?)
+}
+
+/// What of `mesh.json` is needed here.
+#[derive(Deserialize)]
+struct MeshFile {
+    endpoints: Endpoints,
+}

@@ -1,0 +1,31 @@
+// Enqueues one task and waits for its result: `npm run producer -- TEXT`.
+
+import type { ServiceError } from "@grpc/grpc-js";
+import { connect, KIND, QUEUE } from "./mesh.ts";
+
+const client = connect();
+
+/** A call as a promise. */
+function call<Q, A>(method: (request: Q, done: (error: ServiceError | null, answer?: A) => void) => unknown, request: Q) {
+  return new Promise<A>((resolve, reject) => {
+    method.call(client, request, (error, answer) => (error ? reject(error) : resolve(answer!)));
+  });
+}
+
+const payload = Buffer.from(JSON.stringify({ text: process.argv[2] ?? "", flaky: true }));
+const task = { queue: QUEUE, kind: KIND, payload, metadata: { example: "typescript" } };
+const stored = await call(client.Enqueue, { tasks: [task] });
+for (;;) {
+  const { task } = await call(client.GetTask, { taskId: stored.tasks[0].id });
+  if (task?.state === "TASK_STATE_COMPLETED") {
+    console.log(`attempt ${task.attempts}: ${task.result.toString()}`);
+    break;
+  }
+  if (task?.state === "TASK_STATE_DEAD" || task?.state === "TASK_STATE_CANCELLED") {
+    console.error(`the task is ${task.state}: ${task.lastError?.message}`);
+    process.exitCode = 1;
+    break;
+  }
+  await new Promise((resolve) => setTimeout(resolve, 100));
+}
+client.close();

@@ -1,0 +1,135 @@
+// Counts words until it is told to end (Ctrl-C or SIGTERM), then finishes what it has begun.
+//
+// It lives on one `Work` stream: the queue sends leases as credit allows, and everything else goes the other way. What
+// is not answered when a stream breaks is said again on the next one.
+
+import type { Lease__Output } from "../generated/nova/queue/v1/Lease.ts";
+import type { LeaseRef } from "../generated/nova/queue/v1/LeaseRef.ts";
+import type { Settlement } from "../generated/nova/queue/v1/Settlement.ts";
+import type { WorkResponse__Output } from "../generated/nova/queue/v1/WorkResponse.ts";
+import { connect, KIND, QUEUE } from "./mesh.ts";
+
+const PLACES = 4;
+const LEASE_SECONDS = 30;
+
+/** A failed attempt. */
+class Failure extends Error {
+  constructor(
+    readonly reason: string,
+    message: string,
+    readonly permanent = false,
+    readonly retryAfterMs?: number,
+  ) {
+    super(message);
+  }
+}
+
+/** The work itself: the number of words, and the most frequent one. */
+async function count(task: { text: string; flaky?: boolean }, attempt: number) {
+  if (task.flaky && attempt === 1) throw new Failure("UNLUCKY", "the first attempt fails", false, 100);
+  const counts = new Map<string, number>();
+  for (const [word] of task.text.toLowerCase().matchAll(/[\p{L}\p{N}]+/gu)) {
+    counts.set(word, (counts.get(word) ?? 0) + 1);
+  }
+  const ranked = [...counts].sort(([a, n], [b, m]) => m - n || (a < b ? -1 : 1));
+  if (ranked.length === 0) throw new Failure("NO_WORDS", "the text has no words", true);
+  const [top, times] = ranked[0];
+  return { words: [...counts.values()].reduce((sum, n) => sum + n), top, times };
+}
+
+/** Runs an attempt; what it answers settles the lease. */
+async function attempt(lease: Lease__Output): Promise<Settlement> {
+  const mine = refer(lease);
+  try {
+    if (lease.task?.kind !== KIND) throw new Failure("UNKNOWN_KIND", `${lease.task?.kind}`, true);
+    const result = await count(JSON.parse(lease.task.payload.toString()), lease.attempt);
+    return { lease: mine, completed: Buffer.from(JSON.stringify(result)) };
+  } catch (error) {
+    const failure = error instanceof Failure ? error : new Failure("HANDLER_FAILED", String(error));
+    const { reason, message, permanent, retryAfterMs } = failure;
+    const retryAfter = retryAfterMs === undefined ? undefined : { nanos: retryAfterMs * 1e6 };
+    return { lease: mine, failed: { error: { reason, message }, permanent, retryAfter } };
+  }
+}
+
+const client = connect();
+const running = new Map<string, LeaseRef>(); // by token: leases that are worked on
+const owed = new Map<string, Settlement>(); // by token: outcomes that the queue has not answered
+let draining = false;
+let stream: ReturnType<typeof client.Work> | undefined;
+
+function open() {
+  const mine = client.Work();
+  stream = mine;
+  const unanswered: string[][] = []; // tokens of each settlement, in order
+  const settle = (settlements: Settlement[]) => {
+    if (settlements.length === 0) return;
+    unanswered.push(settlements.map((one) => String(one.lease!.token)));
+    mine.write({ settle: { settlements } });
+  };
+  const heartbeat = () => {
+    if (running.size > 0) mine.write({ heartbeat: { leases: [...running.values()] } });
+  };
+
+  const take = async (lease: Lease__Output) => {
+    if (draining) return settle([{ lease: refer(lease), released: {} }]);
+    running.set(lease.token, refer(lease));
+    const settlement = await attempt(lease);
+    if (!running.delete(lease.token)) return; // The lease was lost: nobody waits for the outcome.
+    owed.set(lease.token, settlement);
+    if (stream !== mine) return; // The next stream says it.
+    settle([settlement]);
+    if (!draining) mine.write({ credit: 1 });
+  };
+  const hear = (response: WorkResponse__Output) => {
+    for (const lease of response.leases?.leases ?? []) void take(lease);
+    for (const result of response.heartbeats?.results ?? []) {
+      if (result.lost) forget(result.taskId);
+    }
+    for (const lease of response.cancelled?.leases ?? []) running.delete(lease.token);
+    if (response.settled) unanswered.shift()?.forEach((token) => owed.delete(token));
+    endWhenDone();
+  };
+  const leave = () => {
+    clearInterval(beating);
+    if (stream !== mine) return;
+    stream = undefined;
+    if (!endWhenDone()) setTimeout(open, 500);
+  };
+
+  const credit = draining ? 0 : PLACES - running.size;
+  const leaseDuration = { seconds: LEASE_SECONDS };
+  mine.write({ open: { queues: [QUEUE], worker: "typescript", credit, leaseDuration } });
+  heartbeat();
+  settle([...owed.values()]);
+  const beating = setInterval(heartbeat, (LEASE_SECONDS * 1000) / 3);
+  mine.on("data", hear);
+  mine.on("error", (error) => {
+    console.error(`the stream broke: ${error.message}`);
+    leave();
+  });
+  mine.on("end", leave);
+}
+
+function refer(lease: Lease__Output): LeaseRef {
+  return { taskId: lease.task!.id, token: lease.token };
+}
+
+function forget(taskId: string) {
+  for (const [token, lease] of running) if (lease.taskId === taskId) running.delete(token);
+}
+
+function endWhenDone(): boolean {
+  if (!draining || running.size > 0 || owed.size > 0) return false;
+  console.log("drained");
+  process.exit(0);
+}
+
+function drain() {
+  draining = true;
+  endWhenDone();
+}
+
+process.on("SIGTERM", drain);
+process.on("SIGINT", drain);
+open();

@@ -1,0 +1,163 @@
+//! Workers: some complete, some fail, some forget what they hold, some settle late; their clocks jump.
+
+use std::{rc::Rc, time::Duration};
+
+use nova_chaos::{
+    history::{Outcome as Said, State},
+    seed::Seed,
+};
+use tokio::time::sleep;
+
+use super::{
+    front::{Way, micros, namespace},
+    mesh::Mesh,
+    producer::POISON,
+};
+use crate::{
+    record::{Lease, LeaseRef, LeaseRequest},
+    task::Micros,
+};
+
+/// How far a worker's clock jumps, either way.
+const HOUR: Micros = 3_600_000_000;
+
+/// How often a worker repeats a settlement that is not answered.
+const TRIES: usize = 4;
+
+/// Longest that draining may take, in rounds.
+const ROUNDS: usize = 20_000;
+
+struct Worker {
+    way: Way,
+    seed: Seed,
+    duration: Duration,
+    /// What its own clock is wrong by.
+    wrong: Micros,
+    said: u64,
+}
+
+pub(super) async fn work(mesh: Rc<Mesh>, client: u32, mut seed: Seed) {
+    let mut worker = Worker::new(mesh, client, &mut seed);
+    while !worker.way.mesh.stopping.get() {
+        let max = usize::try_from(worker.seed.between(1, 3)).unwrap();
+        let wait = Duration::from_millis(worker.seed.below(1_500));
+        for lease in worker.take(max, wait).await {
+            worker.handle(lease).await;
+        }
+        sleep(Duration::from_millis(worker.seed.between(20, 400))).await;
+    }
+}
+
+/// Works well until there is nothing left.
+pub(super) async fn drain(mesh: &Rc<Mesh>, mut seed: Seed) {
+    let mut worker = Worker::new(Rc::clone(mesh), 30, &mut seed);
+    for _ in 0..ROUNDS {
+        let leases = worker.take(10, Duration::ZERO).await;
+        for lease in &leases {
+            let said =
+                if *lease.task.spec.kind == *POISON { worker.fails() } else { worker.completes(lease) };
+            worker.say(lease, &said).await;
+        }
+        if leases.is_empty() {
+            let live = |(state, count): &(State, u64)| !state.is_terminal() && *count > 0;
+            if !mesh.counted().await.iter().any(live) {
+                return;
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+impl Worker {
+    fn new(mesh: Rc<Mesh>, client: u32, seed: &mut Seed) -> Self {
+        let way = Way { mesh, client, seed: seed.fork() };
+        let duration = Duration::from_millis(seed.between(1_000, 5_000));
+        Self { way, seed: seed.fork(), duration, wrong: 0, said: 0 }
+    }
+
+    async fn take(&mut self, max: usize, wait: Duration) -> Vec<Lease> {
+        let worker = self.way.client.to_string().into();
+        let (namespace, queues) = (namespace(), vec!["q".into()]);
+        self.way
+            .lease(LeaseRequest { namespace, queues, worker, max, duration: self.duration, wait, stream: 0 })
+            .await
+    }
+
+    /// The time, as this worker believes.
+    fn believes(&mut self) -> Micros {
+        if self.seed.chance(10) {
+            self.wrong = if self.seed.chance(50) { HOUR } else { -HOUR };
+        }
+        self.way.mesh.clock.micros() + self.wrong
+    }
+
+    async fn handle(&mut self, lease: Lease) {
+        let poison = *lease.task.spec.kind == *POISON;
+        match self.seed.below(100) {
+            0..10 => {}
+            10..20 => self.say(&lease, &Said::Released).await,
+            20..40 => {
+                let fails = self.fails();
+                self.say(&lease, &fails).await;
+            }
+            _ if poison => {}
+            40..60 => self.work_long(&lease).await,
+            60..75 => self.work_too_long(&lease).await,
+            _ => {
+                let completes = self.completes(&lease);
+                self.say(&lease, &completes).await;
+            }
+        }
+    }
+
+    fn fails(&mut self) -> Said {
+        let rest = i64::try_from(self.seed.below(2_000_000)).unwrap();
+        Said::Failed { permanent: self.seed.chance(5), retry_after: self.seed.chance(50).then_some(rest) }
+    }
+
+    /// A result that is said once.
+    fn completes(&mut self, lease: &Lease) -> Said {
+        self.said += 1;
+        Said::Completed(format!("{} by {} as {}", lease.token, self.way.client, self.said))
+    }
+
+    async fn say(&mut self, lease: &Lease, said: &Said) {
+        for _ in 0..TRIES {
+            if self.way.settle(refer(lease), said).await {
+                return;
+            }
+        }
+    }
+
+    /// Heartbeats for as long as it believes that it holds the lease, then completes.
+    async fn work_long(&mut self, lease: &Lease) {
+        let mut believed = self.believes() + micros(self.duration);
+        for _ in 0..self.seed.between(1, 4) {
+            sleep(self.duration / 2).await;
+            if self.believes() > believed {
+                return;
+            }
+            match self.way.heartbeat(refer(lease), self.duration).await {
+                Some(true) => believed = self.believes() + micros(self.duration),
+                Some(false) => return,
+                None => {}
+            }
+        }
+        let completes = self.completes(lease);
+        self.say(lease, &completes).await;
+    }
+
+    /// Settles what it does not hold any more.
+    async fn work_too_long(&mut self, lease: &Lease) {
+        sleep(self.duration * 2).await;
+        if self.seed.chance(30) {
+            self.way.heartbeat(refer(lease), self.duration).await;
+        }
+        let late = if self.seed.chance(70) { self.completes(lease) } else { self.fails() };
+        self.say(lease, &late).await;
+    }
+}
+
+fn refer(lease: &Lease) -> LeaseRef {
+    LeaseRef { id: lease.task.id, token: lease.token }
+}

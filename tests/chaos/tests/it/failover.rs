@@ -1,0 +1,101 @@
+//! Redis fails over to a replica that has not seen the last commits: they are lost, as a suffix, and nothing else is.
+
+use std::time::Duration;
+
+use nova_chaos::history::{Answer, Call};
+use nova_testkit::{eventually, redis::RedisServer};
+use tempfile::TempDir;
+
+use crate::{
+    daemon::Daemon,
+    load::{Load, count, longer},
+    proxy::Proxy,
+};
+
+/// Calls that are answered between two blows.
+const CALLS: usize = 100;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn query<T: redis::FromRedisValue>(server: &RedisServer, words: &[&str]) -> T {
+    let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+    let mut command = redis::cmd(words[0]);
+    command.arg(&words[1..]).query(&mut connection).unwrap()
+}
+
+/// A number out of what a server says of its replication.
+fn offset(server: &RedisServer, name: &str) -> u64 {
+    let info: String = query(server, &["INFO", "replication"]);
+    let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or("0");
+    line.trim().parse().unwrap()
+}
+
+/// A replica that has seen all of a server.
+fn replica_of(primary: &RedisServer) -> RedisServer {
+    let replica = RedisServer::start_with(&["--replicaof", &format!("127.0.0.1 {}", primary.port())]);
+    catch_up(primary, &replica);
+    replica
+}
+
+/// Waits until the replica has all that the primary has now.
+fn catch_up(primary: &RedisServer, replica: &RedisServer) {
+    let all = offset(primary, "master_repl_offset").max(1);
+    eventually("the replica catches up", PATIENCE, || {
+        let info: String = query(replica, &["INFO", "replication"]);
+        let linked = info.contains("master_link_status:up");
+        (linked && offset(replica, "slave_repl_offset") >= all).then_some(())
+    });
+}
+
+async fn fail_over(daemons: usize, seed: u64) {
+    let (folder, mut primary) = (TempDir::new().unwrap(), RedisServer::start());
+    let proxy = Proxy::to(primary.port());
+    let store = format!("redis://127.0.0.1:{}", proxy.port());
+    let start = |number: usize| Daemon::start(&folder.path().join(number.to_string()), &store);
+    let mut daemons: Vec<_> = (0..daemons).map(start).collect();
+    let load = Load::start(seed, daemons.iter().map(Daemon::address));
+    for _ in 0..longer() {
+        let replica = replica_of(&primary);
+        load.get_on(CALLS).await;
+        let from = load.recorder.now().order;
+        catch_up(&primary, &replica);
+        // From here on the replica hears no more, and the primary acknowledges on.
+        query::<()>(&replica, &["REPLICAOF", "NO", "ONE"]);
+        load.get_on(CALLS).await;
+        primary.kill();
+        let lost = load.recorder.now().order;
+        proxy.point_at(replica.port());
+        if daemons.len() > 1 {
+            // The leader goes with the server: another one has to take over what is left.
+            daemons[0].kill();
+            load.targets.set([daemons[1].address()]);
+        }
+        let until = load.store_anew().await;
+        load.recorder.lossy(from, lost, until);
+        primary = replica;
+        if daemons.len() > 1 {
+            daemons[0].restart();
+            daemons.swap(0, 1);
+            load.targets.set(daemons.iter().map(Daemon::address));
+        }
+    }
+    load.get_on(CALLS).await;
+    let (history, rest) = load.check().await;
+    let gone = count(&history, |call, answer| match (call, answer) {
+        (Call::Enqueue(_), Answer::Stored(ids, _)) => {
+            ids.iter().any(|(id, _)| !rest.tasks.iter().any(|task| task.id == *id))
+        }
+        _ => false,
+    });
+    assert!(gone > 0, "the failover lost nothing, so it showed nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_of_redis_loses_the_last_commits_and_nothing_else() {
+    fail_over(1, 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_of_redis_and_of_the_leader_at_once_gives_no_token_twice() {
+    fail_over(2, 7).await;
+}

@@ -1,0 +1,263 @@
+//! Producers and workers that never stop by themselves.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use nova_chaos::{
+    checker::{Rules, check, explain},
+    history::{Answer, Call, Grant, History, Job, Outcome, Rest, State},
+    recorder::Recorder,
+    seed::Seed,
+};
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::{
+    caller::{Caller, Targets},
+    rest,
+};
+
+/// Longest that a test waits for its load to get on.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Producers, and as many workers.
+const PAIRS: u32 = 3;
+
+/// Ids that somebody was told.
+type Told = Arc<Mutex<Vec<String>>>;
+
+/// A load on the queue, and its history.
+#[derive(Debug)]
+pub(crate) struct Load {
+    pub(crate) recorder: Recorder,
+    pub(crate) targets: Targets,
+    stopping: Arc<AtomicBool>,
+    told: Told,
+    seed: Seed,
+    running: JoinSet<()>,
+    workers: Vec<AbortHandle>,
+    next: u32,
+}
+
+/// How much longer tests are that run for long.
+pub(crate) fn longer() -> usize {
+    if std::env::var_os("NOVA_TEST_FULL").is_some() { 20 } else { 1 }
+}
+
+impl Load {
+    /// Starts to call the daemons at these addresses.
+    pub(crate) fn start(seed: u64, addresses: impl IntoIterator<Item = String>) -> Self {
+        let begun = Instant::now();
+        let recorder = Recorder::new(move || i64::try_from(begun.elapsed().as_micros()).unwrap());
+        let targets = Targets::default();
+        targets.set(addresses);
+        let mut load = Self {
+            recorder,
+            targets,
+            stopping: Arc::default(),
+            told: Arc::default(),
+            seed: Seed::new(seed),
+            running: JoinSet::new(),
+            workers: Vec::new(),
+            next: 0,
+        };
+        for _ in 0..PAIRS {
+            load.add_producer();
+            load.add_worker();
+        }
+        load
+    }
+
+    fn caller(&mut self) -> Caller {
+        self.next += 1;
+        Caller::new(self.recorder.clone(), self.targets.clone(), self.next, self.seed.fork())
+    }
+
+    fn add_producer(&mut self) {
+        let (caller, stopping, told) = (self.caller(), Arc::clone(&self.stopping), Arc::clone(&self.told));
+        self.running.spawn(produce(caller, stopping, told));
+    }
+
+    fn add_worker(&mut self) {
+        let (caller, stopping) = (self.caller(), Arc::clone(&self.stopping));
+        let worker = self.running.spawn(work(caller, stopping));
+        self.workers.push(worker);
+    }
+
+    /// Kills a worker wherever it is, connections and all, and starts another.
+    pub(crate) fn kill_worker(&mut self) {
+        self.workers.remove(0).abort();
+        self.add_worker();
+    }
+
+    fn answered(&self) -> usize {
+        let answered = |history: &History| {
+            history.operations.iter().filter(|operation| makes_progress(&operation.answer)).count()
+        };
+        self.recorder.look(answered)
+    }
+
+    /// Waits until this many more calls have been answered.
+    pub(crate) async fn get_on(&self, calls: usize) {
+        let until = self.answered() + calls;
+        self.wait_for("the load gets on", || self.answered() >= until).await;
+    }
+
+    /// Waits until a task that was asked for from now on is stored.
+    pub(crate) async fn store_anew(&self) -> u64 {
+        let from = self.recorder.now().order;
+        let is_new =
+            |answer: &Answer| matches!(answer, Answer::Stored(ids, _) if ids.iter().all(|(_, known)| !known));
+        let anew = || {
+            let history = self.recorder.history();
+            history
+                .operations
+                .iter()
+                .any(|operation| operation.begin.order > from && is_new(&operation.answer))
+        };
+        self.wait_for("something new is stored", anew).await;
+        self.recorder.now().order
+    }
+
+    async fn wait_for(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !holds() {
+            assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Stops the clients, works off what is left, and reads it.
+    pub(crate) async fn finish(mut self) -> (History, Rest) {
+        self.stopping.store(true, Ordering::Relaxed);
+        while self.running.join_next().await.is_some() {}
+        let caller = self.caller();
+        let rest =
+            tokio::time::timeout(PATIENCE, rest::drain(caller)).await.expect("everything is worked off");
+        (self.recorder.history(), rest)
+    }
+
+    /// Finishes, and lets the checker look.
+    pub(crate) async fn check(self) -> (History, Rest) {
+        let (history, rest) = self.finish().await;
+        let found = check(&history, &rest, &rules());
+        assert!(found.is_empty(), "{}", explain(&history, &found));
+        let completed = rest.tasks.iter().filter(|task| task.state == State::Completed).count();
+        assert!(completed > 20, "only {completed} of {} tasks were completed", rest.tasks.len());
+        (history, rest)
+    }
+}
+
+/// What a real run may take. An owner reads the server's clock once, late by the time of that call.
+pub(crate) fn rules() -> Rules {
+    Rules { clock_error: 500_000, reclaim_within: 10_000_000, ..Rules::default() }
+}
+
+fn makes_progress(answer: &Answer) -> bool {
+    match answer {
+        Answer::Given(grants) => !grants.is_empty(),
+        Answer::Stored(..) | Answer::Settled(_) | Answer::Extended(_) => true,
+        _ => false,
+    }
+}
+
+async fn produce(mut caller: Caller, stopping: Arc<AtomicBool>, told: Told) {
+    let mut keys = 0;
+    while !stopping.load(Ordering::Relaxed) {
+        let count = caller.seed.between(1, 3);
+        let jobs: Vec<Job> = (0..count).map(|_| job(&mut caller, &mut keys)).collect();
+        let keyed = jobs.iter().all(|job| !job.key.is_empty());
+        let mut answer = caller.enqueue(jobs.clone()).await;
+        while answer == Answer::Unknown && keyed && !stopping.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            answer = caller.enqueue(jobs.clone()).await;
+        }
+        if let Answer::Stored(ids, _) = answer {
+            told.lock().unwrap().extend(ids.into_iter().map(|(id, _)| id));
+        }
+        look(&mut caller, &told).await;
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
+}
+
+async fn look(caller: &mut Caller, told: &Told) {
+    let picked = {
+        let told = told.lock().unwrap();
+        let at = usize::try_from(caller.seed.below(told.len() as u64)).unwrap();
+        told.get(at).cloned()
+    };
+    if let Some(id) = picked {
+        caller.read(&id).await;
+    }
+}
+
+/// A job; one with a key follows from the key alone, and keys come again.
+fn job(caller: &mut Caller, keys: &mut u64) -> Job {
+    if caller.seed.chance(30) {
+        return random_job(String::new(), &mut caller.seed);
+    }
+    *keys += u64::from(caller.seed.chance(70));
+    let key = format!("{}-{keys}", caller.number);
+    random_job(key, &mut Seed::new(u64::from(caller.number) << 32 | *keys))
+}
+
+fn random_job(key: String, seed: &mut Seed) -> Job {
+    let delay = if seed.chance(10) { i64::try_from(seed.below(1_000_000)).unwrap() } else { 0 };
+    let (max_attempts, priority) = (seed.between(1, 4), seed.below(10));
+    Job {
+        queue: "q".into(),
+        key,
+        delay,
+        max_attempts: u32::try_from(max_attempts).unwrap(),
+        priority: u8::try_from(priority).unwrap(),
+        ..Job::default()
+    }
+}
+
+async fn work(mut caller: Caller, stopping: Arc<AtomicBool>) {
+    let mut held: Option<(Grant, Instant)> = None;
+    while !stopping.load(Ordering::Relaxed) {
+        for grant in caller.lease(2).await {
+            match caller.seed.below(100) {
+                // Kept for too long, or forgotten.
+                0..10 if held.is_none() => held = Some((grant, Instant::now())),
+                0..15 => {}
+                15..25 => say(&mut caller, &grant, &Outcome::Released).await,
+                25..40 => {
+                    let failed = Outcome::Failed { permanent: false, retry_after: None };
+                    say(&mut caller, &grant, &failed).await;
+                }
+                _ => complete(&mut caller, &grant).await,
+            }
+        }
+        if let Some((grant, _)) = held.take_if(|(_, since)| since.elapsed() > Duration::from_millis(2_500)) {
+            caller.heartbeat(&grant.lease).await;
+            complete(&mut caller, &grant).await;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Completes with a result that is said once.
+pub(crate) async fn complete(caller: &mut Caller, grant: &Grant) {
+    let result = format!("{} by {} as {}", grant.lease.token, caller.number, caller.recorder.now().order);
+    say(caller, grant, &Outcome::Completed(result)).await;
+}
+
+async fn say(caller: &mut Caller, grant: &Grant, outcome: &Outcome) {
+    for _ in 0..5 {
+        if caller.settle(&grant.lease, outcome).await != Answer::Unknown {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// How many calls of a history were answered as one kind of call is.
+pub(crate) fn count(history: &History, kind: impl Fn(&Call, &Answer) -> bool) -> usize {
+    history.operations.iter().filter(|operation| kind(&operation.call, &operation.answer)).count()
+}

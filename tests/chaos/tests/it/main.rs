@@ -1,0 +1,18 @@
+//! The queue in processes that are killed, stopped and cut off, under load.
+//!
+//! Each test records what its clients are told and gives the history to the checker. `NOVA_TEST_FULL=1` makes
+//! each of them longer.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod caller;
+mod daemon;
+mod failover;
+mod kills;
+mod leaders;
+mod load;
+mod power;
+mod proxy;
+mod rest;
+mod strace;
+mod words;

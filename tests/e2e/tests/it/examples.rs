@@ -1,0 +1,191 @@
+//! The examples, run as their pages say: a worker and a producer in each language.
+#![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nova_testkit::{Nova, eventually};
+use serde_json::{Value, json};
+
+use crate::python;
+
+#[test]
+fn the_rust_example_counts_words() {
+    let own = std::env::current_exe().expect("an executable has a path");
+    let folder = own.ancestors().nth(2).expect("tests lie in target/<profile>/deps").to_owned();
+    let program = |name: &str| {
+        let program = folder.join(name);
+        assert!(program.exists(), "{} is missing: `cargo build -p nova-examples`", program.display());
+        Command::new(program)
+    };
+    count(program("words-worker"), program("words-producer"));
+}
+
+#[test]
+fn the_python_example_counts_words() {
+    let Some(python) = python::environment() else {
+        return skip("the_python_example_counts_words", "no python3 with venv and grpcio-tools");
+    };
+    let folder = copy("python");
+    must(in_folder(Path::new("./stubs.sh"), &folder).env("PYTHON", &python));
+    let script = |name: &str| {
+        let mut command = in_folder(&python, &folder);
+        command.arg(name);
+        command
+    };
+    count(script("worker.py"), script("producer.py"));
+}
+
+#[test]
+fn the_typescript_example_counts_words() {
+    const NAME: &str = "the_typescript_example_counts_words";
+    if !is_full() {
+        return skip(NAME, "only in `tests/run --full`");
+    }
+    let folder = copy("typescript");
+    let npm = |args: &[&str]| {
+        let mut command = in_folder(Path::new("npm"), &folder);
+        command.args(args);
+        command
+    };
+    if !succeeds(&mut npm(&["install", "--no-audit", "--no-fund"])) {
+        return skip(NAME, "no npm that can install");
+    }
+    must(&mut npm(&["run", "stubs"]));
+    must(&mut npm(&["run", "check"]));
+    // Not through npm, which would not hand SIGTERM on.
+    let script = |name: &str| {
+        let mut command = in_folder(Path::new("node"), &folder);
+        command.args(["--import", "tsx", name]);
+        command
+    };
+    count(script("src/worker.ts"), script("src/producer.ts"));
+}
+
+#[test]
+fn the_go_example_counts_words() {
+    const NAME: &str = "the_go_example_counts_words";
+    if !is_full() {
+        return skip(NAME, "only in `tests/run --full`");
+    }
+    let Some(python) = python::environment() else {
+        return skip(NAME, "no protoc, and no Python that could bring one");
+    };
+    if !succeeds(Command::new("go").arg("version")) {
+        return skip(NAME, "no Go");
+    }
+    let folder = copy("go");
+    let mut stubs = in_folder(Path::new("./stubs.sh"), &folder);
+    must(stubs.env("PROTOC", format!("{} -m grpc_tools.protoc", python.display())));
+    must(in_folder(Path::new("go"), &folder).args([
+        "build",
+        "-o",
+        "generated/bin/",
+        "./worker",
+        "./producer",
+    ]));
+    let program = |name: &str| Command::new(folder.join("generated/bin").join(name));
+    count(program("worker"), program("producer"));
+}
+
+/// Runs both against a mesh: the task fails once, is tried again and completes, and the worker drains when it is told to end.
+#[track_caller]
+fn count(mut worker: Command, mut producer: Command) {
+    let nova = Nova::new();
+    nova.run(&["up"]).ok();
+    let token = nova.run(&["identity", "token", "worker/words", "--role", "worker"]).ok();
+    for command in [&mut worker, &mut producer] {
+        command.env("NOVA_HOME", nova.home()).env("NOVA_TOKEN", token.trim());
+    }
+    let worker =
+        Working(worker.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a worker starts"));
+    let output = producer.arg("The cat and the dog").output().expect("a producer starts");
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{text}\n{errors}");
+    let (attempt, result) = text.trim().split_once(": ").expect("attempt and result");
+    let result: Value = serde_json::from_str(result).expect("a result in JSON");
+    assert_eq!((attempt, result), ("attempt 2", json!({"words": 5, "top": "the", "times": 2})));
+    let told = worker.end();
+    assert!(told.contains("drained"), "{told}");
+}
+
+/// A worker's process; killed when a test fails before its end.
+struct Working(Child);
+
+impl Working {
+    /// Tells it to end, and answers all that it said.
+    fn end(mut self) -> String {
+        must(Command::new("kill").args(["-TERM", &self.0.id().to_string()]));
+        let status = eventually("the worker ends", Duration::from_secs(30), || self.0.try_wait().unwrap());
+        let read = |pipe: &mut dyn std::io::Read| std::io::read_to_string(pipe).unwrap();
+        let told = read(self.0.stdout.as_mut().unwrap()) + &read(self.0.stderr.as_mut().unwrap());
+        assert!(status.success(), "{status}: {told}");
+        told
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        // One that has ended needs no kill.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// A copy of an example beside a link to the contracts, so that nothing is generated among the sources. What was
+/// installed there is kept from run to run.
+fn copy(language: &str) -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let folder = scratch.join("examples").join(language);
+    copy_sources(&root.join("examples").join(language), &folder);
+    let proto = scratch.join("proto");
+    // The link may be made by another test meanwhile; and another checkout may have shared this target folder.
+    if fs::read_link(&proto).ok() != Some(root.join("proto")) {
+        drop(fs::remove_file(&proto));
+        drop(std::os::unix::fs::symlink(root.join("proto"), &proto));
+    }
+    folder
+}
+
+fn copy_sources(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let (name, path) = (entry.file_name(), entry.path());
+        if ["generated", "node_modules", ".venv"].iter().any(|made| name == *made) {
+            continue;
+        }
+        if path.is_dir() {
+            copy_sources(&path, &to.join(name));
+        } else {
+            fs::copy(&path, to.join(name)).unwrap();
+        }
+    }
+}
+
+fn in_folder(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(folder);
+    command
+}
+
+fn is_full() -> bool {
+    std::env::var_os("NOVA_TEST_FULL").is_some()
+}
+
+fn skip(test: &str, why: &str) {
+    eprintln!("SKIPPED {test}: {why}");
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+#[track_caller]
+fn must(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {text}\n{errors}");
+}
