@@ -11,6 +11,7 @@ use crate::{
     },
     record::{Spec, Status},
     task::{Failure, Micros, Retry, State},
+    trail::{pack_trail, unpack_trail},
 };
 
 /// Version of the packed form of a [`Spec`].
@@ -210,6 +211,7 @@ const HELD: u8 = 0x08;
 const SETTLED: u8 = 0x10;
 const FAILED: u8 = 0x20;
 const EVENT: u8 = 0x40;
+const TRAIL: u8 = 0x80;
 
 /// Packs the changes of a commit, as one row of a journal.
 pub fn pack_changes(changes: &[Change]) -> Vec<u8> {
@@ -235,7 +237,8 @@ pub fn pack_change(
     let flags = flag(hold.is_some(), HELD)
         | flag(settled.is_some(), SETTLED)
         | flag(error.is_some(), FAILED)
-        | flag(event, EVENT);
+        | flag(event, EVENT)
+        | flag(status.trail.is_some(), TRAIL);
     out.byte(status.state.code() | flags);
     out.number(row);
     out.number(u64::from(status.attempts));
@@ -256,6 +259,9 @@ pub fn pack_change(
     if let Some(error) = error {
         out.text(&error.reason);
         out.text(&error.message);
+    }
+    if let Some(trail) = &status.trail {
+        pack_trail(out, trail);
     }
 }
 
@@ -279,12 +285,13 @@ pub fn unpack_change(from: &mut Unpacker<'_>) -> Result<Stored, Damaged> {
         worker: Arc::from(""),
         expires: 0,
         last_error: None,
+        trail: None,
     };
     let mut hold = None;
     if flags & HELD != 0 {
         let (token, duration) = (from.number()?, from.span()?);
         let deadline = Some(from.time()?).filter(|deadline| *deadline != 0);
-        hold = Some(Hold { token, duration, deadline, stream: 0 });
+        hold = Some(Hold { token, duration, deadline, stream: 0, holder: 0 });
         status.expires = from.time()?;
         status.worker = from.text()?.into();
     }
@@ -295,6 +302,9 @@ pub fn unpack_change(from: &mut Unpacker<'_>) -> Result<Stored, Damaged> {
     if flags & FAILED != 0 {
         let (reason, message) = (from.text()?.into(), from.text()?.into());
         status.last_error = Some(Arc::new(Failure { reason, message }));
+    }
+    if flags & TRAIL != 0 {
+        status.trail = Some(Arc::new(unpack_trail(from)?));
     }
     Ok(Stored { row, event: flags & EVENT != 0, status, hold, settled })
 }
@@ -321,6 +331,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::trail::{Progress, Trail};
 
     fn status(state: State) -> Status {
         Status {
@@ -332,6 +343,7 @@ mod tests {
             worker: Arc::from(""),
             expires: 0,
             last_error: None,
+            trail: None,
         }
     }
 
@@ -341,12 +353,31 @@ mod tests {
         status.worker = "w-1".into();
         status.expires = 1_700_000_030_000_000;
         status.last_error = Some(Arc::new(Failure::expired()));
-        let hold = Hold { token: u64::MAX, duration: Duration::from_secs(30), deadline: Some(7), stream: 0 };
+        let progress = Some(Progress::new(0.5, "half"));
+        status.trail = Some(Arc::new(Trail { progress, ..Trail::default() }));
+        let duration = Duration::from_secs(30);
+        let hold = Hold { token: u64::MAX, duration, deadline: Some(7), stream: 0, holder: 0 };
         let settled = Some((9, Ending::Released));
         let mut out = Packer::default();
         pack_change(&mut out, 5, true, &status, Some(&hold), settled);
         let read = unpack_change(&mut Unpacker(&out.0)).unwrap();
         assert_eq!(read, Stored { row: 5, event: true, status, hold: Some(hold), settled });
+    }
+
+    #[test]
+    fn a_first_attempt_that_completes_costs_no_byte_for_its_history() {
+        let pack = |status: &Status| {
+            let mut out = Packer::default();
+            pack_change(&mut out, 1 << 20, true, status, None, Some((u64::MAX, Ending::Failed)));
+            out.0
+        };
+        let mut status = status(State::Completed);
+        let plain = pack(&status);
+        // State and flags, row, attempts, three times, token, ending.
+        assert_eq!(plain.len(), 1 + 3 + 1 + (8 + 2 + 8) + 10 + 1);
+        assert_eq!(plain[0] & TRAIL, 0);
+        status.trail = Some(Arc::default());
+        assert_eq!(pack(&status).len(), plain.len() + 3);
     }
 
     proptest! {

@@ -177,6 +177,7 @@ unanswered! {
     get_schedule(GetScheduleRequest) -> GetScheduleResponse;
     list_schedules(ListSchedulesRequest) -> ListSchedulesResponse;
     delete_schedule(DeleteScheduleRequest) -> DeleteScheduleResponse;
+    list_workers(ListWorkersRequest) -> ListWorkersResponse;
 }
 
 /// Runs a worker beside the test; dropping the answer ends it.

@@ -11,13 +11,14 @@ use uuid::Uuid;
 use super::{
     Core, Limits,
     batch::Batch,
-    entry::Row,
+    entry::{Row, row_of},
     restore::{Counters, KeptEnding, KeptTask},
 };
 use crate::{
     codec::{Stored, Unpacker, pack_changes, pack_spec, unpack_change, unpack_spec},
-    record::{Beat, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, Settlement, Spec},
+    record::{Beat, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, Report, Settlement, Spec},
     task::{Failure, Micros, Retry, State},
+    trail::Progress,
 };
 
 const SECOND: Micros = 1_000_000;
@@ -28,6 +29,7 @@ enum Step {
     Lease { max: usize },
     Settle { which: usize, how: u8 },
     Heartbeat { which: usize },
+    Report { which: usize, checkpoint: u8 },
     Pass { micros: Micros },
     Commit,
     Restart,
@@ -40,6 +42,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         4 => (1usize..4).prop_map(|max| Step::Lease { max }),
         5 => (any::<usize>(), 0u8..3).prop_map(|(which, how)| Step::Settle { which, how }),
         1 => any::<usize>().prop_map(|which| Step::Heartbeat { which }),
+        2 => (any::<usize>(), 0u8..3).prop_map(|(which, checkpoint)| Step::Report { which, checkpoint }),
         3 => (0..40 * SECOND).prop_map(|micros| Step::Pass { micros }),
         2 => Just(Step::Commit),
         1 => Just(Step::Restart),
@@ -52,6 +55,7 @@ struct Disk {
     tasks: BTreeMap<Row, (Uuid, Vec<u8>, Micros, Micros)>,
     journal: BTreeMap<u64, Vec<u8>>,
     finished: BTreeMap<Row, KeptEnding>,
+    checkpoints: BTreeMap<Row, usize>,
     counters: Counters,
 }
 
@@ -66,8 +70,15 @@ impl Disk {
             self.counters.last_entry = batch.first + batch.changes.len() as u64 - 1;
         }
         for ended in &batch.finished {
-            let ending = KeptEnding { state: ended.state, journal: ended.journal, at: ended.at };
+            let ending =
+                KeptEnding { state: ended.state, journal: ended.journal, at: ended.at, result_len: 1 };
             self.finished.insert(ended.row, ending);
+        }
+        for (row, checkpoint) in &batch.checkpoints {
+            match checkpoint {
+                Some(bytes) => self.checkpoints.insert(*row, bytes.len()),
+                None => self.checkpoints.remove(row),
+            };
         }
         if let Some(first) = batch.dropped {
             self.journal.retain(|row, _| *row > first);
@@ -163,6 +174,7 @@ impl Run {
             Step::Lease { max } => self.lease(*max),
             Step::Settle { which, how } => self.settle(*which, *how),
             Step::Heartbeat { which } => self.heartbeat(*which),
+            Step::Report { which, checkpoint } => self.report(*which, *checkpoint),
             Step::Pass { micros } => self.now += micros,
             Step::Commit => {}
             Step::Restart => {
@@ -240,7 +252,37 @@ impl Run {
         assert!(newest || ends[0] == Beat::Lost, "a stale token was extended");
     }
 
+    fn report(&mut self, which: usize, checkpoint: u8) {
+        let Some((lease, newest)) = self.pick(which) else { return };
+        let before = self.core.task("default", lease.id);
+        let checkpoint = Some(vec![7; usize::from(checkpoint)].into());
+        let report = Report { lease, progress: Some(Progress::new(0.5, "half")), checkpoint };
+        let beat = self.core.report("default", &report, Duration::from_secs(10), self.now);
+        if matches!(beat, Beat::Until(_)) {
+            assert!(newest, "a stale token reported");
+        } else {
+            assert_eq!(self.core.task("default", lease.id), before, "a report that was lost had an effect");
+        }
+    }
+
+    /// What attempts leave behind is where the task says, and nowhere else.
+    fn check_trails(&self) {
+        let mut left = BTreeMap::new();
+        for id in self.told.stored.keys() {
+            let Some(task) = self.core.task("default", *id) else { continue };
+            let trail = task.status.trail.unwrap_or_default();
+            assert!(trail.history.len() <= 16, "a history grows");
+            if trail.checkpoint > 0 {
+                left.insert(row_of(*id), trail.checkpoint as usize);
+            }
+        }
+        assert_eq!(left, self.disk.checkpoints, "a checkpoint was lost or left over");
+    }
+
     fn check(&self) {
+        self.check_trails();
+        let leased = self.told.stored.values().filter(|state| **state == State::Leased).count();
+        assert_eq!(self.core.held_by("default", &["w".into()]), [u32::try_from(leased).unwrap()]);
         let counted = &self.core.stats("default");
         let count = |state: State| self.told.stored.values().filter(|other| **other == state).count() as u64;
         for row in counted {

@@ -7,9 +7,11 @@ use crate::{
         Core,
         batch::{Change, Finished},
         entry::{Ending, Entry, Row, nobody},
+        report::note_attempt,
     },
     record::{LeaseRef, Outcome, Settled, Settlement},
     task::{Event, Failure, Micros, State, Verdict, verdict},
+    trail::Trail,
 };
 
 impl Core {
@@ -82,12 +84,21 @@ impl Core {
         ending: Ending,
         now: Micros,
     ) -> Settled {
+        if let Some(entry) = self.entries.get(&row) {
+            let counts = &mut self.queues.at(entry.queue).performance.counts;
+            match ending {
+                Ending::Expired => counts.expired += 1,
+                Ending::Failed | Ending::Released => counts.failed += 1,
+            }
+        }
         match next {
             Some(Verdict::RetryAt(at)) => {
+                let error = Arc::new(error);
                 let state = self.apply(row, Event::Retry, now, |entry| {
+                    note_attempt(entry, Some(Arc::clone(&error)), now);
                     drop_hold(entry, ending);
                     entry.status.ready_at = at;
-                    entry.status.last_error = Some(Arc::new(error));
+                    entry.status.last_error = Some(error);
                 });
                 state.map_or(Settled::Lost, |state| Settled::Done { state, ready_at: at })
             }
@@ -98,6 +109,7 @@ impl Core {
 
     fn release(&mut self, row: Row, now: Micros) -> Settled {
         let state = self.apply(row, Event::Release, now, |entry| {
+            note_attempt(entry, Some(Arc::new(Failure::released())), now);
             drop_hold(entry, Ending::Released);
             entry.status.attempts = entry.status.attempts.saturating_sub(1);
         });
@@ -121,18 +133,25 @@ impl Core {
         };
         let token = entry.hold.as_ref().map_or(0, |hold| hold.token);
         self.cached = self.cached.saturating_sub(entry.payload.take().map_or(0, |payload| payload.len()));
-        self.queues.at(entry.queue).leave(entry.status.state);
-        self.queues.at(entry.queue).enter(state);
-        if let Some(error) = error {
-            entry.status.last_error = Some(Arc::new(error));
+        let queue = self.queues.at(entry.queue);
+        queue.leave(entry.status.state);
+        queue.enter(state);
+        queue.performance.ended(state, entry.status.updated, now);
+        let error = error.map(Arc::new);
+        note_attempt(&mut entry, error.clone(), now);
+        if error.is_some() {
+            entry.status.last_error = error;
         }
         entry.status.state = state;
         entry.status.updated = now;
+        self.holders.moved(entry.holder(), None);
         drop_hold(&mut entry, Ending::Failed);
+        self.drop_checkpoint(row, &entry);
+        entry.status.trail = Trail::ended(entry.status.trail.take());
         self.retention.journaled -= usize::from(entry.journal != 0);
         self.batch.finished.push(ending(row, &entry, token, self.next_entry, result.clone(), now));
+        self.keep_ended(row, &entry, result.as_ref().map_or(0, |result| result.len()), now);
         let change = Change { result, ..Change::of(row, &entry, true) };
-        self.retention.ended(row, &entry, self.next_entry, now);
         self.next_entry += 1;
         self.batch.changes.push(change);
         Settled::Done { state, ready_at: now }
@@ -157,6 +176,7 @@ fn ending(
         at,
         result,
         error: entry.status.last_error.clone(),
+        trail: entry.status.trail.clone(),
     }
 }
 
