@@ -12,6 +12,7 @@ use crate::{
     record::{Spec, Status},
     task::{Failure, Micros, Retry, State},
     terms::Terms,
+    trail::{pack_trail, unpack_trail},
 };
 
 /// Version of the packed form of a [`Spec`].
@@ -240,6 +241,8 @@ const MORE: u8 = 0x80;
 const BLOCKED: u8 = 0x01;
 /// Further flag: the task has a deadline.
 const DEADLINE: u8 = 0x02;
+/// Further flag: its attempts left something behind.
+const TRAIL: u8 = 0x04;
 
 /// Packs the changes of a commit, as one row of a journal.
 pub fn pack_changes(changes: &[Change]) -> Vec<u8> {
@@ -266,7 +269,9 @@ pub fn pack_change(
         | flag(settled.is_some(), SETTLED)
         | flag(error.is_some(), FAILED)
         | flag(event, EVENT);
-    let more = flag(status.blocked_by > 0, BLOCKED) | flag(status.deadline != 0, DEADLINE);
+    let more = flag(status.blocked_by > 0, BLOCKED)
+        | flag(status.deadline != 0, DEADLINE)
+        | flag(status.trail.is_some(), TRAIL);
     out.byte(status.state.code() | flags | flag(more != 0, MORE));
     if more != 0 {
         out.byte(more);
@@ -297,6 +302,9 @@ pub fn pack_change(
     if status.deadline != 0 {
         out.time(status.deadline);
     }
+    if let Some(trail) = &status.trail {
+        pack_trail(out, trail);
+    }
 }
 
 /// Reads the next change.
@@ -322,12 +330,13 @@ pub fn unpack_change(from: &mut Unpacker<'_>) -> Result<Stored, Damaged> {
         expires: 0,
         deadline: 0,
         last_error: None,
+        trail: None,
     };
     let mut hold = None;
     if flags & HELD != 0 {
         let (token, duration) = (from.number()?, from.span()?);
         let deadline = Some(from.time()?).filter(|deadline| *deadline != 0);
-        hold = Some(Hold { token, duration, deadline, stream: 0 });
+        hold = Some(Hold { token, duration, deadline, stream: 0, holder: 0 });
         status.expires = from.time()?;
         status.worker = from.text()?.into();
     }
@@ -344,6 +353,9 @@ pub fn unpack_change(from: &mut Unpacker<'_>) -> Result<Stored, Damaged> {
     }
     if more & DEADLINE != 0 {
         status.deadline = from.time()?;
+    }
+    if more & TRAIL != 0 {
+        status.trail = Some(Arc::new(unpack_trail(from)?));
     }
     Ok(Stored { row, event: flags & EVENT != 0, status, hold, settled })
 }
@@ -370,6 +382,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::trail::{Progress, Trail};
 
     fn status(state: State) -> Status {
         Status {
@@ -383,6 +396,7 @@ mod tests {
             expires: 0,
             deadline: 0,
             last_error: None,
+            trail: None,
         }
     }
 
@@ -392,7 +406,10 @@ mod tests {
         status.worker = "w-1".into();
         status.expires = 1_700_000_030_000_000;
         status.last_error = Some(Arc::new(Failure::expired()));
-        let hold = Hold { token: u64::MAX, duration: Duration::from_secs(30), deadline: Some(7), stream: 0 };
+        let progress = Some(Progress::new(0.5, "half"));
+        status.trail = Some(Arc::new(Trail { progress, ..Trail::default() }));
+        let duration = Duration::from_secs(30);
+        let hold = Hold { token: u64::MAX, duration, deadline: Some(7), stream: 0, holder: 0 };
         let settled = Some((9, Ending::Released));
         let mut out = Packer::default();
         pack_change(&mut out, 5, true, &status, Some(&hold), settled);
@@ -439,6 +456,22 @@ mod tests {
         assert_eq!(packed.remove(labels), 1, "the number of labels, which the first version had not");
         packed[0] = SPEC_WITHOUT_EXTRAS;
         assert_eq!(unpack_spec(&packed), Ok(spec()));
+    }
+
+    #[test]
+    fn a_first_attempt_that_completes_costs_no_byte_for_its_history() {
+        let pack = |status: &Status| {
+            let mut out = Packer::default();
+            pack_change(&mut out, 1 << 20, true, status, None, Some((u64::MAX, Ending::Failed)));
+            out.0
+        };
+        let mut status = status(State::Completed);
+        let plain = pack(&status);
+        // State and flags, row, attempts, three times, token, ending.
+        assert_eq!(plain.len(), 1 + 3 + 1 + (8 + 2 + 8) + 10 + 1);
+        assert_eq!(plain[0] & MORE, 0);
+        status.trail = Some(Arc::default());
+        assert_eq!(pack(&status).len(), plain.len() + 4);
     }
 
     proptest! {

@@ -64,6 +64,7 @@ impl Core {
         // Events tell of it up to here.
         self.retention.floor = self.head();
         self.forget_key(&entry);
+        self.drop_checkpoint(row, &entry);
         self.batch.forgotten.push(row);
         true
     }
@@ -85,8 +86,7 @@ impl Core {
         {
             return false;
         }
-        let Some(kept) = self.retention.take(row) else { return false };
-        self.queues.at(kept.queue).leave(State::Dead);
+        let Some(kept) = self.take_kept(row) else { return false };
         let mut entry = Entry::new(task.id, kept.queue, Arc::clone(&task.spec), task.status.created, now);
         entry.status.state = State::Ready;
         entry.status.updated = now;
@@ -99,6 +99,7 @@ impl Core {
         } else {
             entry.status.blocked_by = 0;
         }
+        entry.status.trail.clone_from(&task.status.trail);
         entry.payload_len = task.payload_len;
         self.place(row, &entry);
         self.note(row, &mut entry, true);

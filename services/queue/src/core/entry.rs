@@ -49,6 +49,8 @@ pub struct Hold {
     pub deadline: Option<Micros>,
     /// Number of the stream that holds it; 0 for none, and after a restart.
     pub stream: u64,
+    /// Place of the worker in memory, where its leases are counted.
+    pub holder: u32,
 }
 
 /// How a lease of a task that lives on ended; kept so that a repeated settlement gets the first answer.
@@ -109,8 +111,14 @@ impl Entry {
             expires: 0,
             deadline,
             last_error: None,
+            trail: None,
         };
         Self { id, queue, spec, payload: None, payload_len: 0, status, hold: None, settled: None, journal: 0 }
+    }
+
+    /// Place of the worker that holds it.
+    pub(super) fn holder(&self) -> Option<u32> {
+        self.hold.as_ref().map(|hold| hold.holder)
     }
 
     /// What a reader sees of it.
@@ -122,6 +130,7 @@ impl Entry {
             payload: None,
             payload_len: self.payload_len,
             result: None,
+            checkpoint: None,
         }
     }
 }

@@ -11,8 +11,8 @@ use std::{
 };
 
 use crate::{
-    core::entry::Row,
-    record::{Intake, QueueSettings, QueueStats, QueueView},
+    core::{entry::Row, performance::Performance, upkeep::EndedTasks},
+    record::{Depth, Intake, QueueSettings, QueueStats, QueueView},
     task::{Micros, State},
 };
 
@@ -29,6 +29,10 @@ pub(super) struct Queue {
     used: bool,
     /// What operators say of it.
     pub(super) settings: QueueSettings,
+    /// How it performs.
+    pub(super) performance: Performance,
+    /// Its tasks that ended and are kept.
+    pub(super) ended: EndedTasks,
 }
 
 impl Queue {
@@ -40,6 +44,8 @@ impl Queue {
             counts: [0; 7],
             used: false,
             settings: QueueSettings::default(),
+            performance: Performance::default(),
+            ended: EndedTasks::default(),
         }
     }
 
@@ -103,8 +109,21 @@ impl Queue {
         self.counts[usize::from(state.code())]
     }
 
+    fn oldest_ready(&self) -> Option<Micros> {
+        self.ready.iter().filter_map(|heap| heap.peek()).map(|Reverse((at, _))| *at).min()
+    }
+
+    fn depth(&self) -> Depth {
+        Depth {
+            name: Some((Arc::clone(&self.namespace), Arc::clone(&self.name))),
+            waiting: self.count(State::Waiting),
+            ready: self.count(State::Ready),
+            leased: self.count(State::Leased),
+            oldest_ready: self.oldest_ready(),
+        }
+    }
+
     fn stats(&self) -> QueueStats {
-        let oldest = self.ready.iter().filter_map(|heap| heap.peek()).map(|Reverse((at, _))| *at).min();
         QueueStats {
             queue: Arc::clone(&self.name),
             waiting: self.count(State::Waiting),
@@ -114,7 +133,7 @@ impl Queue {
             dead: self.count(State::Dead),
             cancelled: self.count(State::Cancelled),
             intake: self.settings.intake,
-            oldest_ready: oldest,
+            oldest_ready: self.oldest_ready(),
         }
     }
 }
@@ -152,9 +171,10 @@ impl Queues {
     }
 
     /// A queue as a whole, if anybody has named it.
-    pub(super) fn view(&self, namespace: &str, name: &str) -> Option<QueueView> {
+    pub(super) fn view(&self, namespace: &str, name: &str, since: Micros, now: Micros) -> Option<QueueView> {
         let queue = &self.all[self.find(namespace, name)? as usize];
-        Some(QueueView { settings: queue.settings.clone(), stats: queue.stats() })
+        let performance = queue.performance.view(since, now);
+        Some(QueueView { settings: queue.settings.clone(), stats: queue.stats(), performance })
     }
 
     /// True when nothing may be taken from the queue.
@@ -166,6 +186,21 @@ impl Queues {
     pub(super) fn names(&self, index: u32) -> (Arc<str>, Arc<str>) {
         let queue = &self.all[index as usize];
         (Arc::clone(&queue.namespace), Arc::clone(&queue.name))
+    }
+
+    /// Depth and age of the first `most` queues by themselves, and of all others together.
+    pub(super) fn depths(&self, most: usize) -> Vec<Depth> {
+        let used = self.all.iter().filter(|queue| queue.used);
+        let mut depths: Vec<Depth> = Vec::new();
+        for (number, queue) in used.enumerate() {
+            let depth = queue.depth();
+            match depths.get_mut(most).filter(|_| number >= most) {
+                Some(others) => others.add(&depth),
+                None if number >= most => depths.push(Depth { name: None, ..depth }),
+                None => depths.push(depth),
+            }
+        }
+        depths
     }
 
     /// Counts of every queue of a namespace that holds or held a task, by name.
@@ -203,6 +238,21 @@ mod tests {
     #[test]
     fn equal_tasks_leave_in_the_order_they_came() {
         assert_eq!(drain(queue(&[(5, 10, 1), (5, 10, 2), (5, 10, 3)])), [1, 2, 3]);
+    }
+
+    #[test]
+    fn many_queues_are_told_as_a_few_and_the_rest() {
+        let mut queues = Queues::default();
+        for number in 0..10 {
+            let index = queues.intern(&"n".into(), &format!("q-{number}").into(), 100).unwrap();
+            queues.at(index).enter(State::Ready);
+            queues.at(index).push(0, number, 1);
+        }
+        let depths = queues.depths(3);
+        let told: Vec<_> = depths.iter().map(|depth| (depth.name.is_some(), depth.ready)).collect();
+        assert_eq!(told, [(true, 1), (true, 1), (true, 1), (false, 7)]);
+        assert_eq!(depths[3].oldest_ready, Some(3));
+        assert_eq!(queues.depths(10).len(), 10);
     }
 
     #[test]

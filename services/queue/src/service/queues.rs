@@ -1,19 +1,22 @@
 //! GetQueue, UpdateQueue, and what a queue lets through.
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use nova_proto::queue::v1 as pb;
-use nova_types::{Violation, Violations};
+use nova_types::{Violation, Violations, wire as check};
 use tonic::Status;
 
 use crate::{
     Error,
-    record::{Intake, QueueSettings, QueueView},
+    record::{Intake, Percentiles, PerformanceView, QueueSettings, QueueView},
     service::{QueueService, lists, parse, unary::refused, wire},
 };
 
 /// Fields of the settings that a mask may name.
-const FIELDS: [&str; 1] = ["max_tasks"];
+const FIELDS: [&str; 3] = ["max_tasks", "keep_for", "keep_bytes"];
+
+/// How long ended tasks may be kept.
+const KEEP: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(365 * 86_400);
 
 /// Reads a queue.
 pub(super) async fn get(
@@ -71,6 +74,8 @@ fn change(
         let rule = format!("{path:?} must be one of {}", FIELDS.join(", "));
         violations.require(FIELDS.contains(&path.as_str()), &field, &rule);
     }
+    let keep_for = check::duration("settings.keep_for", wire.keep_for.as_ref(), KEEP, Duration::ZERO);
+    let keep_for = violations.take(keep_for).filter(|keep| !keep.is_zero());
     violations.finish()?;
     let named = move |field: &str, set: bool| {
         if paths.is_empty() { set } else { paths.iter().any(|path| path == field) }
@@ -78,6 +83,12 @@ fn change(
     Ok(move |settings: &mut QueueSettings| {
         if named("max_tasks", wire.max_tasks > 0) {
             settings.max_tasks = Some(wire.max_tasks).filter(|limit| *limit > 0);
+        }
+        if named("keep_for", keep_for.is_some()) {
+            settings.keep_for = keep_for;
+        }
+        if named("keep_bytes", wire.keep_bytes > 0) {
+            settings.keep_bytes = Some(wire.keep_bytes).filter(|limit| *limit > 0);
         }
     })
 }
@@ -89,8 +100,42 @@ impl QueueService {
             namespace: namespace.to_owned(),
             name: view.stats.queue.to_string(),
             intake: wire::intake(view.settings.intake).into(),
-            settings: Some(pb::QueueSettings { max_tasks: view.settings.max_tasks.unwrap_or(0) }),
+            settings: Some(settings(&view.settings)),
             stats: Some(lists::stats(view.stats, now)),
+            performance: Some(performance(&view.performance)),
         }
+    }
+}
+
+fn settings(settings: &QueueSettings) -> pb::QueueSettings {
+    pb::QueueSettings {
+        max_tasks: settings.max_tasks.unwrap_or(0),
+        keep_for: settings.keep_for.map(check::to_duration),
+        keep_bytes: settings.keep_bytes.unwrap_or(0),
+    }
+}
+
+fn performance(view: &PerformanceView) -> pb::QueuePerformance {
+    let counts = view.counts;
+    pb::QueuePerformance {
+        since: wire::time(view.since),
+        enqueued: counts.enqueued,
+        started: counts.started,
+        completed: counts.completed,
+        failed: counts.failed,
+        expired: counts.expired,
+        dead: counts.dead,
+        cancelled: counts.cancelled,
+        wait: view.wait.map(summary),
+        run: view.run.map(summary),
+    }
+}
+
+fn summary(percentiles: Percentiles) -> pb::DurationSummary {
+    let shown = |duration| Some(check::to_duration(duration));
+    pb::DurationSummary {
+        p50: shown(percentiles.p50),
+        p95: shown(percentiles.p95),
+        p99: shown(percentiles.p99),
     }
 }

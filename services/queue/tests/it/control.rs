@@ -93,7 +93,7 @@ pub(crate) async fn a_queue_is_paused_drained_and_resumed(home: &Home) {
 
 pub(crate) async fn a_queue_keeps_its_settings(home: &Home) {
     let server = home.serve().await;
-    let settings = Some(pb::QueueSettings { max_tasks: 1 });
+    let settings = Some(pb::QueueSettings { max_tasks: 1, ..Default::default() });
     let update = pb::UpdateQueueRequest { queue: "q".into(), settings, ..Default::default() };
     client(&server).update_queue(update).await.unwrap();
     server.stop().await;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod attempts;
 mod control;
 mod crash;
 mod flows;
@@ -71,6 +72,13 @@ on_both_stores! {
     schedules::a_schedule_fires_pauses_and_goes_on,
     schedules::only_the_engine_schedules_for_agents,
     schedules::a_bad_schedule_names_its_field,
+    attempts::a_report_reaches_readers_and_the_next_attempt,
+    attempts::a_dead_task_shows_each_attempt_after_a_restart,
+    attempts::bad_reports_name_their_field,
+    attempts::a_queue_shows_how_it_performs,
+    attempts::a_queue_says_how_long_it_keeps_ended_tasks,
+    attempts::workers_are_listed_with_what_they_hold,
+    work::a_stream_takes_reports_and_shows_its_worker,
     input::bad_input_names_its_field,
     input::an_unknown_task_is_not_found,
     crash::a_killed_daemon_loses_nothing_and_gives_no_token_twice,
