@@ -94,6 +94,7 @@ permitted := {
 	"nova.queue.v1.QueueService/GetSchedule": {"operator", "developer", "viewer", "lifecycle"},
 	"nova.queue.v1.QueueService/ListSchedules": {"operator", "developer", "viewer", "lifecycle"},
 	"nova.queue.v1.QueueService/DeleteSchedule": {"operator", "developer", "lifecycle"},
+	"nova.queue.v1.QueueService/ListWorkers": {"operator", "developer", "viewer"},
 
 	# Lifecycle: agents.
 	"nova.lifecycle.v1.AgentService/RegisterAgent": {"operator", "developer"},

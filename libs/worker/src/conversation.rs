@@ -49,7 +49,7 @@ impl Conversation {
     /// Keeps every running lease.
     pub(crate) fn beat(&mut self, held: &Held) -> Result<(), Status> {
         for keys in held.running().chunks(BATCH) {
-            self.say(Message::Heartbeat(WorkHeartbeat { leases: references(keys) }))?;
+            self.say(Message::Heartbeat(WorkHeartbeat { leases: references(keys), ..Default::default() }))?;
             self.beats.push_back((Instant::now(), keys.to_vec()));
         }
         Ok(())

@@ -12,6 +12,7 @@ use crate::{
     record::{Spec, Status},
     task::{Failure, Micros, Retry, State},
     terms::Terms,
+    trail::{pack_trail, unpack_trail},
 };
 
 /// Version of the packed form of a [`Spec`].
@@ -247,6 +248,8 @@ const MORE: u8 = 0x80;
 const BLOCKED: u8 = 0x01;
 /// Further flag: the task has a deadline.
 const DEADLINE: u8 = 0x02;
+/// Further flag: its attempts left something behind.
+const TRAIL: u8 = 0x04;
 
 /// Packs the changes of a commit, as one row of a journal.
 pub fn pack_changes(changes: &[Change]) -> Vec<u8> {
@@ -273,7 +276,9 @@ pub fn pack_change(
         | flag(settled.is_some(), SETTLED)
         | flag(error.is_some(), FAILED)
         | flag(event, EVENT);
-    let more = flag(status.blocked_by > 0, BLOCKED) | flag(status.deadline != 0, DEADLINE);
+    let more = flag(status.blocked_by > 0, BLOCKED)
+        | flag(status.deadline != 0, DEADLINE)
+        | flag(status.trail.is_some(), TRAIL);
     out.byte(status.state.code() | flags | flag(more != 0, MORE));
     if more != 0 {
         out.byte(more);
@@ -304,6 +309,9 @@ pub fn pack_change(
     if status.deadline != 0 {
         out.time(status.deadline);
     }
+    if let Some(trail) = &status.trail {
+        pack_trail(out, trail);
+    }
 }
 
 /// Reads the next change.
@@ -329,12 +337,13 @@ pub fn unpack_change(from: &mut Unpacker<'_>) -> Result<Stored, Damaged> {
         expires: 0,
         deadline: 0,
         last_error: None,
+        trail: None,
     };
     let mut hold = None;
     if flags & HELD != 0 {
         let (token, duration) = (from.number()?, from.span()?);
         let deadline = Some(from.time()?).filter(|deadline| *deadline != 0);
-        hold = Some(Hold { token, duration, deadline, stream: 0 });
+        hold = Some(Hold { token, duration, deadline, stream: 0, holder: 0 });
         status.expires = from.time()?;
         status.worker = from.text()?.into();
     }
@@ -351,6 +360,9 @@ pub fn unpack_change(from: &mut Unpacker<'_>) -> Result<Stored, Damaged> {
     }
     if more & DEADLINE != 0 {
         status.deadline = from.time()?;
+    }
+    if more & TRAIL != 0 {
+        status.trail = Some(Arc::new(unpack_trail(from)?));
     }
     Ok(Stored { row, event: flags & EVENT != 0, status, hold, settled })
 }
@@ -373,102 +385,4 @@ fn ending_of(code: u8) -> Result<Ending, Damaged> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn status(state: State) -> Status {
-        Status {
-            state,
-            attempts: 2,
-            blocked_by: 0,
-            created: 1_700_000_000_000_000,
-            updated: 1_700_000_000_000_300,
-            ready_at: 1_700_000_001_000_000,
-            worker: Arc::from(""),
-            expires: 0,
-            deadline: 0,
-            last_error: None,
-        }
-    }
-
-    fn spec() -> Spec {
-        Spec {
-            namespace: "default".into(),
-            queue: "q".into(),
-            kind: "k".into(),
-            metadata: vec![("run".into(), "7".into())],
-            request_id: "r".into(),
-            body_hash: 9,
-            priority: 3,
-            retry: Retry::default(),
-            attempt_timeout: Some(Duration::from_secs(5)),
-            traceparent: "t".into(),
-            terms: None,
-            group: "tenant-1".into(),
-        }
-    }
-
-    fn terms() -> Option<Box<Terms>> {
-        Some(Box::new(Terms { unique_key: "u".into(), ..Terms::default() }))
-    }
-
-    #[test]
-    fn a_spec_comes_back_as_it_was() {
-        let plain = Spec { group: "".into(), ..spec() };
-        let bound = Spec { terms: terms(), ..plain.clone() };
-        for spec in [plain, bound, spec(), Spec { terms: terms(), ..spec() }] {
-            assert_eq!(unpack_spec(&pack_spec(&spec)), Ok(spec));
-        }
-    }
-
-    #[test]
-    fn a_spec_of_the_first_version_is_still_read() {
-        let plain = Spec { group: "".into(), ..spec() };
-        let mut packed = pack_spec(&plain);
-        // It had no count before its labels, which end the record: `run` and `7` after their lengths.
-        let count = packed.len() - 7;
-        assert_eq!(packed.remove(count), 1);
-        packed[0] = SPEC_WITHOUT_EXTRAS;
-        assert_eq!(unpack_spec(&packed), Ok(plain));
-    }
-
-    #[test]
-    fn a_held_change_comes_back_as_it_was() {
-        let mut status = status(State::Leased);
-        status.worker = "w-1".into();
-        status.expires = 1_700_000_030_000_000;
-        status.last_error = Some(Arc::new(Failure::expired()));
-        let hold = Hold { token: u64::MAX, duration: Duration::from_secs(30), deadline: Some(7), stream: 0 };
-        let settled = Some((9, Ending::Released));
-        let mut out = Packer::default();
-        pack_change(&mut out, 5, true, &status, Some(&hold), settled);
-        let read = unpack_change(&mut Unpacker(&out.0)).unwrap();
-        assert_eq!(read, Stored { row: 5, event: true, status, hold: Some(hold), settled });
-    }
-
-    #[test]
-    fn a_blocked_change_comes_back_as_it_was() {
-        let status = Status { blocked_by: 3, deadline: 1_700_000_002_000_000, ..status(State::Waiting) };
-        let mut out = Packer::default();
-        pack_change(&mut out, 5, false, &status, None, None);
-        let read = unpack_change(&mut Unpacker(&out.0)).unwrap();
-        assert_eq!(read, Stored { row: 5, event: false, status, hold: None, settled: None });
-    }
-
-    proptest! {
-        #[test]
-        fn numbers_come_back(value: u64) {
-            let mut out = Packer::default();
-            out.number(value);
-            prop_assert_eq!(Unpacker(&out.0).number(), Ok(value));
-        }
-
-        #[test]
-        fn damaged_bytes_are_refused_without_panic(bytes: Vec<u8>) {
-            drop(unpack_spec(&bytes));
-            drop(unpack_change(&mut Unpacker(&bytes)));
-        }
-    }
-}
+mod tests;

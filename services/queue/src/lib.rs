@@ -17,6 +17,8 @@
 
 pub mod task;
 
+pub mod trail;
+
 pub mod record;
 
 pub mod cron;
@@ -38,6 +40,8 @@ mod store;
 mod service;
 
 mod metrics;
+
+mod gauges;
 
 pub mod config;
 
@@ -78,6 +82,7 @@ impl Daemon for QueueDaemon {
         let ready = runtime.readiness("store");
         let store = open(&config, &runtime).await?;
         ready.ready();
+        runtime.spawn_background("queue-gauges", gauges::follow(store.clone(), runtime.clock()));
         let leader = Leadership::new(store.role(), runtime.clients().credentials().clone());
         let service = QueueServiceServer::new(QueueService::new(store, runtime))
             .max_decoding_message_size(REQUEST_BYTES);

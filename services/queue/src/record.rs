@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::{
     task::{Failure, Micros, Retry, State},
     terms::Terms,
+    trail::{Progress, Trail},
 };
 
 /// What a producer said of a task; it never changes.
@@ -94,6 +95,8 @@ pub struct Task {
     pub payload_len: u32,
     /// What it was completed with.
     pub result: Option<Arc<[u8]>>,
+    /// What its last attempt left for the next; absent where the verb leaves it out.
+    pub checkpoint: Option<Arc<[u8]>>,
 }
 
 /// The changing part of a task.
@@ -107,7 +110,7 @@ pub struct Status {
     pub blocked_by: u32,
     /// When it was stored.
     pub created: Micros,
-    /// When it last changed.
+    /// When its state last changed.
     pub updated: Micros,
     /// Not leased before.
     pub ready_at: Micros,
@@ -119,6 +122,15 @@ pub struct Status {
     pub deadline: Micros,
     /// What the last failed attempt said.
     pub last_error: Option<Arc<Failure>>,
+    /// What its attempts left behind; absent for most tasks.
+    pub trail: Option<Arc<Trail>>,
+}
+
+impl Status {
+    /// Whether the ledger keeps a checkpoint of the task.
+    pub fn has_checkpoint(&self) -> bool {
+        self.trail.as_ref().is_some_and(|trail| trail.checkpoint > 0)
+    }
 }
 
 /// Asks for work.
@@ -178,6 +190,17 @@ pub struct LeaseRef {
     pub id: Uuid,
     /// Its token.
     pub token: u64,
+}
+
+/// What a worker says of an attempt that goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The lease.
+    pub lease: LeaseRef,
+    /// How far it is.
+    pub progress: Option<Progress>,
+    /// What the next attempt is given; empty means nothing.
+    pub checkpoint: Option<Arc<[u8]>>,
 }
 
 /// How a lease ends.
@@ -319,6 +342,10 @@ pub struct QueueSettings {
     pub intake: Intake,
     /// Most tasks that have not ended; none means the daemon's own limit.
     pub max_tasks: Option<u64>,
+    /// How long ended tasks are kept; none means the daemon's own limit, beyond which nothing is kept.
+    pub keep_for: Option<Duration>,
+    /// Most bytes of payloads and results of ended tasks; none means no limit.
+    pub keep_bytes: Option<u64>,
     /// Most tasks held at once.
     pub max_running: Option<u32>,
     /// Most tasks started in a time.
@@ -358,6 +385,76 @@ pub struct QueueView {
     pub settings: QueueSettings,
     /// Its tasks, counted.
     pub stats: QueueStats,
+    /// How it performs.
+    pub performance: PerformanceView,
+}
+
+/// How deep a queue is, for metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Depth {
+    /// Namespace and name; none for all queues that are not named.
+    pub name: Option<(Arc<str>, Arc<str>)>,
+    /// Tasks that wait for a time.
+    pub waiting: u64,
+    /// Tasks that may be leased.
+    pub ready: u64,
+    /// Tasks that are held.
+    pub leased: u64,
+    /// When the oldest ready task became ready.
+    pub oldest_ready: Option<Micros>,
+}
+
+impl Depth {
+    /// Adds another queue.
+    pub fn add(&mut self, other: &Self) {
+        self.waiting += other.waiting;
+        self.ready += other.ready;
+        self.leased += other.leased;
+        self.oldest_ready = self.oldest_ready.into_iter().chain(other.oldest_ready).min();
+    }
+}
+
+/// What happened in a queue since the daemon leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PerformanceView {
+    /// From then on.
+    pub since: Micros,
+    /// What happened how often.
+    pub counts: Counts,
+    /// From being ready to being leased.
+    pub wait: Option<Percentiles>,
+    /// From being leased to completion.
+    pub run: Option<Percentiles>,
+}
+
+/// How often things happened in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Tasks stored.
+    pub enqueued: u64,
+    /// Attempts begun.
+    pub started: u64,
+    /// Tasks that completed.
+    pub completed: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Leases that expired.
+    pub expired: u64,
+    /// Tasks that died.
+    pub dead: u64,
+    /// Tasks that were cancelled.
+    pub cancelled: u64,
+}
+
+/// How long something takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Percentiles {
+    /// Half take no longer.
+    pub p50: Duration,
+    /// 95 of 100 take no longer.
+    pub p95: Duration,
+    /// 99 of 100 take no longer.
+    pub p99: Duration,
 }
 
 /// Counts of a queue's tasks.

@@ -148,6 +148,9 @@ pub struct Failure {
     pub message: String,
 }
 
+/// Reason of an attempt that was handed back.
+pub const RELEASED: &str = "RELEASED";
+
 impl Failure {
     /// The worker's lease ended before it settled.
     pub fn expired() -> Self {
@@ -155,6 +158,11 @@ impl Failure {
             reason: "LEASE_EXPIRED".into(),
             message: "the lease ended before the worker settled it".into(),
         }
+    }
+
+    /// The worker handed the task back unstarted.
+    pub fn released() -> Self {
+        Self { reason: RELEASED.into(), message: "the worker handed it back".into() }
     }
 
     /// Somebody cancelled the task.

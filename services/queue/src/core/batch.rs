@@ -11,6 +11,7 @@ use crate::{
     },
     record::{Spec, Status},
     task::{Failure, Micros, State},
+    trail::Trail,
 };
 
 /// A new task's row.
@@ -91,6 +92,8 @@ pub struct Finished {
     pub result: Option<Arc<[u8]>>,
     /// What its last failed attempt said.
     pub error: Option<Arc<Failure>>,
+    /// How its attempts ended.
+    pub trail: Option<Arc<Trail>>,
 }
 
 /// Everything that one transaction writes.
@@ -112,6 +115,8 @@ pub struct Batch {
     pub facts: BTreeMap<String, Option<String>>,
     /// Ticks of schedules, to be counted once they are written.
     pub ticks: Vec<Tick>,
+    /// Checkpoints that were left, or with nothing, dropped.
+    pub checkpoints: BTreeMap<Row, Option<Arc<[u8]>>>,
     /// Journal rows up to this first number go.
     pub dropped: Option<u64>,
     /// Watches may resume only after this entry.
@@ -128,6 +133,7 @@ impl Batch {
             && self.forgotten.is_empty()
             && self.dropped.is_none()
             && self.facts.is_empty()
+            && self.checkpoints.is_empty()
     }
 
     /// The ending of a task that ended in this very batch.

@@ -63,6 +63,7 @@ impl Core {
         // Events tell of it up to here.
         self.retention.floor = self.head();
         self.forget_key(&entry);
+        self.drop_checkpoint(row, &entry);
         self.batch.forgotten.push(row);
         true
     }
@@ -84,8 +85,7 @@ impl Core {
         {
             return false;
         }
-        let Some(kept) = self.retention.take(row) else { return false };
-        self.queues.leave(kept.queue, 0, State::Dead);
+        let Some(kept) = self.take_kept(row) else { return false };
         let mut entry = Entry::new(task.id, kept.queue, Arc::clone(&task.spec), task.status.created, now);
         entry.slot = self.queues.at(kept.queue).join(&task.spec.group);
         entry.status.state = State::Ready;
@@ -99,6 +99,7 @@ impl Core {
         } else {
             entry.status.blocked_by = 0;
         }
+        entry.status.trail.clone_from(&task.status.trail);
         entry.payload_len = task.payload_len;
         self.place(row, &entry);
         self.note(row, &mut entry, true);

@@ -49,6 +49,8 @@ pub struct Hold {
     pub deadline: Option<Micros>,
     /// Number of the stream that holds it; 0 for none, and after a restart.
     pub stream: u64,
+    /// Place of the worker in memory, where its leases are counted.
+    pub holder: u32,
 }
 
 /// How a lease of a task that lives on ended; kept so that a repeated settlement gets the first answer.
@@ -111,6 +113,7 @@ impl Entry {
             expires: 0,
             deadline,
             last_error: None,
+            trail: None,
         };
         Self {
             id,
@@ -126,6 +129,11 @@ impl Entry {
         }
     }
 
+    /// Place of the worker that holds it.
+    pub(super) fn holder(&self) -> Option<u32> {
+        self.hold.as_ref().map(|hold| hold.holder)
+    }
+
     /// What a reader sees of it.
     pub fn view(&self) -> Task {
         Task {
@@ -135,6 +143,7 @@ impl Entry {
             payload: None,
             payload_len: self.payload_len,
             result: None,
+            checkpoint: None,
         }
     }
 }

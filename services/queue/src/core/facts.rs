@@ -39,6 +39,7 @@ impl Core {
         let queue = self.queues.at(index);
         change(&mut queue.settings);
         let settings = queue.settings.clone();
+        self.upkeep.set(index, &settings);
         let fact = (settings != QueueSettings::default()).then(|| text_of(&settings));
         self.batch.facts.insert(format!("{QUEUE}/{namespace}/{name}"), fact);
         // Limits hold at once, and calls that wait may be served now.
@@ -90,9 +91,10 @@ impl Core {
         value: &str,
     ) -> Result<(), Error> {
         let index = self.intern(namespace, name)?;
-        let settings = serde_json::from_str(value);
-        self.queues.at(index).settings =
-            settings.map_err(|error| Error::Store(format!("the fact {key:?} is damaged: {error}")))?;
+        let settings = serde_json::from_str(value)
+            .map_err(|error| Error::Store(format!("the fact {key:?} is damaged: {error}")))?;
+        self.upkeep.set(index, &settings);
+        self.queues.at(index).settings = settings;
         Ok(())
     }
 }

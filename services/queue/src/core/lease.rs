@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     core::{
         Core,
-        entry::{Hold, Row, row_of},
+        entry::{Ending, Entry, Hold, Row, row_of},
     },
     record::{Beat, Lease, LeaseRef, LeaseRequest, Task},
     task::{Event, Micros, State, after},
@@ -20,11 +20,14 @@ impl Core {
     pub fn lease(&mut self, request: &LeaseRequest, now: Micros) -> Vec<Lease> {
         let mut leases = Vec::new();
         let mut bytes = 0;
+        let mut holder = None;
         for name in &request.queues {
             let Some(queue) = self.queues.find(&request.namespace, name) else { continue };
             while leases.len() < request.max && bytes < REPLY_BYTES {
                 let Some(row) = self.queues.pop(queue, self.limits.ageing_step, now) else { break };
-                if let Some((lease, size)) = self.lease_row(row, request, now) {
+                let (namespace, worker) = (&request.namespace, &request.worker);
+                let holder = *holder.get_or_insert_with(|| self.holders.place(namespace, worker));
+                if let Some((lease, size)) = self.lease_row(row, request, holder, now) {
                     bytes += size;
                     leases.push(lease);
                 }
@@ -33,11 +36,15 @@ impl Core {
         leases
     }
 
-    fn lease_row(&mut self, row: Row, request: &LeaseRequest, now: Micros) -> Option<(Lease, usize)> {
-        let ready = self.entries.get(&row).is_some_and(|entry| entry.status.state == State::Ready);
-        if !ready {
-            return None;
-        }
+    fn lease_row(
+        &mut self,
+        row: Row,
+        request: &LeaseRequest,
+        holder: u32,
+        now: Micros,
+    ) -> Option<(Lease, usize)> {
+        let entry = self.entries.get(&row).filter(|entry| entry.status.state == State::Ready)?;
+        self.queues.at(entry.queue).performance.started(now - ready_since(entry), now);
         let token = self.next_token(now);
         let mut payload = None;
         self.apply(row, Event::Lease, now, |entry| {
@@ -47,7 +54,8 @@ impl Core {
             entry.status.attempts += 1;
             entry.status.worker = Arc::clone(&request.worker);
             entry.status.expires = capped(after(now, request.duration), deadline);
-            entry.hold = Some(Hold { token, duration: request.duration, deadline, stream: request.stream });
+            let (duration, stream) = (request.duration, request.stream);
+            entry.hold = Some(Hold { token, duration, deadline, stream, holder });
             payload = entry.payload.take();
         })?;
         self.cached = self.cached.saturating_sub(payload.as_ref().map_or(0, |payload| payload.len()));
@@ -55,7 +63,8 @@ impl Core {
         self.tidy(queue, slot);
         let entry = self.entries.get(&row)?;
         let task = Task { payload, ..entry.view() };
-        let size = entry.payload_len as usize + entry.spec.size();
+        let checkpoint = entry.status.trail.as_ref().map_or(0, |trail| trail.checkpoint as usize);
+        let size = entry.payload_len as usize + entry.spec.size() + checkpoint;
         let duration = crate::task::span(entry.status.expires - now);
         Some((Lease { task, token, duration }, size))
     }
@@ -83,21 +92,16 @@ impl Core {
         duration: Duration,
         now: Micros,
     ) -> Vec<Beat> {
-        let mut beat = |lease: &LeaseRef| match self.extend(namespace, *lease, duration, now) {
-            Some(end) => Beat::Until(end),
-            None if self.cancelled_now(*lease) => Beat::Cancelled,
-            None => Beat::Lost,
-        };
-        leases.iter().map(&mut beat).collect()
+        leases.iter().map(|lease| self.beat(namespace, *lease, duration, now)).collect()
     }
 
     /// Whether the task of a lease was cancelled since the last commit.
-    fn cancelled_now(&self, lease: LeaseRef) -> bool {
+    pub(super) fn cancelled_now(&self, lease: LeaseRef) -> bool {
         let ended = self.batch.ended(row_of(lease.id));
         ended.is_some_and(|ended| ended.token == lease.token && ended.state == State::Cancelled)
     }
 
-    fn extend(
+    pub(super) fn extend(
         &mut self,
         namespace: &str,
         lease: LeaseRef,
@@ -127,6 +131,15 @@ impl Core {
         let entry = self.live(namespace, lease.id)?;
         let token = entry.hold.as_ref()?.token;
         (token == lease.token).then(|| row_of(lease.id))
+    }
+}
+
+/// Since when a ready task may be leased.
+fn ready_since(entry: &Entry) -> Micros {
+    match entry.settled {
+        // It keeps its place in the order.
+        Some((_, Ending::Released)) => entry.status.updated,
+        _ => entry.status.ready_at,
     }
 }
 

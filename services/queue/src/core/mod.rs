@@ -16,16 +16,20 @@ pub mod entry;
 mod facts;
 mod flow;
 mod groups;
+mod holders;
 mod keys;
 mod lease;
+mod performance;
 mod queue;
 mod queues;
 mod ready;
+mod report;
 pub mod restore;
 mod retention;
 pub mod schedules;
 mod settle;
 mod unique;
+mod upkeep;
 
 #[cfg(test)]
 mod flow_tests;
@@ -53,11 +57,13 @@ use self::{
     deadline::Deadlines,
     entry::{Entry, Row, id_of, row_of},
     flow::Flow,
+    holders::Holders,
     keys::{Keys, Known},
     queues::Queues,
     retention::Retention,
     schedules::Schedules,
     unique::Locks,
+    upkeep::Upkeep,
 };
 pub use self::{
     keys::{body_hash, key_of},
@@ -65,7 +71,7 @@ pub use self::{
 };
 use crate::{
     error::Error,
-    record::{Intake, NewTask, QueueStats, QueueView, Receipt, Task},
+    record::{Depth, Intake, NewTask, QueueStats, QueueView, Receipt, Task},
     task::{self, Event, Micros, State, after},
 };
 
@@ -129,6 +135,8 @@ pub struct Core {
     flow: Flow,
     retention: Retention,
     schedules: Schedules,
+    upkeep: Upkeep,
+    holders: Holders,
     batch: Batch,
     touched: Vec<u32>,
     cached: usize,
@@ -136,6 +144,10 @@ pub struct Core {
     next_row: Row,
     next_entry: u64,
     noise: u64,
+    /// When memory was built.
+    since: Micros,
+    /// The time of the last tick.
+    now: Micros,
 }
 
 impl Core {
@@ -153,6 +165,8 @@ impl Core {
             flow: Flow::default(),
             retention: Retention::default(),
             schedules: Schedules::default(),
+            upkeep: Upkeep::default(),
+            holders: Holders::default(),
             batch: Batch::default(),
             touched: Vec::new(),
             cached: 0,
@@ -160,6 +174,8 @@ impl Core {
             next_row: 1,
             next_entry: 1,
             noise,
+            since: 0,
+            now: 0,
         }
     }
 
@@ -264,6 +280,7 @@ impl Core {
             self.batch.changes.push(Change::of(row, &entry, true));
             self.next_entry += 1;
         }
+        self.queues.at(queue).performance.counts.enqueued += 1;
         self.place(row, &entry);
         self.entries.insert(row, entry);
     }
@@ -294,6 +311,7 @@ impl Core {
     /// Fires ticks, makes due tasks ready, takes expired leases back and fills buckets, a bounded number at a time.
     pub fn tick(&mut self, now: Micros) {
         self.fire_due(now);
+        self.now = now;
         self.cascade(now);
         self.meet_deadlines(TICK, now);
         for _ in 0..TICK {
@@ -320,7 +338,7 @@ impl Core {
         }
     }
 
-    /// Moves a live task by `event` and notes the change; `edit` sets what else changes with it.
+    /// Moves a live task by `event` and notes the change; `edit` sets what else changes with it, before the state does.
     /// Nothing happens when the event cannot happen in the task's state.
     fn apply(&mut self, row: Row, event: Event, now: Micros, edit: impl FnOnce(&mut Entry)) -> Option<State> {
         let mut entry = self.entries.remove(&row)?;
@@ -329,9 +347,11 @@ impl Core {
             return None;
         };
         self.queues.leave(entry.queue, entry.slot, entry.status.state);
+        let held = entry.holder();
+        edit(&mut entry);
+        self.holders.moved(held, entry.holder());
         entry.status.state = state;
         entry.status.updated = now;
-        edit(&mut entry);
         self.place(row, &entry);
         self.note(row, &mut entry, true);
         self.entries.insert(row, entry);
@@ -406,7 +426,17 @@ impl Core {
 
     /// A queue as a whole, if anybody has named it.
     pub fn queue(&self, namespace: &str, name: &str) -> Option<QueueView> {
-        self.queues.view(namespace, name)
+        self.queues.view(namespace, name, self.since, self.now)
+    }
+
+    /// Leases that workers of a namespace hold, by name.
+    pub fn held_by(&self, namespace: &str, workers: &[Arc<str>]) -> Vec<u32> {
+        workers.iter().map(|worker| self.holders.held(namespace, worker)).collect()
+    }
+
+    /// Depth and age of the first `most` queues by themselves, and of all others together.
+    pub fn depths(&self, most: usize) -> Vec<Depth> {
+        self.queues.depths(most)
     }
 
     /// Live tasks by row, out of those asked for.

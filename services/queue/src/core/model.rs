@@ -17,8 +17,11 @@ use super::{
 };
 use crate::{
     codec::{Stored, Unpacker, pack_changes, pack_spec, unpack_change, unpack_spec},
-    record::{Beat, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, QueueSettings, Settlement, Spec},
+    record::{
+        Beat, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, QueueSettings, Report, Settlement, Spec,
+    },
     task::{Failure, Micros, Retry, State},
+    trail::Progress,
 };
 
 const SECOND: Micros = 1_000_000;
@@ -34,6 +37,7 @@ enum Step {
     Bind(Bound),
     Control { which: usize, how: u8 },
     Limit { queue: u32, group: u32 },
+    Report { which: usize, checkpoint: u8 },
     Pass { micros: Micros },
     Commit,
     Restart,
@@ -49,6 +53,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         4 => any_bound().prop_map(Step::Bind),
         2 => (any::<usize>(), 0u8..3).prop_map(|(which, how)| Step::Control { which, how }),
         1 => (0u32..4, 0u32..3).prop_map(|(queue, group)| Step::Limit { queue, group }),
+        2 => (any::<usize>(), 0u8..3).prop_map(|(which, checkpoint)| Step::Report { which, checkpoint }),
         3 => (0..40 * SECOND).prop_map(|micros| Step::Pass { micros }),
         2 => Just(Step::Commit),
         1 => Just(Step::Restart),
@@ -63,6 +68,7 @@ pub(super) struct Disk {
     pub(super) finished: BTreeMap<Row, KeptEnding>,
     /// Attempts of ended tasks.
     pub(super) attempts: BTreeMap<Row, u32>,
+    checkpoints: BTreeMap<Row, usize>,
     facts: BTreeMap<String, String>,
     counters: Counters,
 }
@@ -82,7 +88,8 @@ impl Disk {
         }
         for ended in &batch.finished {
             self.attempts.insert(ended.row, ended.attempts);
-            let ending = KeptEnding { state: ended.state, journal: ended.journal, at: ended.at };
+            let ending =
+                KeptEnding { state: ended.state, journal: ended.journal, at: ended.at, result_len: 1 };
             self.finished.insert(ended.row, ending);
         }
         for (key, value) in &batch.facts {
@@ -90,6 +97,12 @@ impl Disk {
                 Some(value) => drop(self.facts.insert(key.clone(), value.clone())),
                 None => drop(self.facts.remove(key)),
             }
+        }
+        for (row, checkpoint) in &batch.checkpoints {
+            match checkpoint {
+                Some(bytes) => self.checkpoints.insert(*row, bytes.len()),
+                None => self.checkpoints.remove(row),
+            };
         }
         if let Some(first) = batch.dropped {
             self.journal.retain(|row, _| *row > first);
@@ -210,6 +223,7 @@ impl Run {
             Step::Bind(bound) => self.bind(bound),
             Step::Control { which, how } => self.control(*which, *how),
             Step::Limit { queue, group } => self.limit(*queue, *group),
+            Step::Report { which, checkpoint } => self.report(*which, *checkpoint),
             Step::Pass { micros } => self.now += micros,
             Step::Commit => {}
             Step::Restart => {
@@ -362,9 +376,39 @@ impl Run {
         assert!(newest || ends[0] == Beat::Lost, "a stale token was extended");
     }
 
+    fn report(&mut self, which: usize, checkpoint: u8) {
+        let Some((lease, newest)) = self.pick(which) else { return };
+        let before = self.core.task("default", lease.id);
+        let checkpoint = Some(vec![7; usize::from(checkpoint)].into());
+        let report = Report { lease, progress: Some(Progress::new(0.5, "half")), checkpoint };
+        let beat = self.core.report("default", &report, Duration::from_secs(10), self.now);
+        if matches!(beat, Beat::Until(_)) {
+            assert!(newest, "a stale token reported");
+        } else {
+            assert_eq!(self.core.task("default", lease.id), before, "a report that was lost had an effect");
+        }
+    }
+
+    /// What attempts leave behind is where the task says, and nowhere else.
+    fn check_trails(&self) {
+        let mut left = BTreeMap::new();
+        for id in self.told.stored.keys() {
+            let Some(task) = self.core.task("default", *id) else { continue };
+            let trail = task.status.trail.unwrap_or_default();
+            assert!(trail.history.len() <= 16, "a history grows");
+            if trail.checkpoint > 0 {
+                left.insert(row_of(*id), trail.checkpoint as usize);
+            }
+        }
+        assert_eq!(left, self.disk.checkpoints, "a checkpoint was lost or left over");
+    }
+
     fn check(&mut self) {
         self.check_groups();
         self.check_oldest();
+        self.check_trails();
+        let leased = self.told.stored.values().filter(|state| **state == State::Leased).count();
+        assert_eq!(self.core.held_by("default", &["w".into()]), [u32::try_from(leased).unwrap()]);
         let counted = &self.core.stats("default");
         let count = |state: State| self.told.stored.values().filter(|other| **other == state).count() as u64;
         for row in counted {

@@ -17,9 +17,11 @@ use crate::{
         entry::Row,
         facts::rate_key,
         groups::{Groups, NAMELESS, Slot},
+        performance::Performance,
         ready::Order,
+        upkeep::EndedTasks,
     },
-    record::{Intake, QueueSettings, QueueStats},
+    record::{Depth, Intake, QueueSettings, QueueStats},
     task::{Micros, State},
 };
 
@@ -56,6 +58,10 @@ pub(super) struct Queue {
     unchecked: Slot,
     /// What operators say of it; [`configured`](Self::configured) must follow a change.
     pub(super) settings: QueueSettings,
+    /// How it performs.
+    pub(super) performance: Performance,
+    /// Its tasks that ended and are kept.
+    pub(super) ended: EndedTasks,
 }
 
 impl Queue {
@@ -71,6 +77,8 @@ impl Queue {
             bucket: Bucket::default(),
             unchecked: 0,
             settings: QueueSettings::default(),
+            performance: Performance::default(),
+            ended: EndedTasks::default(),
         }
     }
 
@@ -323,6 +331,22 @@ impl Queue {
     /// True when it holds or held a task, or somebody has set something.
     pub(super) fn is_known(&self) -> bool {
         self.used || self.settings != QueueSettings::default()
+    }
+
+    /// True when it holds or held a task.
+    pub(super) fn is_used(&self) -> bool {
+        self.used
+    }
+
+    /// How deep it is.
+    pub(super) fn depth(&self) -> Depth {
+        Depth {
+            name: Some((Arc::clone(&self.namespace), Arc::clone(&self.name))),
+            waiting: self.count(State::Waiting),
+            ready: self.count(State::Ready),
+            leased: self.count(State::Leased),
+            oldest_ready: self.groups.oldest(),
+        }
     }
 
     /// Its tasks, counted.

@@ -8,7 +8,7 @@ use crate::{
         groups::Slot,
         queue::{Queue, Signals},
     },
-    record::{QueueStats, QueueView},
+    record::{Depth, QueueStats, QueueView},
     task::{Micros, State},
 };
 
@@ -96,9 +96,10 @@ impl Queues {
     }
 
     /// A queue as a whole, if anybody has named it.
-    pub(super) fn view(&self, namespace: &str, name: &str) -> Option<QueueView> {
+    pub(super) fn view(&self, namespace: &str, name: &str, since: Micros, now: Micros) -> Option<QueueView> {
         let queue = &self.all[self.find(namespace, name)? as usize];
-        Some(QueueView { settings: queue.settings.clone(), stats: queue.stats() })
+        let performance = queue.performance.view(since, now);
+        Some(QueueView { settings: queue.settings.clone(), stats: queue.stats(), performance })
     }
 
     /// True when nothing may be taken from the queue.
@@ -112,6 +113,21 @@ impl Queues {
         (Arc::clone(namespace), Arc::clone(name))
     }
 
+    /// Depth and age of the first `most` queues by themselves, and of all others together.
+    pub(super) fn depths(&self, most: usize) -> Vec<Depth> {
+        let used = self.all.iter().filter(|queue| queue.is_used());
+        let mut depths: Vec<Depth> = Vec::new();
+        for (number, queue) in used.enumerate() {
+            let depth = queue.depth();
+            match depths.get_mut(most).filter(|_| number >= most) {
+                Some(others) => others.add(&depth),
+                None if number >= most => depths.push(Depth { name: None, ..depth }),
+                None => depths.push(depth),
+            }
+        }
+        depths
+    }
+
     /// Counts of every queue of a namespace that holds or held a task, by name.
     pub(super) fn stats(&self, namespace: &str) -> Vec<QueueStats> {
         let Some(names) = self.index.get(namespace) else { return Vec::new() };
@@ -119,5 +135,26 @@ impl Queues {
         let mut rows: Vec<QueueStats> = queues.filter(|queue| queue.is_known()).map(Queue::stats).collect();
         rows.sort_by(|left, right| left.queue.cmp(&right.queue));
         rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::groups::NAMELESS;
+
+    #[test]
+    fn many_queues_are_told_as_a_few_and_the_rest() {
+        let mut queues = Queues::default();
+        for number in 0..10 {
+            let index = queues.intern(&"n".into(), &format!("q-{number}").into(), 100).unwrap();
+            queues.enter(index, NAMELESS, State::Ready);
+            queues.at(index).push(NAMELESS, 0, number, 1);
+        }
+        let depths = queues.depths(3);
+        let told: Vec<_> = depths.iter().map(|depth| (depth.name.is_some(), depth.ready)).collect();
+        assert_eq!(told, [(true, 1), (true, 1), (true, 1), (false, 7)]);
+        assert_eq!(depths[3].oldest_ready, Some(3));
+        assert_eq!(queues.depths(10).len(), 10);
     }
 }

@@ -44,6 +44,8 @@ pub struct KeptEnding {
     pub journal: u64,
     /// When.
     pub at: Micros,
+    /// Bytes of its result.
+    pub result_len: u32,
 }
 
 /// What counts on across restarts.
@@ -84,7 +86,8 @@ impl Core {
         };
         entry.status.state = ending.state;
         self.queues.enter(queue, 0, ending.state);
-        self.retention.ended(task.row, &entry, ending.journal, ending.at);
+        let bytes = task.payload_len.saturating_add(ending.result_len);
+        self.retention.ended(task.row, &entry, ending.journal, bytes, ending.at);
         Ok(())
     }
 
@@ -112,12 +115,18 @@ impl Core {
         self.retention.floor = counters.floor;
         self.retention.sort_ended();
         self.restore_flow();
+        self.restore_ended();
+        (self.since, self.now) = (now, now);
         let entries = std::mem::take(&mut self.entries);
         self.entries.reserve(entries.len());
         for (row, mut entry) in entries {
             let grace = entry.hold.as_ref().map_or(Duration::ZERO, |hold| hold.duration);
             if entry.status.state == State::Leased {
                 entry.status.expires = entry.status.expires.max(after(now, grace));
+            }
+            if let Some(hold) = &mut entry.hold {
+                hold.holder = self.holders.place(&entry.spec.namespace, &entry.status.worker);
+                self.holders.moved(None, Some(hold.holder));
             }
             self.place(row, &entry);
             self.lock(&entry);

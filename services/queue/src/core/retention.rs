@@ -45,7 +45,10 @@ pub(super) struct Kept {
     pub(super) key: Option<Key>,
     /// Number of its last journal entry.
     pub(super) journal: u64,
-    at: Micros,
+    /// Bytes of its payload and its result.
+    pub(super) bytes: u32,
+    /// When it ended.
+    pub(super) at: Micros,
 }
 
 /// What is kept, oldest first.
@@ -64,15 +67,20 @@ pub(super) struct Retention {
 
 impl Retention {
     /// A task ended with journal entry `journal`.
-    pub(super) fn ended(&mut self, row: Row, entry: &Entry, journal: u64, at: Micros) {
+    pub(super) fn ended(&mut self, row: Row, entry: &Entry, journal: u64, bytes: u32, at: Micros) {
         let (queue, state, key) = (entry.queue, entry.status.state, key_of(&entry.spec));
-        self.kept.insert(row, Kept { id: entry.id, queue, state, key, journal, at });
+        self.kept.insert(row, Kept { id: entry.id, queue, state, key, journal, bytes, at });
         self.ended.push_back((row, journal));
     }
 
     /// Puts ended tasks in the order in which they ended.
     pub(super) fn sort_ended(&mut self) {
         self.ended.make_contiguous().sort_unstable_by_key(|(_, journal)| *journal);
+    }
+
+    /// Row and last journal entry of every ended task, in the order in which they ended.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (Row, u64)> {
+        self.ended.iter().copied()
     }
 
     /// An ended task that is kept.
@@ -116,6 +124,7 @@ impl Core {
     /// What the next commit must write; memory counts it as written from now on.
     pub fn take_batch(&mut self, now: Micros) -> Batch {
         self.forget_ended(now);
+        self.forget_as_set(MOST.max(2 * self.batch.finished.len()), now);
         self.drop_journal();
         self.batch.forgotten.sort_unstable();
         self.batch.facts.append(&mut self.queues.signals.facts);
@@ -151,11 +160,10 @@ impl Core {
 
     /// Forgets an ended task; false when there is none.
     pub(super) fn forget_kept(&mut self, row: Row) -> bool {
-        let Some(kept) = self.retention.take(row) else { return false };
+        let Some(kept) = self.take_kept(row) else { return false };
         if let Some(key) = kept.key {
             self.keys.remove(key);
         }
-        self.queues.leave(kept.queue, 0, kept.state);
         self.retention.floor = self.retention.floor.max(kept.journal);
         self.batch.forgotten.push(row);
         true

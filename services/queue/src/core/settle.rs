@@ -7,9 +7,11 @@ use crate::{
         Core,
         batch::{Change, Finished},
         entry::{Ending, Entry, Row, nobody},
+        report::note_attempt,
     },
     record::{LeaseRef, Outcome, Settled, Settlement},
     task::{Event, Failure, Micros, State, Verdict, after, verdict},
+    trail::Trail,
 };
 
 impl Core {
@@ -84,12 +86,21 @@ impl Core {
         ending: Ending,
         now: Micros,
     ) -> Settled {
+        if let Some(entry) = self.entries.get(&row) {
+            let counts = &mut self.queues.at(entry.queue).performance.counts;
+            match ending {
+                Ending::Expired => counts.expired += 1,
+                Ending::Failed | Ending::Released => counts.failed += 1,
+            }
+        }
         match next {
             Some(Verdict::RetryAt(at)) => {
+                let error = Arc::new(error);
                 let state = self.apply(row, Event::Retry, now, |entry| {
+                    note_attempt(entry, Some(Arc::clone(&error)), now);
                     drop_hold(entry, ending);
                     entry.status.ready_at = at;
-                    entry.status.last_error = Some(Arc::new(error));
+                    entry.status.last_error = Some(error);
                 });
                 state.map_or(Settled::Lost, |state| Settled::Done { state, ready_at: at })
             }
@@ -102,6 +113,7 @@ impl Core {
     fn release(&mut self, row: Row, until: Option<Micros>, now: Micros) -> Settled {
         let event = if until.is_some() { Event::Snooze } else { Event::Release };
         let state = self.apply(row, event, now, |entry| {
+            note_attempt(entry, Some(Arc::new(Failure::released())), now);
             drop_hold(entry, Ending::Released);
             entry.status.attempts = entry.status.attempts.saturating_sub(1);
             entry.status.ready_at = until.unwrap_or(entry.status.ready_at);
@@ -127,17 +139,23 @@ impl Core {
         let token = entry.hold.as_ref().map_or(0, |hold| hold.token);
         self.cached = self.cached.saturating_sub(entry.payload.take().map_or(0, |payload| payload.len()));
         self.queues.enter(entry.queue, entry.slot, state);
+        self.queues.at(entry.queue).performance.ended(state, entry.status.updated, now);
         self.leave(row, &mut entry);
-        if let Some(error) = error {
-            entry.status.last_error = Some(Arc::new(error));
+        let error = error.map(Arc::new);
+        note_attempt(&mut entry, error.clone(), now);
+        if error.is_some() {
+            entry.status.last_error = error;
         }
         entry.status.state = state;
         entry.status.updated = now;
+        self.holders.moved(entry.holder(), None);
         drop_hold(&mut entry, Ending::Failed);
+        self.drop_checkpoint(row, &entry);
+        entry.status.trail = Trail::ended(entry.status.trail.take());
         self.retention.journaled -= usize::from(entry.journal != 0);
         self.batch.finished.push(ending(row, &entry, token, self.next_entry, result.clone(), now));
+        self.keep_ended(row, &entry, result.as_ref().map_or(0, |result| result.len()), now);
         let change = Change { result, ..Change::of(row, &entry, true) };
-        self.retention.ended(row, &entry, self.next_entry, now);
         self.next_entry += 1;
         self.batch.changes.push(change);
         self.tell_children(row, state);
@@ -179,6 +197,7 @@ fn ending(
         at,
         result,
         error: entry.status.last_error.clone(),
+        trail: entry.status.trail.clone(),
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     core::Core,
     error::Error,
-    record::{Beat, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, Receipt, Settled, Settlement},
+    record::{Beat, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, Receipt, Report, Settled, Settlement},
     task::Micros,
 };
 
@@ -77,8 +77,8 @@ pub(crate) enum Command {
     Enqueue(Vec<NewTask>, Reply<Vec<Receipt>>),
     /// Take tasks.
     Lease(LeaseRequest, Reply<Vec<Lease>>),
-    /// Extend leases.
-    Heartbeat(Arc<str>, Vec<LeaseRef>, Duration, Reply<Vec<Beat>>),
+    /// Extend leases, and those that are reported on.
+    Heartbeat(Arc<str>, Vec<LeaseRef>, Vec<Report>, Duration, Reply<Vec<Beat>>),
     /// End leases.
     Settle(Arc<str>, Vec<Settlement>, Reply<Vec<Settled>>),
     /// Change something that is rarely changed.
@@ -267,7 +267,11 @@ fn weight(command: &Command) -> usize {
                 Outcome::Released | Outcome::Snoozed(_) => FRAME,
             })
             .sum(),
-        Command::Heartbeat(_, leases, ..) => FRAME + size_of_val(leases.as_slice()),
+        Command::Heartbeat(_, leases, reports, ..) => {
+            let checkpoint = |report: &Report| report.checkpoint.as_ref().map_or(0, |bytes| bytes.len());
+            let reported = reports.iter().map(|report| FRAME + checkpoint(report));
+            FRAME + size_of_val(leases.as_slice()) + reported.sum::<usize>()
+        }
         Command::Lease(..) | Command::Alter(_) | Command::Look(_) => FRAME,
     }
 }

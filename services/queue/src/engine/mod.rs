@@ -23,7 +23,9 @@ use crate::{
     core::{Core, Limits, batch::Batch, ends_as, entry::row_of},
     error::Error,
     ledger::{Ended, Ledger},
-    record::{Beat, Cursor, Lease, LeaseRef, LeaseRequest, Outcome, Settled, Settlement, Task, TaskEvent},
+    record::{
+        Beat, Cursor, Lease, LeaseRef, LeaseRequest, Outcome, Report, Settled, Settlement, Task, TaskEvent,
+    },
     task::{Micros, State, span},
 };
 
@@ -159,8 +161,8 @@ impl<'a, L: Ledger> Engine<'a, L> {
                 self.answers.push(Answer::Receipts(reply, receipts));
             }
             Command::Lease(request, reply) => self.lease(request, reply, now),
-            Command::Heartbeat(namespace, leases, duration, reply) => {
-                let beats = self.heartbeat(&namespace, &leases, duration, now).await;
+            Command::Heartbeat(namespace, leases, reports, duration, reply) => {
+                let beats = self.heartbeat(&namespace, leases, &reports, duration, now).await;
                 self.answers.push(Answer::Beats(reply, beats));
             }
             Command::Settle(namespace, settlements, reply) => {
@@ -195,11 +197,14 @@ impl<'a, L: Ledger> Engine<'a, L> {
     async fn heartbeat(
         &mut self,
         namespace: &str,
-        leases: &[LeaseRef],
+        mut leases: Vec<LeaseRef>,
+        reports: &[Report],
         duration: Duration,
         now: Micros,
     ) -> Result<Vec<Beat>, Error> {
-        let mut beats = self.core.heartbeat(namespace, leases, duration, now);
+        let mut beats = self.core.heartbeat(namespace, &leases, duration, now);
+        beats.extend(reports.iter().map(|report| self.core.report(namespace, report, duration, now)));
+        leases.extend(reports.iter().map(|report| report.lease));
         let lost: Vec<_> = (0..beats.len()).filter(|at| beats[*at] == Beat::Lost).collect();
         if !lost.is_empty() {
             let ids: Vec<_> = lost.iter().map(|at| leases[*at].id).collect();
@@ -303,6 +308,7 @@ impl<'a, L: Ledger> Engine<'a, L> {
                 payload: None,
                 payload_len: change.payload_len,
                 result: change.result,
+                checkpoint: None,
             },
         });
         self.parts.ring.publish(events.collect(), head, floor);
@@ -321,7 +327,7 @@ impl<'a, L: Ledger> Engine<'a, L> {
         }
     }
 
-    /// Reads the payloads that memory did not hold.
+    /// Reads the payloads that memory did not hold, and checkpoints, which it never holds.
     async fn load(&mut self, mut leases: Vec<Lease>) -> Result<Vec<Lease>, Error> {
         let bare = |lease: &&mut Lease| lease.task.payload.is_none();
         let rows: Vec<_> = leases.iter_mut().filter(bare).map(|lease| row_of(lease.task.id)).collect();
@@ -329,6 +335,14 @@ impl<'a, L: Ledger> Engine<'a, L> {
             let payloads = self.ledger.payloads(&rows).await?;
             for (lease, payload) in leases.iter_mut().filter(bare).zip(payloads) {
                 lease.task.payload = Some(payload);
+            }
+        }
+        let left = |lease: &&mut Lease| lease.task.status.has_checkpoint();
+        let rows: Vec<_> = leases.iter_mut().filter(left).map(|lease| row_of(lease.task.id)).collect();
+        if !rows.is_empty() {
+            let checkpoints = self.ledger.checkpoints(&rows).await?;
+            for (lease, checkpoint) in leases.iter_mut().filter(left).zip(checkpoints) {
+                lease.task.checkpoint = checkpoint;
             }
         }
         Ok(leases)

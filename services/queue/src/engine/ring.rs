@@ -15,7 +15,7 @@ use crate::record::{Cursor, TaskEvent};
 /// Most events held.
 const EVENTS: usize = 8_192;
 
-/// Most bytes of results held.
+/// Most bytes of results and histories held.
 const BYTES: usize = 8 << 20;
 
 #[derive(Debug)]
@@ -97,5 +97,7 @@ impl Ring {
 }
 
 fn size(event: &TaskEvent) -> usize {
-    event.task.result.as_ref().map_or(0, |result| result.len())
+    let result = event.task.result.as_ref().map_or(0, |result| result.len());
+    let history = event.task.status.trail.as_ref().map_or(0, |trail| size_of_val(&*trail.history));
+    result + history
 }

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::{
-    codec::{Damaged, Stored, Unpacker, unpack_change},
+    codec::{Damaged, Packer, Stored, Unpacker, unpack_change},
     core::{
         Core, Limits,
         batch::Batch,
@@ -23,6 +23,7 @@ use crate::{
     error::Error,
     record::{Spec, Task, TaskEvent},
     task::{Failure, Micros, State},
+    trail::{Trail, pack_trail, unpack_trail},
 };
 
 /// The writing end, which one engine owns.
@@ -45,6 +46,12 @@ pub(crate) trait Ledger: Debug {
     /// # Errors
     /// The ledger cannot be read.
     async fn payloads(&mut self, rows: &[Row]) -> Result<Vec<Arc<[u8]>>, Error>;
+
+    /// Checkpoints of stored tasks, in order.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    async fn checkpoints(&mut self, rows: &[Row]) -> Result<Vec<Option<Arc<[u8]>>>, Error>;
 
     /// How tasks ended, in order; nothing for those that did not, or are forgotten.
     ///
@@ -85,6 +92,9 @@ pub(crate) trait Reader: Debug + Send + Sync {
 
     /// The payload of a stored task.
     async fn payload(&self, id: Uuid) -> Result<Option<Arc<[u8]>>, Error>;
+
+    /// The checkpoint of a stored task.
+    async fn checkpoint(&self, id: Uuid) -> Result<Option<Arc<[u8]>>, Error>;
 
     /// Events after a journal entry, oldest first, about `limit` of them.
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<TaskEvent>, Error>;
@@ -131,6 +141,8 @@ pub(crate) struct EndRecord {
     pub(crate) result: Option<Arc<[u8]>>,
     /// What its last failed attempt said.
     pub(crate) error: Option<Failure>,
+    /// How its attempts ended.
+    pub(crate) trail: Option<Trail>,
 }
 
 impl Enqueued {
@@ -149,9 +161,22 @@ impl Enqueued {
         task.status.blocked_by = 0;
         task.status.updated = end.at;
         task.status.last_error = end.error.map(Arc::new);
+        task.status.trail = end.trail.map(Arc::new);
         task.result = end.result;
         task
     }
+}
+
+/// Packs how attempts ended, as both ledgers keep it of an ended task.
+pub(crate) fn packed_trail(trail: &Trail) -> Vec<u8> {
+    let mut out = Packer::default();
+    pack_trail(&mut out, trail);
+    out.0
+}
+
+/// Reads a [`packed_trail`].
+pub(crate) fn unpacked_trail(packed: &[u8]) -> Result<Trail, Damaged> {
+    unpack_trail(&mut Unpacker(packed))
 }
 
 /// Every change of a journal row.

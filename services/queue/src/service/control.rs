@@ -39,6 +39,7 @@ impl Selection<'_> {
     fn parse(&self, states: Vec<State>, mut violations: Violations) -> Result<Selected, Violations> {
         let namespace = violations.take(parse::namespace(self.namespace)).unwrap_or_default();
         let ids = violations.take(parse::task_ids(self.task_ids)).unwrap_or_default();
+        let before = violations.take(lists::page_token(self.page_token)).flatten();
         if !self.task_ids.is_empty() {
             let alone = self.queue.is_empty() && self.filter.is_none() && self.page_token.is_empty();
             violations.require(alone, "task_ids", "must be all that is set, or empty");
@@ -46,7 +47,6 @@ impl Selection<'_> {
             return Ok(Selected::Ids(namespace, ids));
         }
         let queue = violations.take(parse::queue(self.queue));
-        let before = violations.take(lists::page_token(self.page_token)).flatten();
         let fits = lists::fits(self.filter, &mut violations);
         violations.finish()?;
         Ok(Selected::Fitting(TaskFilter { namespace, queue, states, before, limit: MOST, fits }))

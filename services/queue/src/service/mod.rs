@@ -13,6 +13,9 @@ mod unary;
 mod watch;
 mod wire;
 mod work;
+mod workers;
+
+use std::sync::Arc;
 
 use nova_proto::queue::v1 as pb;
 use nova_runtime::Runtime;
@@ -20,6 +23,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use self::forward::{Forward, Leadership};
+use self::workers::Workers;
 use crate::{record::Intake, store::Store};
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -32,12 +36,14 @@ type Outgoing<T> = ReceiverStream<Result<T, Status>>;
 pub(crate) struct QueueService {
     store: Store,
     runtime: Runtime,
+    workers: Arc<Workers>,
 }
 
 impl QueueService {
     /// A service over `store`.
     pub(crate) fn new(store: Store, runtime: Runtime) -> Self {
-        Self { store, runtime }
+        let workers = Arc::new(Workers::new(runtime.clock()));
+        Self { store, runtime, workers }
     }
 }
 
@@ -155,6 +161,13 @@ impl pb::queue_service_server::QueueService for QueueService {
         request: Request<pb::DeleteScheduleRequest>,
     ) -> Answer<pb::DeleteScheduleResponse> {
         schedules::delete(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_workers(
+        &self,
+        request: Request<pb::ListWorkersRequest>,
+    ) -> Answer<pb::ListWorkersResponse> {
+        workers::list(self, request.into_inner()).await.map(Response::new)
     }
 
     type WatchTasksStream = Outgoing<pb::WatchTasksResponse>;

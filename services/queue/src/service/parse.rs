@@ -8,9 +8,10 @@ use uuid::Uuid;
 
 use crate::{
     core::body_hash,
-    record::{LeaseRef, NewTask, Outcome, Settlement, Spec},
+    record::{LeaseRef, NewTask, Outcome, Report, Settlement, Spec},
     service::terms,
     task::{Failure, Retry},
+    trail::Progress,
 };
 
 type Checked<T> = Result<T, Violation>;
@@ -21,6 +22,7 @@ pub(super) const YEAR: Duration = Duration::from_secs(365 * 86_400);
 const PAYLOAD_BYTES: usize = 1 << 20;
 const REQUEST_BYTES: usize = 4 << 20;
 const MESSAGE_BYTES: usize = 4 << 10;
+const CHECKPOINT_BYTES: usize = 64 << 10;
 const GROUP_BYTES: usize = 128;
 
 /// The namespace of a request.
@@ -184,11 +186,36 @@ pub(super) fn lease(field: &str, wire: Option<&pb::LeaseRef>) -> Checked<LeaseRe
     Ok(LeaseRef { id, token: wire.token })
 }
 
-/// 1 to 1,000 leases.
-pub(super) fn leases(field: &str, wire: &[pb::LeaseRef]) -> Checked<Vec<LeaseRef>> {
-    count(field, wire.len(), 1_000)?;
-    let one = |(index, wire)| lease(&format!("{field}[{index}]"), Some(wire));
-    wire.iter().enumerate().map(one).collect()
+/// Leases to extend and reports on leases, together 1 to 1,000.
+pub(super) fn heartbeat(
+    prefix: &str,
+    leases: &[pb::LeaseRef],
+    reports: Vec<pb::LeaseReport>,
+) -> Checked<(Vec<LeaseRef>, Vec<Report>)> {
+    count(&format!("{prefix}leases"), leases.len() + reports.len(), 1_000)?;
+    let one = |(index, wire)| lease(&format!("{prefix}leases[{index}]"), Some(wire));
+    let leases = leases.iter().enumerate().map(one).collect::<Checked<_>>()?;
+    let one = |(index, wire)| report(&format!("{prefix}reports[{index}]"), wire);
+    Ok((leases, reports.into_iter().enumerate().map(one).collect::<Checked<_>>()?))
+}
+
+fn report(field: &str, wire: pb::LeaseReport) -> Checked<Report> {
+    let lease = lease(&format!("{field}.lease"), wire.lease.as_ref())?;
+    let progress = wire.progress.map(|wire| progress(&format!("{field}.progress"), &wire)).transpose()?;
+    if let Some(checkpoint) = &wire.checkpoint {
+        wire::bytes(&format!("{field}.checkpoint"), checkpoint, CHECKPOINT_BYTES)?;
+    }
+    // Copied: kept as it came, it would hold its whole frame.
+    let checkpoint = wire.checkpoint.map(|bytes| Arc::from(&bytes[..]));
+    Ok(Report { lease, progress, checkpoint })
+}
+
+fn progress(field: &str, wire: &pb::Progress) -> Checked<Progress> {
+    wire::text(&format!("{field}.note"), &wire.note, 0..=256)?;
+    if !(0.0..=1.0).contains(&wire.fraction) {
+        return Err(Violation::new(format!("{field}.fraction"), format!("{} must be 0 to 1", wire.fraction)));
+    }
+    Ok(Progress::new(wire.fraction, &wire.note))
 }
 
 /// The result of a completed task.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use nova_proto::queue::v1 as pb;
-use nova_types::Violations;
+use nova_types::{Violations, wire as check};
 use tonic::Status;
 
 use crate::{
     Error,
-    record::{Intake, QueueView},
+    record::{Intake, Percentiles, PerformanceView, QueueView},
     service::{QueueService, lists, parse, settings, unary::refused, wire},
 };
 
@@ -63,6 +63,32 @@ impl QueueService {
             intake: wire::intake(view.settings.intake).into(),
             settings: Some(settings::shown(view.settings)),
             stats: Some(lists::stats(view.stats, now)),
+            performance: Some(performance(&view.performance)),
         }
+    }
+}
+
+fn performance(view: &PerformanceView) -> pb::QueuePerformance {
+    let counts = view.counts;
+    pb::QueuePerformance {
+        since: wire::time(view.since),
+        enqueued: counts.enqueued,
+        started: counts.started,
+        completed: counts.completed,
+        failed: counts.failed,
+        expired: counts.expired,
+        dead: counts.dead,
+        cancelled: counts.cancelled,
+        wait: view.wait.map(summary),
+        run: view.run.map(summary),
+    }
+}
+
+fn summary(percentiles: Percentiles) -> pb::DurationSummary {
+    let shown = |duration| Some(check::to_duration(duration));
+    pb::DurationSummary {
+        p50: shown(percentiles.p50),
+        p95: shown(percentiles.p95),
+        p99: shown(percentiles.p99),
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Fields that a mask may name.
-const FIELDS: [&str; 7] = [
+const FIELDS: [&str; 9] = [
     "max_running",
     "rate",
     "group_max_running",
@@ -19,6 +19,8 @@ const FIELDS: [&str; 7] = [
     "group_weights",
     "strict_priority",
     "max_tasks",
+    "keep_for",
+    "keep_bytes",
 ];
 
 /// Most that a rate may count, and burst.
@@ -30,6 +32,9 @@ const GREATEST_WEIGHT: u32 = 1_000;
 
 /// Spans that a rate may be for.
 const PERIODS: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
+
+/// How long ended tasks may be kept.
+const KEEP: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(365 * 86_400);
 
 /// What an update does to the settings, once all of it is known to be right.
 pub(super) fn change(
@@ -60,12 +65,14 @@ pub(super) fn change(
                 }
             )*};
         }
-        put!(max_running, rate, group_max_running, group_rate, group_weights, strict_priority, max_tasks);
+        put!(max_running, rate, group_max_running, group_rate, group_weights, strict_priority);
+        put!(max_tasks, keep_for, keep_bytes);
     })
 }
 
 fn parse(wire: pb::QueueSettings, violations: &mut Violations) -> QueueSettings {
     let limit = |limit: u32| (limit > 0).then_some(limit);
+    let keep_for = check::duration("settings.keep_for", wire.keep_for.as_ref(), KEEP, Duration::ZERO);
     QueueSettings {
         max_running: limit(wire.max_running),
         rate: rate("settings.rate", wire.rate.as_ref(), violations),
@@ -74,6 +81,8 @@ fn parse(wire: pb::QueueSettings, violations: &mut Violations) -> QueueSettings 
         group_weights: weights(wire.group_weights, violations),
         strict_priority: wire.strict_priority,
         max_tasks: (wire.max_tasks > 0).then_some(wire.max_tasks),
+        keep_for: violations.take(keep_for).filter(|keep| !keep.is_zero()),
+        keep_bytes: (wire.keep_bytes > 0).then_some(wire.keep_bytes),
         ..QueueSettings::default()
     }
 }
@@ -126,5 +135,7 @@ pub(super) fn shown(settings: QueueSettings) -> pb::QueueSettings {
         group_weights: weights.map(|(group, weight)| (group.into_string(), weight)).collect(),
         strict_priority: settings.strict_priority,
         max_tasks: settings.max_tasks.unwrap_or(0),
+        keep_for: settings.keep_for.map(check::to_duration),
+        keep_bytes: settings.keep_bytes.unwrap_or(0),
     }
 }

@@ -40,6 +40,7 @@ pub(super) async fn lease(
 ) -> Result<pb::LeaseResponse, Status> {
     let request = lease_request(&request).map_err(refused)?;
     reserved::may_lease(caller, request.queues.iter().map(AsRef::as_ref))?;
+    service.workers.asked(caller, &request);
     let drain = service.runtime.shutdown();
     let leases = tokio::select! {
         biased;
@@ -77,11 +78,12 @@ pub(super) async fn heartbeat(
     request: pb::HeartbeatRequest,
 ) -> Result<pb::HeartbeatResponse, Status> {
     let namespace = parse::namespace(&request.namespace).map_err(refused)?;
-    let leases = parse::leases("leases", &request.leases).map_err(refused)?;
+    let (leases, reports) = parse::heartbeat("", &request.leases, request.reports).map_err(refused)?;
     let duration =
         parse::lease_duration("lease_duration", request.lease_duration.as_ref()).map_err(refused)?;
-    let ends = service.store.heartbeat(&namespace, leases.clone(), duration).await?;
-    Ok(wire::heartbeats(&leases, &ends))
+    let told = wire::reported(&leases, &reports);
+    let ends = service.store.report(&namespace, leases, reports, duration).await?;
+    Ok(wire::heartbeats(&told, &ends))
 }
 
 /// Ends a task well.

@@ -8,8 +8,9 @@ use nova_types::{Timestamp, wire};
 use uuid::Uuid;
 
 use crate::{
-    record::{Beat, Cursor, Durability, Intake, Lease, LeaseRef, Settled, Settlement, Task},
-    task::{Micros, State},
+    record::{Beat, Cursor, Durability, Intake, Lease, LeaseRef, Report, Settled, Settlement, Task},
+    task::{Failure, Micros, State},
+    trail::Attempt,
 };
 
 /// A time; 0 is unset.
@@ -49,12 +50,11 @@ pub(super) fn durability(durability: Durability) -> pb::Durability {
 
 /// A task.
 pub(super) fn task(task: Task) -> pb::Task {
-    let Task { id, spec, status, payload, result, .. } = task;
+    let Task { id, spec, status, payload, result, checkpoint, .. } = task;
     let metadata = spec.metadata.iter().map(|(key, value)| (key.to_string(), value.to_string()));
-    let last_error = status
-        .last_error
-        .as_ref()
-        .map(|error| pb::TaskError { reason: error.reason.clone(), message: error.message.clone() });
+    let trail = status.trail.as_deref();
+    let progress = trail.and_then(|trail| trail.progress.as_ref());
+    let history = trail.map_or(&[][..], |trail| &trail.history);
     let terms = spec.terms.as_deref();
     pb::Task {
         id: id.to_string(),
@@ -74,13 +74,31 @@ pub(super) fn task(task: Task) -> pb::Task {
         worker: status.worker.to_string(),
         lease_expire_time: time(status.expires),
         result: bytes(result),
-        last_error,
+        last_error: status.last_error.as_deref().map(task_error),
         traceparent: spec.traceparent.to_string(),
         group: spec.group.to_string(),
         unique_key: terms.map(|terms| terms.unique_key.to_string()).unwrap_or_default(),
         after: terms.into_iter().flat_map(|terms| &terms.after).map(Uuid::to_string).collect(),
         blocked_by: status.blocked_by,
         deadline_time: time(status.deadline),
+        progress: progress
+            .map(|progress| pb::Progress { fraction: progress.fraction(), note: progress.note.to_string() }),
+        checkpoint: bytes(checkpoint),
+        history: history.iter().map(attempt).collect(),
+    }
+}
+
+fn task_error(error: &Failure) -> pb::TaskError {
+    pb::TaskError { reason: error.reason.clone(), message: error.message.clone() }
+}
+
+fn attempt(attempt: &Attempt) -> pb::Attempt {
+    pb::Attempt {
+        number: attempt.number,
+        worker: attempt.worker.to_string(),
+        start_time: time(attempt.start),
+        end_time: time(attempt.end),
+        error: attempt.error.as_deref().map(task_error),
     }
 }
 
@@ -97,6 +115,11 @@ pub(super) fn lease(lease: Lease) -> pb::Lease {
         duration: Some(wire::to_duration(lease.duration)),
         task: Some(task(lease.task)),
     }
+}
+
+/// The leases that a heartbeat is about, in the order in which they are answered.
+pub(super) fn reported(leases: &[LeaseRef], reports: &[Report]) -> Vec<LeaseRef> {
+    leases.iter().copied().chain(reports.iter().map(|report| report.lease)).collect()
 }
 
 /// Answers to heartbeats.

@@ -16,7 +16,7 @@ use tonic::{Status, Streaming};
 
 use crate::{
     Error, metrics,
-    record::{Lease, LeaseRef, LeaseRequest, Outcome, Settled, Settlement},
+    record::{Lease, LeaseRef, LeaseRequest, Outcome, Report, Settled, Settlement},
     service::{
         Outgoing, QueueService, parse, reserved,
         unary::{kind, refused},
@@ -76,6 +76,7 @@ async fn session(
     let store = service.store;
     let place = store.streams().enter();
     request.stream = place.number;
+    let _present = service.workers.opened(caller, &request);
     let mut session = Session {
         store,
         place,
@@ -166,8 +167,8 @@ impl Session {
         match message.message {
             Some(Message::Credit(more)) => self.add_credit(more as usize)?,
             Some(Message::Heartbeat(heartbeat)) => {
-                let leases = parse::leases("heartbeat.leases", &heartbeat.leases)?;
-                self.replying.push_back(self.heartbeat(leases));
+                let (leases, reports) = parse::heartbeat("heartbeat.", &heartbeat.leases, heartbeat.reports)?;
+                self.replying.push_back(self.heartbeat(leases, reports));
             }
             Some(Message::Settle(settle)) => {
                 let settlements = parse::settlements(settle)?;
@@ -187,12 +188,13 @@ impl Session {
         Ok(())
     }
 
-    fn heartbeat(&self, leases: Vec<LeaseRef>) -> Replying {
+    fn heartbeat(&self, leases: Vec<LeaseRef>, reports: Vec<Report>) -> Replying {
         let (store, namespace) = (self.store.clone(), Arc::clone(&self.request.namespace));
         let duration = self.request.duration;
         Box::pin(async move {
-            let ends = store.heartbeat(&namespace, leases.clone(), duration).await?;
-            Ok(work_response::Message::Heartbeats(wire::heartbeats(&leases, &ends)))
+            let told = wire::reported(&leases, &reports);
+            let ends = store.report(&namespace, leases, reports, duration).await?;
+            Ok(work_response::Message::Heartbeats(wire::heartbeats(&told, &ends)))
         })
     }
 

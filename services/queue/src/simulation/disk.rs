@@ -41,6 +41,7 @@ pub(super) struct Disk {
     journal: BTreeMap<u64, Vec<u8>>,
     ended: BTreeMap<Row, EndRow>,
     facts: BTreeMap<String, String>,
+    checkpoints: BTreeMap<Row, Arc<[u8]>>,
     counters: Counters,
 }
 
@@ -69,6 +70,7 @@ impl Disk {
                 at: ended.at,
                 result: ended.result.clone(),
                 error: ended.error.as_deref().cloned(),
+                trail: ended.trail.as_deref().cloned(),
             };
             let row = EndRow { id: ended.id, token: ended.token, journal: ended.journal, record };
             self.ended.insert(ended.row, row);
@@ -91,6 +93,12 @@ impl Disk {
         }
         for row in &batch.revived {
             self.ended.remove(row);
+        }
+        for (row, checkpoint) in &batch.checkpoints {
+            match checkpoint {
+                Some(bytes) => drop(self.checkpoints.insert(*row, Arc::clone(bytes))),
+                None => drop(self.checkpoints.remove(row)),
+            }
         }
         for (key, value) in &batch.facts {
             match value {
@@ -125,6 +133,10 @@ impl Disk {
 
     pub(super) fn payload(&self, row: Row) -> Option<Arc<[u8]>> {
         self.tasks.get(&row).map(|task| Arc::clone(&task.payload))
+    }
+
+    pub(super) fn checkpoint(&self, row: Row) -> Option<Arc<[u8]>> {
+        self.checkpoints.get(&row).map(Arc::clone)
     }
 
     /// How a task ended, for a settlement that is repeated.
@@ -168,7 +180,9 @@ impl TaskRow {
 
 impl EndRow {
     fn kept(&self) -> KeptEnding {
-        KeptEnding { state: self.record.state, journal: self.journal, at: self.record.at }
+        let result_len = self.record.result.as_ref().map_or(0, |result| result.len());
+        let result_len = u32::try_from(result_len).unwrap();
+        KeptEnding { state: self.record.state, journal: self.journal, at: self.record.at, result_len }
     }
 }
 

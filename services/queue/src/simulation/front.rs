@@ -128,7 +128,9 @@ impl Way {
         let ticket = self.mesh.recorder.begin(self.client, call);
         let checked = self.checked(lease);
         let answer = self
-            .send(|store| async move { store.heartbeat(&namespace(), vec![checked], duration).await })
+            .send(
+                |store| async move { store.report(&namespace(), vec![checked], Vec::new(), duration).await },
+            )
             .await;
         let answer = told(answer, |ends| {
             Answer::Extended(ends.iter().map(|beat| matches!(beat, Beat::Until(_))).collect())

@@ -249,6 +249,11 @@ impl Ledger for SimLedger {
         rows.iter().map(|row| self.disk(|disk| disk.payload(*row)).ok_or_else(lost)).collect()
     }
 
+    async fn checkpoints(&mut self, rows: &[Row]) -> Result<Vec<Option<Arc<[u8]>>>, Error> {
+        self.travel().await;
+        Ok(rows.iter().map(|row| self.disk(|disk| disk.checkpoint(*row))).collect())
+    }
+
     async fn endings(&mut self, ids: &[Uuid]) -> Result<Vec<Option<Ended>>, Error> {
         self.travel().await;
         Ok(ids.iter().map(|id| self.disk(|disk| disk.ending(row_of(*id), *id))).collect())
@@ -294,6 +299,10 @@ impl Reader for Shared {
 
     async fn payload(&self, id: Uuid) -> Result<Option<Arc<[u8]>>, Error> {
         Ok(self.get().disk.payload(row_of(id)))
+    }
+
+    async fn checkpoint(&self, id: Uuid) -> Result<Option<Arc<[u8]>>, Error> {
+        Ok(self.get().disk.checkpoint(row_of(id)))
     }
 
     async fn events(&self, _after: u64, _limit: usize) -> Result<Vec<TaskEvent>, Error> {

@@ -34,8 +34,8 @@ use crate::{
     error::Error,
     ledger::{Enqueued, Reader, redis::Role},
     record::{
-        Beat, Cursor, Durability, Lease, LeaseRef, LeaseRequest, NewTask, QueueSettings, QueueStats,
-        QueueView, Receipt, Settled, Settlement, Task, TaskEvent, TaskFilter, TaskPage,
+        Beat, Cursor, Depth, Durability, Lease, LeaseRef, LeaseRequest, NewTask, QueueSettings, QueueStats,
+        QueueView, Receipt, Report, Settled, Settlement, Task, TaskEvent, TaskFilter, TaskPage,
     },
 };
 
@@ -92,15 +92,17 @@ impl Store {
         self.inbox.ask(|reply| Command::Lease(request, reply)).await
     }
 
-    /// Extends leases; each answers its new end, or how it was lost.
-    pub(crate) async fn heartbeat(
+    /// Extends leases, and takes what is reported on others; each answers its new end, or how it was lost, first the
+    /// leases and then the reports. What is reported is durable; that leases are extended is not, and need not be.
+    pub(crate) async fn report(
         &self,
         namespace: &Arc<str>,
         leases: Vec<LeaseRef>,
+        reports: Vec<Report>,
         duration: Duration,
     ) -> Result<Vec<Beat>, Error> {
         let namespace = Arc::clone(namespace);
-        self.inbox.ask(|reply| Command::Heartbeat(namespace, leases, duration, reply)).await
+        self.inbox.ask(|reply| Command::Heartbeat(namespace, leases, reports, duration, reply)).await
     }
 
     /// Ends leases in one commit. A stale token changes nothing; a repeated settlement gets its first answer.
@@ -123,6 +125,9 @@ impl Store {
         };
         if task.payload.is_none() {
             task.payload = self.reader.payload(id).await?;
+        }
+        if task.status.has_checkpoint() {
+            task.checkpoint = self.reader.checkpoint(id).await?;
         }
         Ok(Some(task))
     }
@@ -215,6 +220,21 @@ impl Store {
         &self.streams
     }
 
+    /// Depth and age of the first `most` queues by themselves, and of all others together.
+    pub(crate) async fn depths(&self, most: usize) -> Result<Vec<Depth>, Error> {
+        self.inbox.look(move |core| core.depths(most)).await
+    }
+
+    /// Leases that workers of a namespace hold, by name.
+    pub(crate) async fn held_by(
+        &self,
+        namespace: &Arc<str>,
+        workers: Vec<Arc<str>>,
+    ) -> Result<Vec<u32>, Error> {
+        let namespace = Arc::clone(namespace);
+        self.inbox.look(move |core| core.held_by(&namespace, &workers)).await
+    }
+
     /// Counts of every queue of a namespace, by name.
     pub(crate) async fn queues(&self, namespace: &Arc<str>) -> Result<Vec<QueueStats>, Error> {
         let namespace = Arc::clone(namespace);
@@ -230,11 +250,13 @@ impl Store {
     /// passed it.
     pub(crate) async fn events(&self, after: Cursor, limit: usize) -> Result<Vec<TaskEvent>, Error> {
         let Cursor(after, _) = after;
-        if after < self.ring.floor() || after > self.ring.head().0 {
+        if after > self.ring.head().0 {
             return Err(Error::CursorExpired);
         }
+        // Memory knows also of tasks that a queue with a short retention has forgotten since.
         match self.ring.after(after, limit) {
             Some(events) => Ok(events),
+            None if after < self.ring.floor() => Err(Error::CursorExpired),
             None => self.reader.events(after, limit).await,
         }
     }

@@ -58,6 +58,8 @@ fn all() -> pb::QueueSettings {
         group_weights: [("a".to_owned(), 1_000), (String::new(), 2)].into(),
         strict_priority: true,
         max_tasks: 100,
+        keep_for: seconds(3_600),
+        keep_bytes: 1 << 20,
     }
 }
 

@@ -74,3 +74,19 @@ async fn a_watch_ends_when_its_daemon_is_deposed() {
     let id = put(&mut client(&first), task("a")).await;
     assert_eq!(take(&mut client(&first), ask()).await.task.unwrap().id, id);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_register_of_workers_is_whole_whoever_is_asked() {
+    let (_home, leader, follower) = two().await;
+    for (server, worker) in [(&leader, "w-1"), (&follower, "w-2")] {
+        put(&mut client(server), task("t")).await;
+        take(&mut client(server), pb::LeaseRequest { worker: worker.into(), ..ask() }).await;
+    }
+    for server in [&leader, &follower] {
+        let listed =
+            client(server).list_workers(pb::ListWorkersRequest::default()).await.unwrap().into_inner();
+        let shown: Vec<_> = listed.workers.iter().map(|worker| (&*worker.name, worker.leases)).collect();
+        assert_eq!(shown, [("w-1", 1), ("w-2", 1)]);
+        assert!(listed.workers.iter().all(|worker| worker.identity == "spiffe://nova.local/user/operator"));
+    }
+}

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod attempts;
 mod control;
 mod crash;
 mod fair;
@@ -76,6 +77,13 @@ on_both_stores! {
     fair::groups_share_and_keep_to_their_limits,
     fair::a_stream_is_woken_when_a_bucket_refills,
     fair::bad_settings_name_their_fields,
+    attempts::a_report_reaches_readers_and_the_next_attempt,
+    attempts::a_dead_task_shows_each_attempt_after_a_restart,
+    attempts::bad_reports_name_their_field,
+    attempts::a_queue_shows_how_it_performs,
+    attempts::a_queue_says_how_long_it_keeps_ended_tasks,
+    attempts::workers_are_listed_with_what_they_hold,
+    work::a_stream_takes_reports_and_shows_its_worker,
     input::bad_input_names_its_field,
     input::an_unknown_task_is_not_found,
     crash::a_killed_daemon_loses_nothing_and_gives_no_token_twice,

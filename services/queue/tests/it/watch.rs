@@ -76,8 +76,9 @@ pub(crate) async fn a_cursor_that_is_gone_answers_cursor_expired(home: &Home) {
     let mut client = client(&server);
     let (watch, cursor) = open(&mut client, "").await;
     drop(watch);
+    // More than memory holds of the log, too.
     for _ in 0..20 {
-        client.enqueue(enqueue((0..100).map(|_| task("t")).collect())).await.unwrap();
+        client.enqueue(enqueue((0..500).map(|_| task("t")).collect())).await.unwrap();
         let lease = take(&mut client, ask()).await;
         client.complete(complete(&lease, "r")).await.unwrap();
     }

@@ -65,7 +65,7 @@ pub(crate) async fn a_stream_leases_heartbeats_and_settles(home: &Home) {
     let id = put(&mut client, task("in")).await;
     let lease = worker.leases().await.remove(0);
     assert_eq!(&lease.task.as_ref().unwrap().payload[..], b"in");
-    worker.say(Say::Heartbeat(pb::WorkHeartbeat { leases: vec![refer(&lease)] })).await;
+    worker.say(Say::Heartbeat(pb::WorkHeartbeat { leases: vec![refer(&lease)], ..Default::default() })).await;
     let Hear::Heartbeats(beats) = worker.hear().await else { panic!("heartbeats are answered") };
     assert!(!beats.results[0].lost);
     let failure = pb::settlement::Outcome::Failed(pb::Failure::default());
@@ -148,7 +148,37 @@ pub(crate) async fn a_stream_hears_at_once_of_a_cancelled_task(home: &Home) {
     let Hear::Cancelled(cancelled) = worker.hear().await else { panic!("it is told") };
     assert_eq!(cancelled.leases, [refer(&lease)]);
     assert!(worker.settle(refer(&lease), completed("late")).await.lost);
-    worker.say(Say::Heartbeat(pb::WorkHeartbeat { leases: vec![refer(&lease)] })).await;
+    worker.say(Say::Heartbeat(pb::WorkHeartbeat { leases: vec![refer(&lease)], ..Default::default() })).await;
     let Hear::Heartbeats(beats) = worker.hear().await else { panic!("heartbeats are answered") };
     assert!(beats.results[0].lost && beats.results[0].cancelled);
+}
+
+pub(crate) async fn a_stream_takes_reports_and_shows_its_worker(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    let mut worker = Worker::open(&mut client, 2).await;
+    client.enqueue(enqueue(vec![task("a")])).await.unwrap();
+    let lease = worker.leases().await.remove(0);
+    let report = pb::LeaseReport {
+        lease: Some(refer(&lease)),
+        progress: Some(pb::Progress { fraction: 0.5, note: String::new() }),
+        checkpoint: Some(b"half".to_vec().into()),
+    };
+    let beat = pb::WorkHeartbeat { leases: vec![refer(&lease)], reports: vec![report] };
+    worker.say(Say::Heartbeat(beat)).await;
+    let Hear::Heartbeats(beats) = worker.hear().await else { panic!("heartbeats are answered") };
+    assert_eq!(beats.results.iter().map(|beat| beat.lost).collect::<Vec<_>>(), [false, false]);
+    let found = get(&mut client, &lease.task.as_ref().unwrap().id).await;
+    assert_eq!((found.progress.unwrap().fraction, &*found.checkpoint), (0.5, &b"half"[..]));
+    let listed = client.list_workers(pb::ListWorkersRequest::default()).await.unwrap().into_inner().workers;
+    assert_eq!((&*listed[0].name, listed[0].leases, listed[0].streaming), ("w-1", 1, true));
+    drop(worker);
+    let left = async {
+        while client.list_workers(pb::ListWorkersRequest::default()).await.unwrap().into_inner().workers[0]
+            .streaming
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, left).await.expect("a stream that is dropped is told of no more");
 }

@@ -183,6 +183,10 @@ impl Ledger for RedisLedger {
         self.reader.payloads(rows).await
     }
 
+    async fn checkpoints(&mut self, rows: &[Row]) -> Result<Vec<Option<Arc<[u8]>>>, Error> {
+        self.reader.checkpoints(rows).await
+    }
+
     async fn endings(&mut self, ids: &[Uuid]) -> Result<Vec<Option<Ended>>, Error> {
         let rows: Vec<_> = ids.iter().map(|id| row_of(*id)).collect();
         let found = self.reader.ending_rows(&rows).await?;

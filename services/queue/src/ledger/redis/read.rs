@@ -123,6 +123,12 @@ impl RedisReader {
         wanted.iter().zip(found).map(payload).collect()
     }
 
+    /// Checkpoints of stored tasks, in order.
+    pub(super) async fn checkpoints(&self, wanted: &[Row]) -> Result<Vec<Option<Arc<[u8]>>>, Error> {
+        let found = self.rows(wanted, rows::checkpoints).await?;
+        Ok(found.into_iter().map(|bytes| bytes.map(Arc::from)).collect())
+    }
+
     /// Endings of tasks, in order.
     pub(super) async fn ending_rows(&self, wanted: &[Row]) -> Result<Vec<Option<Ending>>, Error> {
         let found = self.rows(wanted, rows::endings).await?;
@@ -176,7 +182,13 @@ fn restore_bucket(core: &mut Core, buckets: &mut Buckets, tasks: &Rows, endings:
 }
 
 fn kept_ending(ending: &Ending) -> KeptEnding {
-    KeptEnding { state: ending.ended.state, journal: ending.journal, at: ending.ended.at }
+    let result_len = ending.record.result.as_ref().map_or(0, |result| result.len());
+    KeptEnding {
+        state: ending.ended.state,
+        journal: ending.journal,
+        at: ending.ended.at,
+        result_len: u32::try_from(result_len).unwrap_or(u32::MAX),
+    }
 }
 
 fn field<'a>(fields: &'a [(String, Vec<u8>)], name: &str) -> Result<&'a [u8], Damaged> {
@@ -235,6 +247,10 @@ impl Reader for RedisReader {
     async fn payload(&self, id: Uuid) -> Result<Option<Arc<[u8]>>, Error> {
         let stored = self.stored(row_of(id)).await?;
         Ok(stored.filter(|(task, _)| task.id == id).map(|(_, payload)| payload))
+    }
+
+    async fn checkpoint(&self, id: Uuid) -> Result<Option<Arc<[u8]>>, Error> {
+        Ok(self.checkpoints(&[row_of(id)]).await?.pop().flatten())
     }
 
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<TaskEvent>, Error> {

@@ -4,6 +4,7 @@
 //! neighbourhoods, and what is forgotten goes key by key:
 //!
 //! - `t:<bucket>` HASH row → task, `f:<bucket>` HASH row → how it ended, `b` ZSET of the buckets there are
+//! - `p:<bucket>` HASH row → checkpoint, of tasks that have not ended
 //! - `j` STREAM of the journal, one entry `<first>-0` for each commit, `m` HASH of
 //!   the ledger's own facts (see `ledger.lua`), `c` HASH of what operators have set, JSON under a key
 
@@ -19,6 +20,7 @@ use crate::{
     },
     ledger::{EndRecord, Ended, Enqueued},
     task::{Failure, State},
+    trail::{pack_trail, unpack_trail},
 };
 
 /// What every key begins with; the braces keep all of them on one node of a cluster.
@@ -57,6 +59,11 @@ pub(super) fn endings(bucket: u64) -> Vec<u8> {
     format!("{PREFIX}f:{bucket}").into_bytes()
 }
 
+/// Checkpoints of a bucket.
+pub(super) fn checkpoints(bucket: u64) -> Vec<u8> {
+    format!("{PREFIX}p:{bucket}").into_bytes()
+}
+
 /// The bucket of a row.
 pub(super) fn bucket_of(row: Row) -> u64 {
     row / BUCKET
@@ -84,6 +91,11 @@ pub(super) fn unpack_task(row: Row, bytes: &[u8]) -> Result<(Enqueued, &[u8]), D
     Ok((Enqueued { id, row, spec, created, ready_at, payload_len }, from.0))
 }
 
+/// What a packed ending holds.
+const RESULT: u8 = 0x01;
+const FAILED: u8 = 0x02;
+const TRAIL: u8 = 0x04;
+
 /// Packs how a task ended.
 pub(super) fn pack_ending(ended: &Finished) -> Vec<u8> {
     let mut out = Packer(Vec::with_capacity(64));
@@ -93,10 +105,18 @@ pub(super) fn pack_ending(ended: &Finished) -> Vec<u8> {
     out.number(u64::from(ended.attempts));
     out.number(ended.journal);
     out.time(ended.at);
-    out.byte(u8::from(ended.error.is_some()) << 1 | u8::from(ended.result.is_some()));
+    let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+    out.byte(
+        flag(ended.result.is_some(), RESULT)
+            | flag(ended.error.is_some(), FAILED)
+            | flag(ended.trail.is_some(), TRAIL),
+    );
     if let Some(error) = ended.error.as_deref() {
         out.text(&error.reason);
         out.text(&error.message);
+    }
+    if let Some(trail) = ended.trail.as_deref() {
+        pack_trail(&mut out, trail);
     }
     out.0.extend_from_slice(ended.result.as_deref().unwrap_or_default());
     out.0
@@ -123,11 +143,12 @@ pub(super) fn unpack_ending(bytes: &[u8]) -> Result<Ending, Damaged> {
     let (token, attempts, journal, at) = (from.number()?, from.small()?, from.number()?, from.time()?);
     let flags = from.byte()?;
     let mut error = None;
-    if flags & 2 != 0 {
+    if flags & FAILED != 0 {
         error = Some(Failure { reason: from.text()?.into(), message: from.text()?.into() });
     }
-    let result = (flags & 1 != 0).then(|| Arc::from(from.0));
-    let record = EndRecord { state, attempts, at, result, error };
+    let trail = if flags & TRAIL == 0 { None } else { Some(unpack_trail(&mut from)?) };
+    let result = (flags & RESULT != 0).then(|| Arc::from(from.0));
+    let record = EndRecord { state, attempts, at, result, error, trail };
     Ok(Ending { id, ended: Ended { state, token, at }, journal, record })
 }
 
@@ -139,10 +160,12 @@ fn split_id(bytes: &[u8]) -> Result<(Uuid, &[u8]), Damaged> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trail::Trail;
 
     #[test]
     fn an_ending_comes_back_as_it_was() {
         let error = Failure { reason: "R".into(), message: "m".into() };
+        let trail = Trail { checkpoint: 7, ..Trail::default() };
         let ended = Finished {
             row: 7,
             id: Uuid::from_u128(9),
@@ -151,13 +174,15 @@ mod tests {
             attempts: 3,
             journal: 11,
             at: 1_700_000_000_000_000,
-            result: None,
+            result: Some(Arc::from(&b"r"[..])),
             error: Some(Arc::new(error.clone())),
+            trail: Some(Arc::new(trail.clone())),
         };
         let read = unpack_ending(&pack_ending(&ended)).unwrap();
         assert_eq!((read.id, read.journal, read.ended.token), (ended.id, 11, u64::MAX));
         assert_eq!(read.record.error, Some(error));
-        assert_eq!(read.record.result, None);
+        assert_eq!(read.record.trail, Some(trail));
+        assert_eq!(read.record.result.as_deref(), Some(&b"r"[..]));
     }
 
     #[test]

@@ -89,6 +89,7 @@ impl Writer {
         revive(batch, &mut commands);
         self.finish(batch, &mut commands);
         self.journal(batch, &mut commands);
+        checkpoint(batch, &mut commands);
         self.forget(&batch.forgotten, &mut commands);
         set(batch, &mut commands);
         if batch.floor > self.floored {
@@ -164,6 +165,17 @@ impl Writer {
 fn revive(batch: &Batch, commands: &mut Commands) {
     for row in &batch.revived {
         commands.push("HDEL", rows::endings(bucket_of(*row)), vec![text(row)], 1);
+    }
+}
+
+/// What attempts left for the next one.
+fn checkpoint(batch: &Batch, commands: &mut Commands) {
+    for (row, checkpoint) in &batch.checkpoints {
+        let key = rows::checkpoints(bucket_of(*row));
+        match checkpoint {
+            Some(bytes) => commands.push("HSET", key, vec![text(row), bytes.to_vec()], 2),
+            None => commands.push("HDEL", key, vec![text(row)], 1),
+        }
     }
 }
 

@@ -47,6 +47,7 @@ pub(crate) struct SqliteLedger<'c> {
     connection: &'c Connection,
     writer: Writer<'c>,
     payload: Statement<'c>,
+    checkpoint: Statement<'c>,
     ending: Statement<'c>,
 }
 
@@ -61,6 +62,7 @@ impl<'c> SqliteLedger<'c> {
             connection,
             writer: Writer::new(connection)?,
             payload: connection.prepare("SELECT payload FROM task WHERE row = ?1")?,
+            checkpoint: connection.prepare("SELECT bytes FROM checkpoint WHERE row = ?1")?,
             ending: connection.prepare("SELECT state, token, at FROM finished WHERE row = ?1 AND id = ?2")?,
         })
     }
@@ -92,6 +94,14 @@ impl Ledger for SqliteLedger<'_> {
             Ok(bytes.into())
         };
         rows.iter().map(&mut payload).collect()
+    }
+
+    async fn checkpoints(&mut self, rows: &[Row]) -> Result<Vec<Option<Arc<[u8]>>>, Error> {
+        let mut checkpoint = |row: &Row| -> Result<Option<Arc<[u8]>>, Error> {
+            let bytes: Option<Vec<u8>> = self.checkpoint.query_row([row], |found| found.get(0)).optional()?;
+            Ok(bytes.map(Arc::from))
+        };
+        rows.iter().map(&mut checkpoint).collect()
     }
 
     async fn endings(&mut self, ids: &[Uuid]) -> Result<Vec<Option<Ended>>, Error> {

@@ -14,7 +14,7 @@ use crate::{
     codec::{Damaged, unpack_spec},
     core::entry::{Row, row_of},
     error::Error,
-    ledger::{EndRecord, Enqueued, Reader, unpack_changes},
+    ledger::{EndRecord, Enqueued, Reader, unpack_changes, unpacked_trail},
     record::{Cursor, Task, TaskEvent},
     task::{Failure, State},
 };
@@ -84,6 +84,10 @@ impl Reader for Readers {
         self.read(move |connection| payload(connection, id)).await
     }
 
+    async fn checkpoint(&self, id: Uuid) -> Result<Option<Arc<[u8]>>, Error> {
+        self.read(move |connection| checkpoint(connection, row_of(id))).await
+    }
+
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<TaskEvent>, Error> {
         self.read(move |connection| events(connection, after, limit)).await
     }
@@ -119,6 +123,13 @@ fn payload(connection: &Connection, id: Uuid) -> Result<Option<Arc<[u8]>>, Error
     Ok(found.map(Arc::from))
 }
 
+/// The checkpoint of a stored task.
+fn checkpoint(connection: &Connection, row: Row) -> Result<Option<Arc<[u8]>>, Error> {
+    let mut statement = connection.prepare_cached("SELECT bytes FROM checkpoint WHERE row = ?1")?;
+    let found: Option<Vec<u8>> = statement.query_row([row], |found| found.get(0)).optional()?;
+    Ok(found.map(Arc::from))
+}
+
 /// An ended task, whole.
 fn ended(connection: &Connection, id: Uuid) -> Result<Option<Task>, Error> {
     let mut statement = connection.prepare_cached(
@@ -132,20 +143,23 @@ fn ended(connection: &Connection, id: Uuid) -> Result<Option<Task>, Error> {
 
 /// A stored task with how it ended; nothing when it lives.
 fn ending(connection: &Connection, task: Enqueued) -> Result<Option<Task>, Error> {
-    let mut statement = connection
-        .prepare_cached("SELECT state, attempts, at, result, reason, message FROM finished WHERE row = ?1")?;
-    let found = statement.query_row([task.row], end_record).optional()?;
-    Ok(found.map(|end| task.ended(end)))
+    let mut statement = connection.prepare_cached(
+        "SELECT state, attempts, at, result, reason, message, trail FROM finished WHERE row = ?1",
+    )?;
+    let mut found = statement.query_and_then([task.row], end_record)?;
+    Ok(found.next().transpose()?.map(|end| task.ended(end)))
 }
 
-fn end_record(found: &Found<'_>) -> rusqlite::Result<EndRecord> {
+fn end_record(found: &Found<'_>) -> Result<EndRecord, Error> {
     let (reason, message): (Option<String>, Option<String>) = (found.get(4)?, found.get(5)?);
+    let trail = found.get_ref(6)?.as_blob_or_null().map_err(|_| Damaged)?;
     Ok(EndRecord {
         state: State::from_code(found.get(0)?).unwrap_or(State::Dead),
         attempts: found.get(1)?,
         at: found.get(2)?,
         result: found.get::<_, Option<Vec<u8>>>(3)?.map(Arc::from),
         error: reason.zip(message).map(|(reason, message)| Failure { reason, message }),
+        trail: trail.map(unpacked_trail).transpose()?,
     })
 }
 

@@ -68,10 +68,12 @@ fn restore_tasks(connection: &Connection, core: &mut Core) -> Result<(), Error> 
 }
 
 fn endings(connection: &Connection) -> Result<HashMap<Row, KeptEnding>, Error> {
-    let mut statement = connection.prepare("SELECT row, state, journal, at FROM finished")?;
+    let mut statement =
+        connection.prepare("SELECT row, state, journal, at, coalesce(length(result), 0) FROM finished")?;
     let rows = statement.query_map([], |found| {
         let state = State::from_code(found.get(1)?).unwrap_or(State::Dead);
-        Ok((found.get(0)?, KeptEnding { state, journal: found.get(2)?, at: found.get(3)? }))
+        let (journal, at, result_len) = (found.get(2)?, found.get(3)?, found.get(4)?);
+        Ok((found.get(0)?, KeptEnding { state, journal, at, result_len }))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

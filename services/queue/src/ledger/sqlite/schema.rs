@@ -4,6 +4,7 @@
 //! - `journal`: one row for each commit with the changes of tasks in it, packed ([`crate::codec`]); the last
 //!   change of a live task is its state. Also the event log of watches.
 //! - `finished`: one small row for each kept task that ended.
+//! - `checkpoint`: what attempts left for the next one, of tasks that have not ended.
 //! - `fact`: what operators have set, JSON under a key.
 //! - `meta`: `floor`, the journal entry after which watches may resume.
 
@@ -14,7 +15,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::error::Error;
 
 /// Steps that bring a file to the present version; `user_version` counts those that were taken.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE task (
         row INTEGER PRIMARY KEY, id BLOB NOT NULL, created INTEGER NOT NULL, ready_at INTEGER NOT NULL,
@@ -29,6 +30,10 @@ const MIGRATIONS: [&str; 2] = [
     CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 ",
     "CREATE TABLE fact (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;",
+    "
+    CREATE TABLE checkpoint (row INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+    ALTER TABLE finished ADD COLUMN trail BLOB;
+",
 ];
 
 /// Opens the file for writing and brings it to the present version.
@@ -87,4 +92,27 @@ fn migrate(connection: &Connection) -> Result<(), Error> {
         connection.execute_batch(&format!("BEGIN; {step} PRAGMA user_version = {number}; COMMIT;"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_trails_is_brought_up() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("queue.db");
+        let before = Connection::open(&path).unwrap();
+        for step in &MIGRATIONS[..2] {
+            before.execute_batch(step).unwrap();
+        }
+        let row =
+            "INSERT INTO finished VALUES (7, x'00', 5, 1, 1, 1, 1, NULL, 'R', 'm'); PRAGMA user_version = 2;";
+        before.execute_batch(row).unwrap();
+        drop(before);
+        let after = open(&path).unwrap();
+        let trail: Option<Vec<u8>> =
+            after.query_row("SELECT trail FROM finished WHERE row = 7", [], |found| found.get(0)).unwrap();
+        assert_eq!(trail, None);
+    }
 }

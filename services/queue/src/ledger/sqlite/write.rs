@@ -9,6 +9,7 @@ use crate::{
         entry::Row,
     },
     error::Error,
+    ledger::packed_trail,
 };
 
 /// The statements of the write path, prepared once.
@@ -23,6 +24,8 @@ pub(super) struct Writer<'c> {
     drop_journal: Statement<'c>,
     drop_tasks: Statement<'c>,
     drop_finished: Statement<'c>,
+    checkpoint: Statement<'c>,
+    drop_checkpoint: Statement<'c>,
     set_fact: Statement<'c>,
     unset_fact: Statement<'c>,
     floor: Statement<'c>,
@@ -43,10 +46,12 @@ impl<'c> Writer<'c> {
             insert: connection.prepare("INSERT INTO task VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?,
             journal: connection.prepare("INSERT INTO journal VALUES (?1, ?2, ?3, ?4, ?5)")?,
             finish: connection
-                .prepare("INSERT INTO finished VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?,
+                .prepare("INSERT INTO finished VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?,
             drop_journal: connection.prepare("DELETE FROM journal WHERE first <= ?1")?,
             drop_tasks: connection.prepare("DELETE FROM task WHERE row BETWEEN ?1 AND ?2")?,
             drop_finished: connection.prepare("DELETE FROM finished WHERE row BETWEEN ?1 AND ?2")?,
+            checkpoint: connection.prepare("INSERT OR REPLACE INTO checkpoint VALUES (?1, ?2)")?,
+            drop_checkpoint: connection.prepare("DELETE FROM checkpoint WHERE row = ?1")?,
             set_fact: connection.prepare("INSERT OR REPLACE INTO fact VALUES (?1, ?2)")?,
             unset_fact: connection.prepare("DELETE FROM fact WHERE key = ?1")?,
             floor: connection.prepare("INSERT OR REPLACE INTO meta VALUES ('floor', ?1)")?,
@@ -82,6 +87,12 @@ impl<'c> Writer<'c> {
         }
         for finished in &batch.finished {
             self.finish(finished)?;
+        }
+        for (row, checkpoint) in &batch.checkpoints {
+            match checkpoint {
+                Some(bytes) => self.checkpoint.execute(params![row, &**bytes])?,
+                None => self.drop_checkpoint.execute([row])?,
+            };
         }
         for (key, value) in &batch.facts {
             match value {
@@ -131,6 +142,7 @@ impl<'c> Writer<'c> {
             ended.result.as_deref(),
             error.map(|error| &*error.reason),
             error.map(|error| &*error.message),
+            ended.trail.as_deref().map(packed_trail),
         ])?;
         Ok(())
     }

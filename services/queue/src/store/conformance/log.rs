@@ -70,7 +70,8 @@ pub(super) async fn a_cursor_that_the_log_has_passed_is_expired(home: &dyn Home)
     let start = store.head();
     let held = store.put(task("held")).await.id;
     let lease = store.take_one().await;
-    for _ in 0..40 {
+    // More than memory holds of the log, too.
+    for _ in 0..60 {
         let tasks = (0..50).map(|_| task("t")).collect();
         store.enqueue(tasks).await.unwrap();
         for lease in store.take(ask(50)).await {

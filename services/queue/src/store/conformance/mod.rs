@@ -3,6 +3,7 @@
 //! A [`Home`] is where a store keeps its state: opening it twice is a restart. Stores keep their own time, so
 //! the tests use short spans and [`eventually`], never a sleep that is hoped to be long enough.
 
+mod attempts;
 mod control;
 mod fair;
 mod flows;
@@ -10,6 +11,7 @@ mod leases;
 mod life;
 mod log;
 mod schedules;
+mod upkeep;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
@@ -20,10 +22,11 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{
+    Error,
     config::Config,
     core::body_hash,
     ledger::redis::Claimant,
-    record::{Lease, LeaseRef, LeaseRequest, NewTask, Outcome, Receipt, Settled, Settlement, Spec},
+    record::{Beat, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, Receipt, Settled, Settlement, Spec},
     store::{Store, open_redis, open_sqlite},
     task::{Failure, Retry, State},
 };
@@ -165,6 +168,20 @@ conformance! {
     log::lists_page_through_every_task_newest_first,
     log::lists_keep_to_their_filters,
     log::queues_count_their_tasks,
+    attempts::a_report_is_durable_when_it_is_answered,
+    attempts::a_checkpoint_is_carried_to_the_next_attempt,
+    attempts::a_checkpoint_goes_with_its_task,
+    attempts::a_stale_report_changes_nothing,
+    attempts::a_plain_heartbeat_writes_nothing,
+    attempts::a_dead_task_tells_how_each_attempt_ended,
+    attempts::a_task_that_completes_at_once_has_no_history,
+    attempts::a_redriven_task_keeps_its_history,
+    attempts::leases_are_counted_by_worker,
+    attempts::a_queue_tells_how_it_performs,
+    upkeep::a_queue_keeps_ended_tasks_as_long_as_it_says,
+    upkeep::a_queue_keeps_as_many_bytes_of_ended_tasks_as_it_says,
+    upkeep::the_limits_of_the_daemon_bound_those_of_queues,
+    upkeep::a_watch_that_keeps_up_sees_what_is_kept_for_no_time,
 }
 
 /// A task of queue `q`.
@@ -234,6 +251,12 @@ trait Verbs {
     async fn take_one(&self) -> Lease;
     async fn end(&self, lease: LeaseRef, outcome: Outcome) -> Settled;
     async fn state(&self, id: Uuid) -> Option<State>;
+    async fn heartbeat(
+        &self,
+        namespace: &Arc<str>,
+        leases: Vec<LeaseRef>,
+        duration: Duration,
+    ) -> Result<Vec<Beat>, Error>;
 }
 
 #[async_trait]
@@ -257,6 +280,15 @@ impl Verbs for Store {
 
     async fn state(&self, id: Uuid) -> Option<State> {
         self.task(&"default".into(), id).await.unwrap().map(|task| task.status.state)
+    }
+
+    async fn heartbeat(
+        &self,
+        namespace: &Arc<str>,
+        leases: Vec<LeaseRef>,
+        duration: Duration,
+    ) -> Result<Vec<Beat>, Error> {
+        self.report(namespace, leases, Vec::new(), duration).await
     }
 }
 

@@ -37,6 +37,7 @@ pub(crate) fn good(rpc: &str) -> Option<Vec<u8>> {
         rpc!("UpdateQueue") => update(&["max_tasks"]).encode_to_vec(),
         rpc!("PauseQueue") => PauseQueueRequest { queue: "q".into(), ..Default::default() }.encode_to_vec(),
         rpc!("DrainQueue") => DrainQueueRequest { queue: "q".into(), ..Default::default() }.encode_to_vec(),
+        rpc!("ListWorkers") => ListWorkersRequest { queue: "q".into(), ..Default::default() }.encode_to_vec(),
         rpc!("ResumeQueue") => ResumeQueueRequest { queue: "q".into(), ..Default::default() }.encode_to_vec(),
         rpc!("PutSchedule") => put(schedule("0 3 * * *")).encode_to_vec(),
         rpc!("GetSchedule") => GetScheduleRequest { name: "s".into(), ..Default::default() }.encode_to_vec(),
@@ -59,6 +60,10 @@ fn update(paths: &[&str]) -> UpdateQueueRequest {
         update_mask: Some(prost_types::FieldMask { paths }),
         ..Default::default()
     }
+}
+
+fn keep(for_seconds: i64) -> UpdateQueueRequest {
+    set(QueueSettings { keep_for: seconds(for_seconds), ..Default::default() })
 }
 
 /// Sets these settings.
@@ -108,6 +113,26 @@ fn control() -> Vec<Case> {
         bad(rpc!("UpdateQueue"), "an empty rate", &set(group_rate), "settings.group_rate.count"),
         bad(rpc!("UpdateQueue"), "weight 0", &set(weight), "settings.group_weights[\"a\"]"),
         bad(rpc!("UpdateQueue"), "1,001 weights", &set(weights), "settings.group_weights"),
+        bad(rpc!("UpdateQueue"), "to keep for less than nothing", &keep(-1), "settings.keep_for"),
+        bad(rpc!("UpdateQueue"), "to keep for ever", &keep(i64::MAX), "settings.keep_for"),
+        bad(
+            rpc!("DrainQueue"),
+            "a bad name",
+            &DrainQueueRequest { queue: "a b".into(), ..Default::default() },
+            "queue",
+        ),
+        bad(
+            rpc!("ResumeQueue"),
+            "a bad name",
+            &ResumeQueueRequest { queue: "a b".into(), ..Default::default() },
+            "queue",
+        ),
+        bad(
+            rpc!("ListWorkers"),
+            "a bad name",
+            &ListWorkersRequest { queue: "a b".into(), ..Default::default() },
+            "queue",
+        ),
         bad(rpc!("UpdateQueue"), "an unknown path", &update(&["colour"]), "update_mask.paths[0]"),
         bad(
             rpc!("PauseQueue"),
@@ -119,7 +144,7 @@ fn control() -> Vec<Case> {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    [enqueues(), leases(), settlements(), reads(), work(), control(), schedules()].concat()
+    [enqueues(), leases(), reports(), settlements(), reads(), work(), control(), schedules()].concat()
 }
 
 fn put(schedule: Schedule) -> PutScheduleRequest {
@@ -246,6 +271,29 @@ fn leases() -> Vec<Case> {
             &HeartbeatRequest { leases: lost.to_vec(), ..Default::default() },
             "leases[0].task_id",
         ),
+    ]
+}
+
+fn reports() -> Vec<Case> {
+    let good = LeaseReport { lease: held(UNKNOWN), ..Default::default() };
+    let one = |what: &str, report: LeaseReport, field: &str| {
+        let request = HeartbeatRequest { reports: vec![good.clone(), report], ..Default::default() };
+        bad(rpc!("Heartbeat"), what, &request, field)
+    };
+    let progress = |fraction: f64, note: usize| LeaseReport {
+        progress: Some(Progress { fraction, note: "n".repeat(note) }),
+        ..good.clone()
+    };
+    let large = LeaseReport { checkpoint: Some(vec![0; (64 << 10) + 1].into()), ..good.clone() };
+    let many = HeartbeatRequest { reports: vec![good.clone(); 1_000], ..heartbeat(1) };
+    vec![
+        one("a report on nothing", LeaseReport::default(), "reports[1].lease"),
+        one("more than all", progress(1.01, 0), "reports[1].progress.fraction"),
+        one("less than nothing", progress(-0.01, 0), "reports[1].progress.fraction"),
+        one("no fraction at all", progress(f64::NAN, 0), "reports[1].progress.fraction"),
+        one("a long note", progress(0.5, 257), "reports[1].progress.note"),
+        one("a large checkpoint", large, "reports[1].checkpoint"),
+        bad(rpc!("Heartbeat"), "1,000 reports and a lease", &many, "leases"),
     ]
 }
 
