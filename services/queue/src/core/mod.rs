@@ -18,6 +18,7 @@ mod holders;
 mod keys;
 mod lease;
 mod performance;
+mod proof;
 mod queues;
 mod report;
 pub mod restore;
