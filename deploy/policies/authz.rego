@@ -78,6 +78,7 @@ permitted := {
 	"nova.queue.v1.QueueService/Fail": {"worker", "agent"},
 	"nova.queue.v1.QueueService/Release": {"worker", "agent"},
 	"nova.queue.v1.QueueService/Work": {"worker", "agent"},
+	"nova.queue.v1.QueueService/ProveLeases": {"worker", "agent"},
 	"nova.queue.v1.QueueService/GetTask": {"operator", "developer", "viewer", "lifecycle", "worker", "agent"},
 	"nova.queue.v1.QueueService/ListTasks": {"operator", "developer", "viewer", "lifecycle"},
 	"nova.queue.v1.QueueService/ListQueues": {"operator", "developer", "viewer"},

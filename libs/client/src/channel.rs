@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt as _, Full};
 use nova_rpc::trace::{self, CallTrace};
-use nova_rpc::{Method, deadline};
+use nova_rpc::{Method, deadline, lease};
 use nova_types::SpiffeId;
 use tokio::time::Instant;
 use tonic::Status;
@@ -19,6 +19,7 @@ use tonic::transport::{Channel as Transport, Endpoint as TransportEndpoint};
 use tower::Service;
 
 use crate::connector::Connector;
+use crate::lease::HeldLease;
 use crate::retry::Backoff;
 use crate::{Credential, Credentials, Endpoint};
 
@@ -36,6 +37,7 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Channel {
     shared: Arc<Shared>,
+    lease: Option<HeldLease>,
 }
 
 #[derive(Debug)]
@@ -95,7 +97,12 @@ impl Channel {
             .initial_stream_window_size(4 << 20)
             .initial_connection_window_size(8 << 20);
         let connection = ArcSwap::from_pointee(Connection::new(daemon, &endpoint, &credentials));
-        Ok(Self { shared: Arc::new(Shared { daemon, endpoint, credentials, connection }) })
+        Ok(Self { shared: Arc::new(Shared { daemon, endpoint, credentials, connection }), lease: None })
+    }
+
+    /// The same connection, whose calls are made under a lease, or under none.
+    pub(crate) fn under(&self, lease: Option<HeldLease>) -> Self {
+        Self { shared: self.shared.clone(), lease }
     }
 
     /// Passes on a call that this daemon was made, once, with its own metadata. `caller` made it with a certificate; a
@@ -117,6 +124,10 @@ impl Channel {
             self.shared.credentials.joined().await;
         }
         self.authorize(&mut request);
+        if let Some(lease) = &self.lease {
+            // For each attempt anew: a daemon may be away for longer than a proof lasts.
+            request.headers_mut().insert(lease::HEADER, lease.header().await?);
+        }
         let mut transport = self.shared.transport();
         std::future::poll_fn(|cx| transport.poll_ready(cx)).await.map_err(|error| self.away(&error))?;
         transport.call(request).await.map_err(|error| self.away(&error))
@@ -174,6 +185,9 @@ impl Service<Request<Body>> for Channel {
         let trace = CallTrace::outgoing(path.trim_start_matches('/'));
         let streams = Method::of(path).is_none_or(Method::streams);
         trace.inject(request.headers_mut());
+        if let Some(proof) = lease::passed_on() {
+            request.headers_mut().entry(lease::HEADER).or_insert(proof);
+        }
         let timeout = timeout_of(&request);
         let call = async move {
             let answer = if streams {

@@ -11,6 +11,7 @@ mod channel;
 mod connector;
 mod credentials;
 mod endpoints;
+mod lease;
 mod mesh;
 mod retry;
 

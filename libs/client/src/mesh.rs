@@ -9,6 +9,7 @@ use nova_proto::node::v1::node_service_client::NodeServiceClient;
 use nova_proto::policy::v1::policy_service_client::PolicyServiceClient;
 use nova_proto::queue::v1::queue_service_client::QueueServiceClient;
 
+use crate::lease::HeldLease;
 use crate::{Channel, Credentials, Endpoints};
 
 /// Largest message that a client takes, in bytes.
@@ -48,6 +49,26 @@ impl Mesh {
             endpoints,
             credentials,
         })
+    }
+
+    /// The same clients, whose calls are made under a lease: the daemons refuse them with LEASE_LOST once it is lost.
+    ///
+    /// The proof that they show is asked of the queue with the first call, and renewed as long as calls are made; a
+    /// lease that nothing is called under costs nothing.
+    #[must_use]
+    pub fn under_lease(&self, namespace: &str, task_id: &str, token: u64) -> Self {
+        let queue = QueueServiceClient::new(self.queue.under(None));
+        let lease = HeldLease::new(queue, namespace.to_owned(), task_id.to_owned(), token);
+        let under = |channel: &Channel| channel.under(Some(lease.clone()));
+        Self {
+            endpoints: self.endpoints.clone(),
+            credentials: self.credentials.clone(),
+            queue: under(&self.queue),
+            lifecycle: under(&self.lifecycle),
+            policy: under(&self.policy),
+            identity: under(&self.identity),
+            node: under(&self.node),
+        }
     }
 
     client!(

@@ -3,7 +3,8 @@
 //!
 //! A call that comes in passes [`server::Guard`]: its trace is joined ([`trace`]), its
 //! deadline is kept ([`deadline`]), its caller is established ([`authentication`]) and
-//! decided on ([`authorization`]); then it is counted ([`metrics`]). Nothing here knows
+//! decided on ([`authorization`]), the lease that it shows is verified ([`lease`]); then it is
+//! counted ([`metrics`]). Nothing here knows
 //! how an identity is verified or how a decision is made: `runtime` joins this crate with
 //! those that do.
 
@@ -15,6 +16,7 @@ mod bounded;
 pub mod deadline;
 mod error;
 mod expiry;
+pub mod lease;
 mod method;
 pub mod metrics;
 pub mod raw;
@@ -26,6 +28,7 @@ mod unreadable;
 pub use authentication::{Caller, Credential, caller};
 pub use authorization::{Authorizer, Decision, Question};
 pub use error::Error;
+pub use lease::{Lease, lease};
 pub use method::Method;
 pub use reason::Reason;
 pub use unreadable::unreadable;

@@ -11,6 +11,8 @@ pub enum Reason {
     AlreadyExists,
     /// The lease is no longer the caller's.
     LeaseLost,
+    /// The call is one that an agent makes under a lease only.
+    LeaseRequired,
     /// The queue takes no tasks in.
     QueueDraining,
     /// The request_id was used with another body.
@@ -54,6 +56,7 @@ impl Reason {
         Self::NotFound,
         Self::AlreadyExists,
         Self::LeaseLost,
+        Self::LeaseRequired,
         Self::QueueDraining,
         Self::IdempotencyMismatch,
         Self::EtagMismatch,
@@ -80,6 +83,7 @@ impl Reason {
             Self::NotFound => "NOT_FOUND",
             Self::AlreadyExists => "ALREADY_EXISTS",
             Self::LeaseLost => "LEASE_LOST",
+            Self::LeaseRequired => "LEASE_REQUIRED",
             Self::QueueDraining => "QUEUE_DRAINING",
             Self::IdempotencyMismatch => "IDEMPOTENCY_MISMATCH",
             Self::EtagMismatch => "ETAG_MISMATCH",

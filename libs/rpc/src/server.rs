@@ -15,6 +15,7 @@ use tower::{Layer, Service};
 
 use crate::authentication::Authenticator;
 use crate::expiry::UntilExpiry;
+use crate::lease::{self, LeaseVerifier, NoVerifier};
 use crate::metrics::ServerMetrics;
 use crate::trace::CallTrace;
 use crate::unreadable::{is_of_the_decoder, unreadable};
@@ -33,6 +34,7 @@ struct Parts {
     authenticator: Arc<dyn Authenticator>,
     authorizer: Arc<dyn Authorizer>,
     metrics: ServerMetrics,
+    leases: Arc<dyn LeaseVerifier>,
 }
 
 impl GuardLayer {
@@ -42,7 +44,18 @@ impl GuardLayer {
         authenticator: Arc<dyn Authenticator>,
         authorizer: Arc<dyn Authorizer>,
     ) -> Self {
-        Self(Arc::new(Parts { service, authenticator, authorizer, metrics: ServerMetrics::new() }))
+        let (metrics, leases) = (ServerMetrics::new(), Arc::new(NoVerifier));
+        Self(Arc::new(Parts { service, authenticator, authorizer, metrics, leases }))
+    }
+
+    /// Takes calls that are made under a lease, too.
+    ///
+    /// # Panics
+    /// When the layer is in use.
+    #[must_use]
+    pub fn with_leases(mut self, verifier: Arc<dyn LeaseVerifier>) -> Self {
+        Arc::get_mut(&mut self.0).expect("a layer is completed before it is used").leases = verifier;
+        self
     }
 }
 
@@ -54,7 +67,7 @@ impl<S> Layer<S> for GuardLayer {
     }
 }
 
-/// A guarded service: trace, deadline, identity, authorisation, metrics; then the call.
+/// A guarded service: trace, deadline, identity, authorisation, lease, metrics; then the call.
 #[derive(Clone, Debug)]
 pub struct Guard<S> {
     inner: S,
@@ -107,7 +120,8 @@ where
         Ok(admitted) => admitted,
         Err(error) => return Ok(refusal(error)),
     };
-    let answer = AssertUnwindSafe(inner.call(request)).catch_unwind();
+    let proof = request.headers().get(lease::HEADER).cloned();
+    let answer = lease::under(proof, AssertUnwindSafe(inner.call(request)).catch_unwind());
     match deadline::keep(timeout, answer).await {
         Ok(Ok(response)) => response.map(|response| until_expiry(readable(response), identity_ends)),
         Ok(Err(_)) => Ok(refusal(Error::internal(&Panicked))),
@@ -149,6 +163,9 @@ fn admit(
     authorization::enforce(parts.authorizer.authorize(&question(parts, &caller, &method)))?;
     let rest = if streams { parts.authenticator.good_for(&caller) } else { None };
     let identity_ends = rest.map(|rest| Instant::now() + rest);
+    if let Some(lease) = lease::shown(&head, &caller, parts.leases.as_ref())? {
+        head.extensions.insert(lease);
+    }
     head.extensions.insert(caller);
     Ok((Request::from_parts(head, body), identity_ends))
 }

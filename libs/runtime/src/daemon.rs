@@ -21,6 +21,7 @@ use crate::command::{Command, Parsed};
 use crate::config::{Config, Join, RuntimeConfig, Settings};
 use crate::credentials::{self, CredentialSource, IdentityDaemon};
 use crate::handoff::Lifeline;
+use crate::lease_proof::Verifier;
 use crate::listeners::Listeners;
 use crate::readiness::Needs;
 use crate::running::RunningTasks;
@@ -197,7 +198,10 @@ async fn serve<D: Daemon>(
     services_start.ready();
     let authenticator =
         MeshAuthenticator::new(D::NAME, &handoff.jwks, handoff.trust_domain.clone(), runtime.clock())?;
-    let guard = GuardLayer::new(D::NAME, Arc::new(authenticator), Arc::new(runtime.policy().clone()));
+    let credentials = runtime.clients().credentials().clone();
+    let leases = Verifier::new(credentials, handoff.trust_domain.clone(), runtime.clock());
+    let guard = GuardLayer::new(D::NAME, Arc::new(authenticator), Arc::new(runtime.policy().clone()))
+        .with_leases(Arc::new(leases));
     let services = guard.layer(standard_services(routes, runtime)?.prepare());
     let security = Security::Tls(runtime.clients().credentials().clone());
     let server = server::serve(grpc, security, services, runtime.clone());

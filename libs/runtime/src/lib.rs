@@ -25,6 +25,7 @@ pub mod credentials;
 mod daemon;
 pub mod handoff;
 mod http;
+pub mod lease_proof;
 mod listeners;
 mod log_format;
 mod readiness;

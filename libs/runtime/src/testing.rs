@@ -2,6 +2,8 @@
 //! without TLS. Who calls is what the test says: see [`TestServer::channel_as`]; a [`Mesh`] says it with
 //! a bearer token that is the caller's path, such as `worker/w`.
 
+mod authority;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use nova_authz::PolicyPoint;
-use nova_client::{Credential, Credentials, Endpoints, Mesh};
+use nova_client::{Endpoints, Mesh};
 use nova_rpc::authentication::{Authenticator, roles_of};
 use nova_rpc::server::GuardLayer;
 use nova_rpc::{Authorizer, Caller, Decision, Error, Question};
@@ -22,6 +24,8 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tower::Layer as _;
 
+pub use self::authority::TestAuthority;
+use crate::lease_proof::Verifier;
 use crate::readiness::Needs;
 use crate::running::RunningTasks;
 use crate::runtime::{Shared, StoreUrl};
@@ -131,13 +135,16 @@ impl TestServerBuilder {
         let runtime = self.runtime::<D>(address)?;
         let routes = D::start(config, runtime.clone()).await?;
         let authorizer = Arc::new(AllBut(self.denied));
-        let services = GuardLayer::new(D::NAME, Arc::new(ByHeader), authorizer).layer(routes.prepare());
+        let credentials = runtime.clients().credentials().clone();
+        let leases = Verifier::new(credentials, runtime.trust_domain().clone(), runtime.clock());
+        let guard = GuardLayer::new(D::NAME, Arc::new(ByHeader), authorizer).with_leases(Arc::new(leases));
+        let services = guard.layer(routes.prepare());
         runtime.spawn("server", server::serve(listener, Security::Plain, services, runtime.clone()));
         Ok(TestServer { address, runtime })
     }
 
     fn runtime<D: Daemon>(&self, address: SocketAddr) -> Result<Runtime, StartError> {
-        let credentials = Credentials::new(Credential::bearer(Vec::new(), None))?;
+        let credentials = TestAuthority::shared().credentials(&format!("svc/{}", D::NAME));
         Ok(Runtime(Arc::new(Shared {
             name: D::NAME,
             url: format!("http://{address}"),

@@ -18,4 +18,6 @@ pub mod redis;
 pub mod sqlite;
 
 pub use error::{CommitError, Error};
-pub use kv::{Change, Check, Commit, Entry, Kv, Range, RedisKv, Revision, SqliteKv, Write};
+pub use kv::{
+    Change, Check, Commit, Entry, Fence, Kv, Overtaken, Range, RedisKv, Revision, SqliteKv, Write, fence,
+};

@@ -20,7 +20,8 @@ pub struct Context {
     pub attempt: u32,
     /// Fencing token of the lease: it only grows. Hand it to what you write to, and let that refuse a smaller one.
     pub token: u64,
-    /// Clients of the mesh; calls are made under the attempt's span.
+    /// Clients of the mesh; calls are made under the attempt's span and under the lease: daemons refuse them with
+    /// LEASE_LOST once it is lost.
     pub mesh: Mesh,
     /// What layers leave for the handler, by type.
     pub extensions: http::Extensions,

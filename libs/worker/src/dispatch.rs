@@ -75,12 +75,14 @@ impl Dispatch {
 
     fn request(&self, assignment: Assignment) -> TaskRequest {
         let lease = assignment.lease;
-        let (task, payload) = Task::from_wire(lease.task.unwrap_or_default());
+        let task = lease.task.unwrap_or_default();
+        let mesh = self.mesh.under_lease(&task.namespace, &task.id, lease.token);
+        let (task, payload) = Task::from_wire(task);
         let context = Context {
             task,
             attempt: lease.attempt,
             token: lease.token,
-            mesh: self.mesh.clone(),
+            mesh,
             extensions: http::Extensions::new(),
             claim: assignment.claim,
             draining: self.drain.clone(),

@@ -34,6 +34,8 @@ pub(crate) enum Error {
         #[source]
         source: serde_json::Error,
     },
+    #[error(transparent)]
+    LeaseLost(nova_rpc::Error),
     #[error("{0:?} is changed by others all the time")]
     Contended(String),
 }
@@ -56,6 +58,7 @@ impl From<Error> for nova_rpc::Error {
             Error::AgentUnknown { agent, .. } => Self::not_found("nova.identity.v1.AgentIdentity", agent),
             Error::MemoryUnknown { memory, .. } => Self::not_found("nova.memory.v1.Memory", memory),
             Error::RequestReused(_) => Self::aborted(Reason::IdempotencyMismatch, message),
+            Error::LeaseLost(error) => error,
             Error::Contended(_) => Self::unavailable("store", message),
             Error::Store(error) => of_store(&error),
             Error::Authority(_) | Error::Damaged { .. } => Self::internal(&error),

@@ -36,7 +36,7 @@ async fn pass(follower: &Follower) -> Result<(), Error> {
     Ok(())
 }
 
-/// Forgets join tokens and request_ids that nobody can use any more.
+/// Forgets join tokens, request_ids and marks of leases that nobody can use any more.
 pub(crate) async fn sweep(
     used: UsedTokens,
     memories: Memories,
@@ -56,5 +56,5 @@ pub(crate) async fn sweep(
 }
 
 async fn swept(used: &UsedTokens, memories: &Memories, clock: &dyn Clock) -> Result<usize, Error> {
-    Ok(used.sweep(clock.now()).await? + memories.sweep().await?)
+    Ok(used.sweep(clock.now()).await? + memories.sweep().await? + memories.sweep_fences().await?)
 }

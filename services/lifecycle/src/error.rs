@@ -74,6 +74,9 @@ pub enum Error {
     /// Somebody else drives the run, or changes the record all the time.
     #[error("{0:?} is changed by others all the time")]
     Contended(String),
+    /// The call was made under a lease that is lost.
+    #[error(transparent)]
+    LeaseLost(nova_rpc::Error),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] nova_storage::Error),
@@ -128,6 +131,7 @@ impl From<Error> for nova_rpc::Error {
             Error::Forbidden { .. } => Self::forbidden(message),
             Error::TooManyRuns(_) => Self::exhausted(Reason::Overloaded, message, Duration::from_secs(1)),
             Error::RunsNotDriven => Self::precondition(Reason::ReadOnly, message),
+            Error::LeaseLost(error) => error,
             Error::Contended(_) => Self::unavailable("store", message),
             Error::Store(error) => of_store(&error),
             Error::Mesh(error) => Self::unavailable("mesh", error),

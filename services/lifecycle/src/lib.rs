@@ -23,6 +23,7 @@ mod records;
 pub mod run;
 mod service;
 pub mod session;
+mod upkeep;
 
 use std::sync::Arc;
 
@@ -50,7 +51,9 @@ impl Daemon for LifecycleDaemon {
     }
 
     async fn start(config: LifecycleConfig, runtime: Runtime) -> Result<Routes, StartError> {
-        let executor = executor(&config, &runtime).await?;
+        let records = Records::new(runtime.kv().await?);
+        runtime.spawn("sweeper", upkeep::sweep(records.clone(), runtime.clock(), runtime.shutdown()));
+        let executor = executor(&config, &runtime, records);
         let scheduler = Scheduler::new(executor.clone(), runtime.clone(), config.max_open_runs)
             .driving(config.drive_runs);
         scheduler.resume().await?;
@@ -78,10 +81,9 @@ impl Daemon for LifecycleDaemon {
     }
 }
 
-async fn executor(config: &LifecycleConfig, runtime: &Runtime) -> Result<Executor, StartError> {
-    let records = Records::new(runtime.kv().await?);
+fn executor(config: &LifecycleConfig, runtime: &Runtime, records: Records) -> Executor {
     let trust_domain = runtime.trust_domain().clone();
-    Ok(Executor {
+    Executor {
         runs: Runs::new(records.clone(), runtime.clock()),
         agents: Agents::new(records.clone(), runtime.clock(), trust_domain.clone()),
         sessions: Sessions::new(records, runtime.clock()),
@@ -89,5 +91,5 @@ async fn executor(config: &LifecycleConfig, runtime: &Runtime) -> Result<Executo
         wants: Wants::default(),
         trust_domain,
         decision_wait: config.decision_wait(),
-    })
+    }
 }

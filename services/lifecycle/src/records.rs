@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use nova_storage::{Commit, CommitError, Kv, Revision};
+use nova_rpc::Lease;
+use nova_storage::{Commit, CommitError, Fence, Kv, Revision};
+use nova_types::Clock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -13,22 +15,38 @@ const TRIES: usize = 32;
 
 /// Typed access to the store. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Records(Arc<dyn Kv>);
+pub struct Records {
+    kv: Arc<dyn Kv>,
+    under: Option<Under>,
+}
+
+/// The lease that records are changed under.
+#[derive(Clone, Debug)]
+struct Under {
+    lease: Arc<Lease>,
+    clock: Arc<dyn Clock>,
+}
 
 impl Records {
     /// Records in this store.
     pub fn new(kv: Arc<dyn Kv>) -> Self {
-        Self(kv)
+        Self { kv, under: None }
+    }
+
+    /// The same records, changed under a lease: only while it stands, and no later one has changed any.
+    pub(crate) fn under(&self, lease: Option<Arc<Lease>>, clock: &Arc<dyn Clock>) -> Self {
+        let under = lease.map(|lease| Under { lease, clock: Arc::clone(clock) });
+        Self { kv: Arc::clone(&self.kv), under }
     }
 
     /// The store itself.
     pub fn kv(&self) -> &dyn Kv {
-        self.0.as_ref()
+        self.kv.as_ref()
     }
 
     /// A record and its version.
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<(T, Revision)>, Error> {
-        let Some(entry) = self.0.get(key).await? else { return Ok(None) };
+        let Some(entry) = self.kv.get(key).await? else { return Ok(None) };
         Ok(Some((decode(key, &entry.value)?, entry.version)))
     }
 
@@ -46,13 +64,25 @@ impl Records {
             };
             let (commit, answer) = plan(record)?;
             let Some(commit) = commit else { return Ok(answer) };
-            match self.0.commit(commit.check(key, version)).await {
+            match self.commit(commit.check(key, version)).await? {
                 Ok(_) => return Ok(answer),
                 Err(CommitError::Conflict { .. }) => {}
                 Err(CommitError::Store(error)) => return Err(error.into()),
             }
         }
         Err(Error::Contended(key.to_owned()))
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Result<Revision, CommitError>, Error> {
+        let Some(Under { lease, clock }) = &self.under else { return Ok(self.kv.commit(commit).await) };
+        let now = clock.now();
+        lease.check(now).map_err(Error::LeaseLost)?;
+        let fence = Fence { of: format!("{}/{}", lease.namespace, lease.task), token: lease.token };
+        match fence.commit(self.kv(), commit, now.micros()).await {
+            Ok(Ok(revision)) => Ok(Ok(revision)),
+            Ok(Err(overtaken)) => Err(Error::LeaseLost(lease.overtaken(overtaken.by))),
+            Err(error) => Ok(Err(error)),
+        }
     }
 }
 

@@ -343,7 +343,7 @@ pub fn unpack_change(from: &mut Unpacker<'_>) -> Result<Stored, Damaged> {
     if flags & HELD != 0 {
         let (token, duration) = (from.number()?, from.span()?);
         let deadline = Some(from.time()?).filter(|deadline| *deadline != 0);
-        hold = Some(Hold { token, duration, deadline, stream: 0, holder: 0 });
+        hold = Some(Hold { token, duration, deadline, stream: 0, holder: 0, proven_until: None });
         status.expires = from.time()?;
         status.worker = from.text()?.into();
     }

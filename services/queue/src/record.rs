@@ -203,6 +203,17 @@ pub struct Report {
     pub checkpoint: Option<Arc<[u8]>>,
 }
 
+/// The queue's word that a lease is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proof {
+    /// Which attempt the lease is for.
+    pub attempt: u32,
+    /// No other worker has the task before.
+    pub until: Micros,
+    /// How long that is from when it was given.
+    pub duration: Duration,
+}
+
 /// How a lease ends.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use nova_client::{Credential, Credentials, Mesh};
+use nova_client::{Credential, Credentials, Endpoints, Mesh};
 use nova_identity::authority::Authority;
 use nova_testkit::{Nova, eventually};
 use nova_types::{Clock as _, SpiffeId, SystemClock, Timestamp, TrustDomain};
@@ -99,6 +99,23 @@ impl Callers {
         let roots = self.nova.operator().roots;
         let credentials = Credentials::new(Credential::bearer(roots, token)).expect("the roots are good");
         Mesh::new(self.nova.endpoints(), credentials).expect("endpoints are URLs")
+    }
+
+    /// A worker of this name with these roles, who reaches the daemons at these endpoints.
+    ///
+    /// # Panics
+    /// When the mesh is gone.
+    pub fn worker(&self, name: &str, roles: &[&str], endpoints: Endpoints) -> Mesh {
+        let _entered = self.runtime.enter();
+        let token = token_of(&format!("worker/{name}"), &self.authority, roles, SystemClock.now());
+        let credential = Credential::bearer(self.nova.operator().roots, Some(token));
+        let credentials = Credentials::new(credential).expect("the roots are good");
+        Mesh::new(endpoints, credentials).expect("endpoints are URLs")
+    }
+
+    /// Where the daemons are.
+    pub fn endpoints(&self) -> Endpoints {
+        self.nova.endpoints()
     }
 
     /// Process ids by daemon.

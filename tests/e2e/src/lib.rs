@@ -5,5 +5,6 @@
 
 pub mod callers;
 pub mod contracts;
+pub mod line;
 pub mod raw;
 pub mod tape;

@@ -10,6 +10,7 @@
 
 mod commit;
 mod entries;
+pub mod fence;
 mod limits;
 mod redis;
 mod sqlite;
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 
 pub use commit::{Check, Commit, Write};
 pub use entries::{Change, ChangesPage, Entry, Range, Revision};
+pub use fence::{Fence, Overtaken};
 pub use limits::{CHANGES_KEPT, MAX_COMMIT_BYTES, MAX_KEY, MAX_OPERATIONS, MAX_PAGE, MAX_VALUE};
 pub use redis::RedisKv;
 pub use sqlite::SqliteKv;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nova_storage::{Commit, CommitError, Entry, Kv, Range, Revision};
+use nova_rpc::Lease;
+use nova_storage::{Commit, CommitError, Entry, Fence, Kv, Range, Revision};
 use nova_types::{Clock, MemoryId, Namespace, RequestId, SpiffeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,8 @@ use crate::records::{self, ATTEMPTS};
 
 const REQUESTS: &str = "memory/request/";
 const SWEEP_PAGE: usize = 500;
+/// Proofs last for seconds; clocks are never that wrong.
+const FENCES_KEPT: Duration = Duration::from_secs(24 * 3_600);
 
 /// What a `request_id` was used for.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,6 +41,7 @@ pub(crate) struct Memories {
     clock: Arc<dyn Clock>,
     follower: Arc<Follower>,
     request_window: Duration,
+    lease: Option<Arc<Lease>>,
 }
 
 impl Memories {
@@ -47,7 +51,12 @@ impl Memories {
         follower: Arc<Follower>,
         request_window: Duration,
     ) -> Self {
-        Self { kv, clock, follower, request_window }
+        Self { kv, clock, follower, request_window, lease: None }
+    }
+
+    /// The same memories, written under a lease.
+    pub(crate) fn under(&self, lease: Option<Arc<Lease>>) -> Self {
+        Self { lease, ..self.clone() }
     }
 
     /// Stores a draft; once, when it has a request_id.
@@ -105,14 +114,22 @@ impl Memories {
         }
     }
 
+    /// Forgets the marks of leases that ended long ago. Returns how many.
+    pub(crate) async fn sweep_fences(&self) -> Result<usize, Error> {
+        let before = self.clock.now() - FENCES_KEPT;
+        Ok(nova_storage::fence::sweep(self.kv.as_ref(), before.micros()).await?)
+    }
+
     async fn put_anew(&self, author: &SpiffeId, draft: Draft) -> Result<Stored, Error> {
         let memory = self.memory(author, draft);
         let key = key(&memory.content.namespace, &memory.id);
         let commit = Commit::new().absent(&key).put(&key, records::encode(&memory));
-        match self.committed(commit).await? {
-            Some(_) => Ok(Stored { memory, duplicate: false }),
-            None => Err(Error::Contended(key)),
+        for _ in 0..ATTEMPTS {
+            if self.committed(commit.clone()).await?.is_some() {
+                return Ok(Stored { memory, duplicate: false });
+            }
         }
+        Err(Error::Contended(key))
     }
 
     /// The memory that the request made before, while its window lasts.
@@ -162,9 +179,22 @@ impl Memories {
         Ok(self.committed(commit).await?.is_some())
     }
 
+    /// Commits; under a lease only while it stands.
+    async fn commit(&self, commit: Commit) -> Result<Result<Revision, CommitError>, Error> {
+        let Some(lease) = &self.lease else { return Ok(self.kv.commit(commit).await) };
+        let now = self.clock.now();
+        lease.check(now).map_err(Error::LeaseLost)?;
+        let fence = Fence { of: format!("{}/{}", lease.namespace, lease.task), token: lease.token };
+        match fence.commit(self.kv.as_ref(), commit, now.micros()).await {
+            Ok(Ok(revision)) => Ok(Ok(revision)),
+            Ok(Err(overtaken)) => Err(Error::LeaseLost(lease.overtaken(overtaken.by))),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
     /// None when a check failed.
     async fn committed(&self, commit: Commit) -> Result<Option<Revision>, Error> {
-        match self.kv.commit(commit).await {
+        match self.commit(commit).await? {
             Ok(revision) => Ok(Some(revision)),
             Err(CommitError::Conflict { .. }) => Ok(None),
             Err(CommitError::Store(error)) => Err(error.into()),

@@ -28,8 +28,9 @@ impl MemoryService for MemoryApi {
         let caller = nova_rpc::caller(&request);
         let author =
             caller.spiffe_id.as_ref().ok_or_else(|| nova_rpc::Error::unauthenticated("who writes this?"))?;
+        let lease = nova_rpc::lease::of_agents(&request)?;
         let (draft, request_id) = draft_of(request.into_inner())?;
-        let stored = self.memories.put(author, draft, request_id).await?;
+        let stored = self.memories.under(lease).put(author, draft, request_id).await?;
         let memory = Some(of_memory(stored.memory));
         Ok(Response::new(pb::PutMemoryResponse { memory, duplicate: stored.duplicate }))
     }

@@ -63,7 +63,7 @@ async fn call_identity(daemon: &Daemon, garbage: &Garbage) -> Vec<Code> {
 }
 
 async fn call_memory(daemon: &Daemon, garbage: &Garbage) -> Vec<Code> {
-    let mut calls = daemon.memory("agent/orion");
+    let mut calls = daemon.memory("worker/orion");
     let labels: std::collections::HashMap<_, _> = [(garbage.text(4), garbage.text(5))].into();
     let put = memory::PutMemoryRequest {
         namespace: garbage.text(0),

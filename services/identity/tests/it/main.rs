@@ -8,6 +8,7 @@ mod certificates;
 mod daemon;
 mod denied;
 mod garbage;
+mod leases;
 mod memories;
 mod process;
 mod search;

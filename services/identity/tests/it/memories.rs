@@ -17,9 +17,9 @@ pub(crate) fn draft(text: &str) -> PutMemoryRequest {
     }
 }
 
-/// Stores a memory as an agent.
+/// Stores a memory as a worker.
 pub(crate) async fn put(daemon: &Daemon, request: PutMemoryRequest) -> (Memory, bool) {
-    let answer = daemon.memory("agent/orion").put_memory(request).await.unwrap().into_inner();
+    let answer = daemon.memory("worker/orion").put_memory(request).await.unwrap().into_inner();
     (answer.memory.unwrap(), answer.duplicate)
 }
 
@@ -39,7 +39,7 @@ async fn a_memory_is_read_back_as_it_was_written_also_after_a_restart() {
         };
         let (memory, duplicate) = put(&daemon, request.clone()).await;
         assert!(!duplicate);
-        assert_eq!(memory.author, "spiffe://nova.local/agent/orion");
+        assert_eq!(memory.author, "spiffe://nova.local/worker/orion");
         assert_eq!(
             (&memory.text, &memory.data_json, &memory.labels),
             (&request.text, &request.data_json, &request.labels)
@@ -93,7 +93,7 @@ async fn a_request_id_used_for_another_body_is_a_mismatch() {
             PutMemoryRequest { kind: MemoryKind::Semantic.into(), ..request.clone() },
             PutMemoryRequest { labels: [("a".to_owned(), "b".to_owned())].into(), ..request.clone() },
         ] {
-            let answer = daemon.memory("agent/orion").put_memory(other).await;
+            let answer = daemon.memory("worker/orion").put_memory(other).await;
             assert_refused(answer, Code::Aborted, "IDEMPOTENCY_MISMATCH");
         }
     }
@@ -121,7 +121,7 @@ async fn an_unknown_memory_is_not_found_also_in_another_namespace() {
 #[tokio::test]
 async fn bad_fields_are_named_and_nothing_is_stored() {
     let daemon = Place::sqlite().start().await;
-    let mut calls = daemon.memory("agent/orion");
+    let mut calls = daemon.memory("worker/orion");
     let many = (0..33).map(|number| (number.to_string(), String::new())).collect();
     for (field, bad) in [
         ("namespace", PutMemoryRequest { namespace: "No!".to_owned(), ..draft("x") }),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use nova_rpc::Lease;
 use nova_storage::{Commit, Range};
 use nova_types::{AgentId, Clock, Namespace, SpiffeId, TrustDomain};
 
@@ -30,6 +31,11 @@ impl Agents {
     /// The register in this store.
     pub fn new(records: Records, clock: Arc<dyn Clock>, trust_domain: TrustDomain) -> Self {
         Self { records, clock, trust_domain }
+    }
+
+    /// The same register, changed under a lease.
+    pub(crate) fn under(&self, lease: Option<Arc<Lease>>) -> Self {
+        Self { records: self.records.under(lease, &self.clock), ..self.clone() }
     }
 
     /// Stores an agent, or takes its new description over; a retired one comes back.

@@ -2,7 +2,7 @@
 
 use nova_proto::lifecycle::v1 as pb;
 use nova_proto::lifecycle::v1::agent_service_server::AgentService;
-use nova_rpc::{Caller, caller};
+use nova_rpc::{Caller, caller, lease};
 use nova_types::{AgentId, Namespace, Violation, Violations, wire};
 use tonic::{Request, Response, Status};
 
@@ -29,11 +29,11 @@ impl AgentService for AgentRpcs {
         &self,
         request: Request<pb::RegisterAgentRequest>,
     ) -> Result<Response<pb::RegisterAgentResponse>, Status> {
-        let author = author(&caller(&request));
+        let (author, lease) = (author(&caller(&request)), lease(&request));
         let request = request.into_inner();
         let namespace = namespace(&request.namespace)?;
         let description = messages::description(request).map_err(Error::from)?;
-        let agent = self.agents.register(&namespace, &description, &author).await?;
+        let agent = self.agents.under(lease).register(&namespace, &description, &author).await?;
         Ok(Response::new(pb::RegisterAgentResponse { agent: Some(messages::agent_to_wire(agent)) }))
     }
 
@@ -64,13 +64,14 @@ impl AgentService for AgentRpcs {
         &self,
         request: Request<pb::SetAgentStateRequest>,
     ) -> Result<Response<pb::SetAgentStateResponse>, Status> {
-        let author = author(&caller(&request));
+        let (author, lease) = (author(&caller(&request)), lease(&request));
         let request = request.into_inner();
         let (namespace, id) = name(&request.namespace, &request.agent_id)?;
         let to = messages::state("state", request.state).map_err(Error::from)?;
         let to = to.ok_or_else(|| Error::from(Violation::new("state", "must be given")))?;
         let details = messages::details("details", request.details).map_err(Error::from)?;
-        let agent = self.agents.set_state(&namespace, &id, to, &details, &request.etag, &author).await?;
+        let agents = self.agents.under(lease);
+        let agent = agents.set_state(&namespace, &id, to, &details, &request.etag, &author).await?;
         Ok(Response::new(pb::SetAgentStateResponse { agent: Some(messages::agent_to_wire(agent)) }))
     }
 
@@ -78,11 +79,12 @@ impl AgentService for AgentRpcs {
         &self,
         request: Request<pb::HeartbeatAgentRequest>,
     ) -> Result<Response<pb::HeartbeatAgentResponse>, Status> {
-        let caller = caller(&request);
+        let (caller, lease) = (caller(&request), lease(&request));
         let request = request.into_inner();
         let (namespace, id) = name(&request.namespace, &request.agent_id)?;
         only_for_itself(&caller, &id, "speak for another agent")?;
-        let state = self.agents.heartbeat(&namespace, &id, request.active_tasks, &author(&caller)).await?;
+        let agents = self.agents.under(lease);
+        let state = agents.heartbeat(&namespace, &id, request.active_tasks, &author(&caller)).await?;
         Ok(Response::new(pb::HeartbeatAgentResponse { state: messages::state_to_wire(state).into() }))
     }
 

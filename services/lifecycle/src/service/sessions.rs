@@ -2,7 +2,7 @@
 
 use nova_proto::lifecycle::v1 as pb;
 use nova_proto::lifecycle::v1::session_service_server::SessionService;
-use nova_rpc::caller;
+use nova_rpc::{caller, lease};
 use nova_types::{Namespace, RequestId, SessionId, Violations};
 use tonic::{Request, Response, Status};
 
@@ -31,12 +31,13 @@ impl SessionService for SessionRpcs {
         &self,
         request: Request<pb::StartSessionRequest>,
     ) -> Result<Response<pb::StartSessionResponse>, Status> {
+        let lease = lease(&request);
         let request = request.into_inner();
         let namespace = namespace(&request.namespace)?;
         let new = messages::new_session(&request).map_err(Error::from)?;
         let request_id = RequestId::parse("request_id", &request.request_id).map_err(Error::from)?;
         self.agents.get(&namespace, &new.agent_id).await?;
-        let session = self.sessions.start(&namespace, new, request_id.as_ref()).await?;
+        let session = self.sessions.under(lease).start(&namespace, new, request_id.as_ref()).await?;
         Ok(Response::new(pb::StartSessionResponse { session: Some(messages::session_to_wire(session)) }))
     }
 
@@ -44,14 +45,14 @@ impl SessionService for SessionRpcs {
         &self,
         request: Request<pb::UpdateSessionRequest>,
     ) -> Result<Response<pb::UpdateSessionResponse>, Status> {
-        let caller = caller(&request);
+        let (caller, lease) = (caller(&request), lease::of_agents(&request)?);
         let request = request.into_inner();
         let (namespace, id) = name(&request.namespace, &request.session_id)?;
         let change = messages::change(&request).map_err(Error::from)?;
         let own = |session: &crate::session::SessionRecord| {
             only_for_itself(&caller, &session.agent_id, "change the session of another agent")
         };
-        let session = self.sessions.update(&namespace, &id, &change, &request.etag, own).await?;
+        let session = self.sessions.under(lease).update(&namespace, &id, &change, &request.etag, own).await?;
         Ok(Response::new(pb::UpdateSessionResponse { session: Some(messages::session_to_wire(session)) }))
     }
 

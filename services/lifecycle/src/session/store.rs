@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use nova_rpc::Lease;
 use nova_storage::{Commit, Range};
 use nova_types::{AgentId, Clock, Namespace, RequestId, SessionId};
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,11 @@ impl Sessions {
     /// The register in this store.
     pub fn new(records: Records, clock: Arc<dyn Clock>) -> Self {
         Self { records, clock }
+    }
+
+    /// The same register, changed under a lease.
+    pub(crate) fn under(&self, lease: Option<Arc<Lease>>) -> Self {
+        Self { records: self.records.under(lease, &self.clock), ..self.clone() }
     }
 
     /// Opens a session; the same request again gives the same session.

@@ -7,6 +7,7 @@ mod fake_mesh;
 mod fuse;
 mod hostile_input;
 mod killed_runs;
+mod leases;
 mod runs;
 mod server;
 mod sessions;

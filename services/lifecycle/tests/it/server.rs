@@ -49,6 +49,10 @@ impl Daemon {
         SessionServiceClient::new(self.server.operator())
     }
 
+    pub(crate) fn sessions_as(&self, caller: &str) -> SessionServiceClient<Wire> {
+        SessionServiceClient::new(self.server.channel_as(caller, &[]))
+    }
+
     pub(crate) fn workflows(&self) -> WorkflowServiceClient<Wire> {
         WorkflowServiceClient::new(self.server.operator())
     }

@@ -8,6 +8,7 @@ use crate::{
     core::{
         Core,
         entry::{Entry, Row, row_of},
+        proof::revivable_at,
     },
     record::{LeaseRef, Recall, Task},
     task::{Event, Failure, Micros, State, after},
@@ -86,9 +87,11 @@ impl Core {
             return false;
         }
         let Some(kept) = self.take_kept(row) else { return false };
-        let mut entry = Entry::new(task.id, kept.queue, Arc::clone(&task.spec), task.status.created, now);
+        let ready_at = revivable_at(&task.status).max(now);
+        let mut entry =
+            Entry::new(task.id, kept.queue, Arc::clone(&task.spec), task.status.created, ready_at);
         entry.slot = self.queues.at(kept.queue).join(&task.spec.group);
-        entry.status.state = State::Ready;
+        entry.status.state = if ready_at > now { State::Waiting } else { State::Ready };
         entry.status.updated = now;
         let span = task.spec.terms.as_ref().and_then(|terms| terms.deadline);
         entry.status.deadline = span.map_or(0, |span| after(now, span));

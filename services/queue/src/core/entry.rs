@@ -51,6 +51,8 @@ pub struct Hold {
     pub stream: u64,
     /// Place of the worker in memory, where its leases are counted.
     pub holder: u32,
+    /// When the last proof of the lease ends; none when it was never proven. In memory only.
+    pub proven_until: Option<Micros>,
 }
 
 /// How a lease of a task that lives on ended; kept so that a repeated settlement gets the first answer.

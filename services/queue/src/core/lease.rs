@@ -55,7 +55,7 @@ impl Core {
             entry.status.worker = Arc::clone(&request.worker);
             entry.status.expires = capped(after(now, request.duration), deadline);
             let (duration, stream) = (request.duration, request.stream);
-            entry.hold = Some(Hold { token, duration, deadline, stream, holder });
+            entry.hold = Some(Hold { token, duration, deadline, stream, holder, proven_until: None });
             payload = entry.payload.take();
         })?;
         self.cached = self.cached.saturating_sub(payload.as_ref().map_or(0, |payload| payload.len()));

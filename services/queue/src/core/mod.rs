@@ -20,6 +20,7 @@ mod holders;
 mod keys;
 mod lease;
 mod performance;
+mod proof;
 mod queue;
 mod queues;
 mod ready;

@@ -123,6 +123,8 @@ impl Core {
             let grace = entry.hold.as_ref().map_or(Duration::ZERO, |hold| hold.duration);
             if entry.status.state == State::Leased {
                 entry.status.expires = entry.status.expires.max(after(now, grace));
+                let expires = entry.status.expires;
+                entry.hold.iter_mut().for_each(|hold| hold.assume_proven(expires, now));
             }
             if let Some(hold) = &mut entry.hold {
                 hold.holder = self.holders.place(&entry.spec.namespace, &entry.status.worker);

@@ -71,9 +71,12 @@ impl Core {
             return;
         }
         let timed_out = hold.deadline.is_some_and(|deadline| deadline <= now);
-        let (retry, attempts) = (entry.spec.retry, entry.status.attempts);
+        let (retry, attempts, free_at) = (entry.spec.retry, entry.status.attempts, hold.free_at());
         let jitter = self.jitter();
-        let next = verdict(&retry, attempts, false, None, now, jitter);
+        let next = match verdict(&retry, attempts, false, None, now, jitter) {
+            Verdict::RetryAt(at) => Verdict::RetryAt(at.max(free_at)),
+            Verdict::Dead => Verdict::Dead,
+        };
         let error = if timed_out { Failure::timed_out() } else { Failure::expired() };
         self.end_attempt(row, Some(next), error, Ending::Expired, now);
     }

@@ -4,6 +4,7 @@ mod control;
 mod forward;
 mod lists;
 mod parse;
+mod proof;
 mod queues;
 mod reserved;
 mod schedules;
@@ -71,6 +72,13 @@ impl pb::queue_service_server::QueueService for QueueService {
 
     async fn release(&self, request: Request<pb::ReleaseRequest>) -> Answer<pb::ReleaseResponse> {
         unary::release(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn prove_leases(
+        &self,
+        request: Request<pb::ProveLeasesRequest>,
+    ) -> Answer<pb::ProveLeasesResponse> {
+        proof::prove(self, &nova_rpc::caller(&request), request.into_inner()).await.map(Response::new)
     }
 
     async fn get_task(&self, request: Request<pb::GetTaskRequest>) -> Answer<pb::GetTaskResponse> {

@@ -34,8 +34,8 @@ use crate::{
     error::Error,
     ledger::{Enqueued, Reader, redis::Role},
     record::{
-        Beat, Cursor, Depth, Durability, Lease, LeaseRef, LeaseRequest, NewTask, QueueSettings, QueueStats,
-        QueueView, Receipt, Report, Settled, Settlement, Task, TaskEvent, TaskFilter, TaskPage,
+        Beat, Cursor, Depth, Durability, Lease, LeaseRef, LeaseRequest, NewTask, Proof, QueueSettings,
+        QueueStats, QueueView, Receipt, Report, Settled, Settlement, Task, TaskEvent, TaskFilter, TaskPage,
     },
 };
 
@@ -181,6 +181,16 @@ impl Store {
         let cancelled = self.inbox.alter(cancel).await?;
         self.streams.recall(&cancelled);
         Ok(cancelled.len())
+    }
+
+    /// Gives a word for each lease that is held; nothing for the others.
+    pub(crate) async fn prove(
+        &self,
+        namespace: &Arc<str>,
+        leases: Vec<LeaseRef>,
+    ) -> Result<Vec<Option<Proof>>, Error> {
+        let namespace = Arc::clone(namespace);
+        self.inbox.alter(move |core, now| Ok(core.prove(&namespace, &leases, now))).await
     }
 
     /// Forgets those of these tasks that nobody holds; answers how many.

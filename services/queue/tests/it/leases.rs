@@ -5,7 +5,8 @@ use pb::TaskState;
 use tonic::Code;
 
 use crate::harness::{
-    Home, PATIENCE, ask, ask_briefly, client, complete, fail, get, millis, put, refer, refused, take, task,
+    Home, PATIENCE, ask, ask_briefly, client, complete, fail, get, millis, put, refer, refused, seconds,
+    take, task,
 };
 
 pub(crate) async fn a_stale_token_is_refused_as_lease_lost(home: &Home) {
@@ -24,6 +25,20 @@ pub(crate) async fn a_stale_token_is_refused_as_lease_lost(home: &Home) {
     assert_eq!((beat[0].lost, beat[1].lost), (true, false));
     client.complete(complete(&fresh, "fresh")).await.unwrap();
     assert_eq!(&get(&mut client, &id).await.result[..], b"fresh");
+}
+
+pub(crate) async fn a_held_lease_is_proven_and_a_lost_one_is_not(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    put(&mut client, task("t")).await;
+    let stale = take(&mut client, ask_briefly()).await;
+    let fresh = take(&mut client, ask()).await;
+    let leases = vec![refer(&stale), refer(&fresh)];
+    let proofs = client.prove_leases(pb::ProveLeasesRequest { leases, ..Default::default() }).await;
+    let [lost, held] = proofs.unwrap().into_inner().proofs.try_into().unwrap();
+    assert!(lost.lost && lost.proof.is_empty() && lost.duration.is_none());
+    assert!(!held.lost && held.task_id == refer(&fresh).task_id && !held.proof.is_empty());
+    assert_eq!(held.duration, seconds(10));
 }
 
 pub(crate) async fn a_repeated_completion_is_answered_as_the_first(home: &Home) {

@@ -46,6 +46,7 @@ on_both_stores! {
     life::a_denied_caller_reaches_nothing,
     reserved::queues_of_agents_are_filled_by_the_engine_and_emptied_by_agents,
     leases::a_stale_token_is_refused_as_lease_lost,
+    leases::a_held_lease_is_proven_and_a_lost_one_is_not,
     leases::a_repeated_completion_is_answered_as_the_first,
     leases::an_expired_lease_is_given_to_the_next_worker,
     leases::an_attempt_ends_at_its_timeout,

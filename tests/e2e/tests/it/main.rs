@@ -7,6 +7,7 @@ mod garbage;
 mod jaeger;
 mod kill;
 mod orchestrate;
+mod partition;
 mod python;
 mod queue_command;
 mod readme;

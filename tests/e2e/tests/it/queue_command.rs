@@ -1,7 +1,12 @@
 //! `nova queue`, as an operator uses it.
 
-use nova_testkit::Nova;
+use std::time::Duration;
+
+use nova_testkit::{Nova, eventually};
 use serde_json::Value;
+
+/// Longest that a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a command prints with `--json`.
 fn json(nova: &Nova, args: &[&str]) -> Value {
@@ -32,4 +37,37 @@ fn an_operator_runs_a_queue() {
     assert_eq!(json(&nova, &["queue", "redrive", "--queue", "mail"])["redriven"], 0);
     nova.run(&["down"]).ok();
     assert_eq!(json(&nova, &["queue", "stats", "mail"])["ready"], 1, "it stays readable");
+}
+
+#[test]
+fn an_operator_keeps_schedules() {
+    let nova = Nova::new();
+    nova.run(&["up"]).ok();
+    let put = ["queue", "schedules", "put", "digest", "*/1 * * * * *", "mail", "digest"];
+    assert_eq!(json(&nova, &put)["queue"], "mail");
+    let tasks = ["queue", "tasks", "--queue", "mail"];
+    let fired = || json(&nova, &tasks).as_array().filter(|tasks| !tasks.is_empty()).map(Vec::len);
+    eventually("a tick fires", PATIENCE, fired);
+    let listed = json(&nova, &["queue", "schedules", "ls"]);
+    assert_eq!((&listed[0]["name"], &listed[0]["time_zone"]), (&"digest".into(), &"UTC".into()));
+    nova.run(&["queue", "schedules", "delete", "digest"]).ok();
+    assert_eq!(json(&nova, &["queue", "schedules", "ls"]), Value::Array(Vec::new()));
+    assert_eq!(json(&nova, &["queue", "workers"]), Value::Array(Vec::new()));
+    let bad = nova.run(&["queue", "schedules", "put", "x", "61 * * * *", "mail", "digest"]);
+    assert!(bad.code != 0 && bad.stderr.contains("cron"), "{}", bad.stderr);
+    nova.run(&["down"]).ok();
+}
+
+#[test]
+fn a_task_waits_for_another() {
+    let nova = Nova::new();
+    nova.run(&["up"]).ok();
+    let first = json(&nova, &["queue", "enqueue", "mail", "send"])["id"].as_str().expect("an id").to_owned();
+    let second = json(&nova, &["queue", "enqueue", "mail", "send", "--after", &first]);
+    let second = second["id"].as_str().expect("an id").to_owned();
+    assert_eq!(json(&nova, &["queue", "show", &second])["blocked_by"], 1);
+    nova.run(&["queue", "cancel", &first]).ok();
+    let gone = || (json(&nova, &["queue", "show", &second])["state"] == "cancelled").then_some(());
+    eventually("its child goes with it", PATIENCE, gone);
+    nova.run(&["down"]).ok();
 }

@@ -1,15 +1,18 @@
 //! `nova queue stats`, `config`, `pause`, `drain` and `resume`: a queue as a whole.
 
+use std::time::Duration;
+
 use clap::Args;
 use nova_client::Mesh;
 use nova_proto::queue::v1::{
-    DrainQueueRequest, GetQueueRequest, PauseQueueRequest, Queue, QueueSettings, QueueStats,
-    ResumeQueueRequest, UpdateQueueRequest,
+    DrainQueueRequest, DurationSummary, GetQueueRequest, PauseQueueRequest, Queue, QueuePerformance,
+    QueueSettings, QueueStats, ResumeQueueRequest, UpdateQueueRequest,
 };
+use nova_types::wire;
 use serde_json::{Value, json};
 
 use crate::cli::Context;
-use crate::commands::{cells, output};
+use crate::commands::{arguments, cells, output};
 
 /// The name of a queue.
 #[derive(Debug, Args)]
@@ -53,6 +56,12 @@ pub(crate) struct Config {
     /// Most tasks that have not ended; 0 means the daemon's own limit.
     #[arg(long, value_name = "N")]
     max_tasks: Option<u64>,
+    /// How long ended tasks are kept, such as 1h.
+    #[arg(long, value_name = "TIME", value_parser = arguments::duration)]
+    keep_for: Option<Duration>,
+    /// Most bytes of payloads and results of ended tasks; 0 means no limit.
+    #[arg(long, value_name = "BYTES")]
+    keep_bytes: Option<u64>,
 }
 
 impl Config {
@@ -60,6 +69,13 @@ impl Config {
         let mut paths = Vec::new();
         let mut settings = QueueSettings::default();
         set(&mut settings.max_tasks, self.max_tasks, "max_tasks", &mut paths);
+        set(
+            &mut settings.keep_for,
+            self.keep_for.map(|time| Some(wire::to_duration(time))),
+            "keep_for",
+            &mut paths,
+        );
+        set(&mut settings.keep_bytes, self.keep_bytes, "keep_bytes", &mut paths);
         if paths.is_empty() {
             return Name { queue: self.queue }.stats(context, mesh).await;
         }
@@ -90,11 +106,52 @@ fn show(context: &Context, queue: Option<Queue>) -> anyhow::Result<()> {
     fields.extend(counts(&stats).map(|(name, count)| (name, count.to_string())));
     fields.push(("oldest ready", age.map(cells::exact).unwrap_or_default()));
     let limit = |value: u64| if value == 0 { String::new() } else { value.to_string() };
+    let keep_for = cells::duration(settings.keep_for.as_ref());
     fields.push(("max tasks", limit(settings.max_tasks)));
+    fields.push(("kept for", keep_for.map(cells::exact).unwrap_or_default()));
+    fields.push(("kept bytes", limit(settings.keep_bytes)));
+    let performance = queue.performance.unwrap_or_default();
+    fields.extend(lasted("wait", performance.wait.as_ref()));
+    fields.extend(lasted("run", performance.run.as_ref()));
     let mut record = record(&stats);
     record["intake"] = json!(intake);
-    record["settings"] = json!({ "max_tasks": settings.max_tasks });
+    record["settings"] = json!({
+        "max_tasks": settings.max_tasks,
+        "keep_for_seconds": keep_for.map(|time| time.as_secs_f64()),
+        "keep_bytes": settings.keep_bytes,
+    });
+    record["performance"] = performed(&performance);
     output::fields(context, &fields, &record)
+}
+
+/// How long something takes, if it is known.
+fn lasted(what: &'static str, summary: Option<&DurationSummary>) -> Option<(&'static str, String)> {
+    let time = |wire: &Option<prost_types::Duration>| cells::duration(wire.as_ref()).map(cells::exact);
+    let summary = summary?;
+    let (p50, p99) = (time(&summary.p50)?, time(&summary.p99)?);
+    Some((what, format!("{p50} at the median, {p99} at p99")))
+}
+
+/// What happened since the daemon leads, as programs see it.
+fn performed(performance: &QueuePerformance) -> Value {
+    let seconds =
+        |wire: &Option<prost_types::Duration>| cells::duration(wire.as_ref()).map(|time| time.as_secs_f64());
+    let summary = |of: &Option<DurationSummary>| {
+        of.as_ref()
+            .map(|of| json!({"p50": seconds(&of.p50), "p95": seconds(&of.p95), "p99": seconds(&of.p99)}))
+    };
+    json!({
+        "since": cells::rfc3339(performance.since.as_ref()),
+        "enqueued": performance.enqueued,
+        "started": performance.started,
+        "completed": performance.completed,
+        "failed": performance.failed,
+        "expired": performance.expired,
+        "dead": performance.dead,
+        "cancelled": performance.cancelled,
+        "wait_seconds": summary(&performance.wait),
+        "run_seconds": summary(&performance.run),
+    })
 }
 
 /// Name of what a queue lets through.

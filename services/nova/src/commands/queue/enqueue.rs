@@ -37,6 +37,15 @@ pub(crate) struct Enqueue {
     /// Not before this long from now, such as 5s.
     #[arg(long, value_name = "TIME", value_parser = arguments::duration)]
     delay: Option<Duration>,
+    /// The task is dead unless it has completed this long from now, such as 1h.
+    #[arg(long, value_name = "TIME", value_parser = arguments::duration)]
+    deadline: Option<Duration>,
+    /// While a task with this key lives in the queue, another is not stored.
+    #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]
+    unique_key: String,
+    /// Task that must complete before; give it again for more.
+    #[arg(long, value_name = "TASK")]
+    after: Vec<String>,
     /// Attempts in all, 1 to 100 [default: 3].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     max_attempts: Option<u32>,
@@ -53,7 +62,7 @@ impl Enqueue {
             return output::json(&record);
         }
         if receipt.duplicate {
-            eprintln!("nova: the request id was known: this is the earlier task");
+            eprintln!("nova: the request id or the unique key was known: this is the earlier task");
         }
         if answer.durability() != Durability::Synced {
             eprintln!("nova: this store's acknowledgement means {durability}");
@@ -71,6 +80,9 @@ impl Enqueue {
             kind: self.kind,
             priority: self.priority,
             delay: self.delay.map(wire::to_duration),
+            deadline: self.deadline.map(wire::to_duration),
+            unique_key: self.unique_key,
+            after: self.after,
             retry,
             ..Default::default()
         })

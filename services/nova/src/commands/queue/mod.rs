@@ -3,9 +3,11 @@
 mod admin;
 mod control;
 mod enqueue;
+mod schedules;
 mod select;
 mod task;
 mod watch;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -56,6 +58,10 @@ enum Action {
     Drain(admin::Name),
     /// End a pause and a drain.
     Resume(admin::Name),
+    /// Tasks that are enqueued again and again.
+    Schedules(schedules::Schedules),
+    /// List who worked in the last minute.
+    Workers(workers::Workers),
 }
 
 impl Queue {
@@ -73,7 +79,10 @@ impl Queue {
 impl Action {
     /// Whether it can also be answered from what a mesh that is down has left.
     fn only_reads(&self) -> bool {
-        matches!(self, Self::Ls | Self::Tasks(_) | Self::Show { .. } | Self::Stats(_))
+        match self {
+            Self::Schedules(schedules) => schedules.only_reads(),
+            _ => matches!(self, Self::Ls | Self::Tasks(_) | Self::Show { .. } | Self::Stats(_)),
+        }
     }
 
     async fn run(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
@@ -91,6 +100,8 @@ impl Action {
             Self::Pause(name) => name.pause(context, mesh).await,
             Self::Drain(name) => name.drain(context, mesh).await,
             Self::Resume(name) => name.resume(context, mesh).await,
+            Self::Schedules(schedules) => schedules.run(context, mesh).await,
+            Self::Workers(workers) => workers.run(context, mesh).await,
         }
     }
 }

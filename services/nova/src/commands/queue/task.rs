@@ -2,7 +2,7 @@
 
 use clap::Args;
 use nova_client::Mesh;
-use nova_proto::queue::v1::{GetTaskRequest, ListTasksRequest, Task, TaskState};
+use nova_proto::queue::v1::{Attempt, GetTaskRequest, ListTasksRequest, Progress, Task, TaskState};
 use serde_json::{Value, json};
 
 use super::select::Like;
@@ -67,6 +67,8 @@ pub(crate) async fn show(context: &Context, mesh: &Mesh, task_id: String) -> any
     let mut record = record(&task);
     record["payload"] = cells::content(&task.payload);
     record["result"] = cells::content(&task.result);
+    record["checkpoint"] = cells::content(&task.checkpoint);
+    record["history"] = task.history.iter().map(attempt_record).collect();
     let fields = [
         ("task", task.id.clone()),
         ("queue", task.queue.clone()),
@@ -82,11 +84,37 @@ pub(crate) async fn show(context: &Context, mesh: &Mesh, task_id: String) -> any
         ("ready", cells::moment(task.ready_time.as_ref())),
         ("worker", task.worker.clone()),
         ("lease ends", cells::moment(task.lease_expire_time.as_ref())),
+        ("deadline", cells::moment(task.deadline_time.as_ref())),
+        ("after", task.after.join("\n")),
+        ("unique key", task.unique_key.clone()),
+        ("progress", task.progress.as_ref().map(progress).unwrap_or_default()),
+        ("history", task.history.iter().map(attempt).collect::<Vec<_>>().join("\n")),
         ("trace", trace_id(&task)),
         ("payload", cells::readable(&task.payload)),
         ("result", cells::readable(&task.result)),
     ];
     output::fields(context, &fields, &record)
+}
+
+fn progress(progress: &Progress) -> String {
+    format!("{} {}", cells::percent(progress.fraction), progress.note)
+}
+
+/// One line for an attempt that ended.
+fn attempt(attempt: &Attempt) -> String {
+    let how = attempt.error.as_ref().map_or("completed", |error| error.reason.as_str());
+    let took = cells::elapsed(attempt.start_time.as_ref(), attempt.end_time.as_ref());
+    format!("{}  {how} after {took} by {}", attempt.number, attempt.worker)
+}
+
+fn attempt_record(attempt: &Attempt) -> Value {
+    json!({
+        "number": attempt.number,
+        "worker": attempt.worker,
+        "start_time": cells::rfc3339(attempt.start_time.as_ref()),
+        "end_time": cells::rfc3339(attempt.end_time.as_ref()),
+        "error": attempt.error.as_ref().map(|error| json!({"reason": error.reason, "message": error.message})),
+    })
 }
 
 /// A task as programs see it, without payload and result.
@@ -109,6 +137,11 @@ pub(crate) fn record(task: &Task) -> Value {
         "lease_expire_time": cells::rfc3339(task.lease_expire_time.as_ref()),
         "last_error": error.map(|error| json!({"reason": error.reason, "message": error.message})),
         "traceparent": task.traceparent,
+        "after": task.after,
+        "blocked_by": task.blocked_by,
+        "unique_key": task.unique_key,
+        "deadline_time": cells::rfc3339(task.deadline_time.as_ref()),
+        "progress": task.progress.as_ref().map(|progress| json!({"fraction": progress.fraction, "note": progress.note})),
     })
 }
 

@@ -10,6 +10,7 @@ mod flows;
 mod leases;
 mod life;
 mod log;
+mod proofs;
 mod schedules;
 mod upkeep;
 
@@ -121,6 +122,10 @@ conformance! {
     leases::a_waiting_call_that_is_dropped_takes_nothing,
     leases::a_waiting_call_ends_empty_after_its_wait,
     leases::queues_are_served_in_order_of_preference,
+    proofs::an_expired_task_is_handed_on_only_after_its_proof,
+    proofs::a_proof_from_before_a_restart_is_waited_for,
+    proofs::a_task_that_was_not_proven_waits_for_nobody,
+    proofs::a_settled_lease_is_not_proven,
     control::a_cancelled_task_ends_and_its_holder_is_told,
     control::a_cancelled_task_is_never_leased,
     control::a_purged_task_is_forgotten_unless_it_is_held,

@@ -24,6 +24,7 @@ pub(crate) fn good(rpc: &str) -> Option<Vec<u8>> {
         rpc!("Complete") => complete(UNKNOWN, 0).encode_to_vec(),
         rpc!("Fail") => failed().encode_to_vec(),
         rpc!("Release") => ReleaseRequest { lease: held(UNKNOWN), ..Default::default() }.encode_to_vec(),
+        rpc!("ProveLeases") => prove(UNKNOWN, 1).encode_to_vec(),
         rpc!("GetTask") => get(UNKNOWN).encode_to_vec(),
         rpc!("CancelTasks") => CancelTasksRequest { queue: "q".into(), ..Default::default() }.encode_to_vec(),
         rpc!("RedriveTasks") => {
@@ -271,6 +272,9 @@ fn leases() -> Vec<Case> {
             &HeartbeatRequest { leases: lost.to_vec(), ..Default::default() },
             "leases[0].task_id",
         ),
+        bad(rpc!("ProveLeases"), "nothing", &ProveLeasesRequest::default(), "leases"),
+        bad(rpc!("ProveLeases"), "1,001 leases", &prove(UNKNOWN, 1_001), "leases"),
+        bad(rpc!("ProveLeases"), "a bad id", &prove("lost", 1), "leases[0].task_id"),
     ]
 }
 
@@ -392,6 +396,11 @@ fn heartbeat(count: usize) -> HeartbeatRequest {
 
 fn complete(task: &str, bytes: usize) -> CompleteRequest {
     CompleteRequest { lease: held(task), result: vec![0; bytes].into(), ..Default::default() }
+}
+
+fn prove(task: &str, count: usize) -> ProveLeasesRequest {
+    let leases = held(task).into_iter().cycle().take(count).collect();
+    ProveLeasesRequest { leases, ..Default::default() }
 }
 
 fn failed() -> FailRequest {

@@ -1,0 +1,50 @@
+//! `nova queue workers`: who works.
+
+use clap::Args;
+use nova_client::Mesh;
+use nova_proto::queue::v1::{ListWorkersRequest, Worker};
+use serde_json::{Value, json};
+
+use crate::cli::Context;
+use crate::commands::{cells, output};
+
+/// List who worked in the last minute.
+#[derive(Debug, Args)]
+pub(crate) struct Workers {
+    /// Only those of this queue.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    queue: String,
+}
+
+impl Workers {
+    pub(crate) async fn run(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
+        let request = ListWorkersRequest { queue: self.queue, ..Default::default() };
+        let workers = mesh.queue().list_workers(request).await?.into_inner().workers;
+        let records: Vec<Value> = workers.iter().map(record).collect();
+        let headers = ["WORKER", "IDENTITY", "QUEUES", "LEASES", "STREAM", "SEEN"];
+        output::rows(context, headers, workers.iter().map(row).collect(), &records)
+    }
+}
+
+fn row(worker: &Worker) -> [String; 6] {
+    [
+        worker.name.clone(),
+        worker.identity.clone(),
+        worker.queues.join(" "),
+        worker.leases.to_string(),
+        if worker.streaming { "open".to_owned() } else { String::new() },
+        cells::relative(worker.last_seen_time.as_ref()),
+    ]
+}
+
+fn record(worker: &Worker) -> Value {
+    json!({
+        "name": worker.name,
+        "identity": worker.identity,
+        "queues": worker.queues,
+        "leases": worker.leases,
+        "streaming": worker.streaming,
+        "first_seen_time": cells::rfc3339(worker.first_seen_time.as_ref()),
+        "last_seen_time": cells::rfc3339(worker.last_seen_time.as_ref()),
+    })
+}

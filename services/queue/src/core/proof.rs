@@ -1,0 +1,180 @@
+//! Proofs of leases: the queue's word that nobody else is given a task before a time.
+//!
+//! A worker shows a proof to the daemons at which it changes something. So that no daemon takes one while another
+//! worker may have the task, an expired task is handed on only once its last proof is over, and a margin besides: for
+//! clocks that differ, and for the time that a write takes. A worker that settles has given its word, and nothing waits.
+//!
+//! Proofs are not written down. After a restart every lease counts as proven, and none can have been for longer than
+//! [`LONGEST`] or than its lease lasts, which the grace after a restart only makes longer.
+
+use std::time::Duration;
+
+use crate::{
+    core::{Core, entry::Hold},
+    record::{LeaseRef, Proof, Status},
+    task::{Micros, after, span},
+};
+
+/// Longest that a proof is good.
+const LONGEST: Duration = nova_rpc::lease::LONGEST;
+
+/// Time between the end of a proof and the next lease of its task.
+const MARGIN: Duration = nova_rpc::lease::MARGIN;
+
+impl Hold {
+    /// When the task may be given to another, if this hold ends without its worker's word.
+    pub(super) fn free_at(&self) -> Micros {
+        self.proven_until.map_or(0, |until| after(until, MARGIN))
+    }
+
+    /// After a restart: the longest that a proof of before can last.
+    pub(super) fn assume_proven(&mut self, expires: Micros, now: Micros) {
+        self.proven_until = Some(expires.min(after(now, LONGEST)));
+    }
+}
+
+/// Why a task died without its worker's word: its last lease may have been proven.
+const UNSETTLED: [&str; 3] = ["LEASE_EXPIRED", "ATTEMPT_TIMEOUT", "DEADLINE_EXCEEDED"];
+
+/// When a dead task may live again.
+pub(super) fn revivable_at(dead: &Status) -> Micros {
+    let error = dead.last_error.as_deref().filter(|_| dead.attempts > 0);
+    let unsettled = error.is_some_and(|error| UNSETTLED.contains(&error.reason.as_str()));
+    if unsettled { after(after(dead.updated, LONGEST), MARGIN) } else { dead.updated }
+}
+
+impl Core {
+    /// Gives a word for each lease that is held: nothing for the others. No other worker is given the task while the
+    /// word is good.
+    pub fn prove(&mut self, namespace: &str, leases: &[LeaseRef], now: Micros) -> Vec<Option<Proof>> {
+        leases.iter().map(|lease| self.prove_one(namespace, *lease, now)).collect()
+    }
+
+    fn prove_one(&mut self, namespace: &str, lease: LeaseRef, now: Micros) -> Option<Proof> {
+        let row = self.held(namespace, lease)?;
+        let entry = self.entries.get_mut(&row)?;
+        let until = entry.status.expires.min(after(now, LONGEST));
+        // One that has expired is still held until it is taken back, but not for sure.
+        if until <= now {
+            return None;
+        }
+        let hold = entry.hold.as_mut()?;
+        hold.proven_until = hold.proven_until.max(Some(until));
+        Some(Proof { attempt: entry.status.attempts, until, duration: span(until - now) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        core::model::{limits, task},
+        record::{Lease, LeaseRequest, Outcome, Settled, Settlement},
+        task::{Failure, State},
+    };
+
+    const SECOND: Micros = 1_000_000;
+    const NOW: Micros = 1_700_000_000 * SECOND;
+
+    /// A core with one task, leased for a minute.
+    fn leased() -> (Core, Lease) {
+        let mut core = Core::new(limits(), 1);
+        core.enqueue(vec![task(None, false, "")], NOW).unwrap();
+        let lease = lease(&mut core, NOW).expect("a task is ready");
+        (core, lease)
+    }
+
+    fn lease(core: &mut Core, now: Micros) -> Option<Lease> {
+        core.tick(now);
+        let request = LeaseRequest {
+            namespace: "default".into(),
+            queues: vec!["q".into()],
+            worker: "w".into(),
+            max: 1,
+            duration: Duration::from_secs(60),
+            wait: Duration::ZERO,
+            stream: 0,
+        };
+        core.lease(&request, now).pop()
+    }
+
+    fn refer(lease: &Lease) -> LeaseRef {
+        LeaseRef { id: lease.task.id, token: lease.token }
+    }
+
+    fn prove(core: &mut Core, lease: &Lease, now: Micros) -> Option<Proof> {
+        core.prove("default", &[refer(lease)], now).pop().unwrap()
+    }
+
+    #[test]
+    fn a_proof_ends_with_its_lease_or_before() {
+        let (mut core, held) = leased();
+        assert_eq!(prove(&mut core, &held, NOW).unwrap().until, NOW + 10 * SECOND);
+        assert_eq!(prove(&mut core, &held, NOW + 55 * SECOND).unwrap().until, NOW + 60 * SECOND);
+        assert_eq!(prove(&mut core, &held, NOW + 60 * SECOND), None);
+    }
+
+    #[test]
+    fn a_lease_that_is_not_held_is_not_proven() {
+        let (mut core, held) = leased();
+        let refer = refer(&held);
+        let others = [
+            LeaseRef { token: refer.token - 1, ..refer },
+            LeaseRef { token: refer.token + 1, ..refer },
+            LeaseRef { id: Uuid::nil(), ..refer },
+        ];
+        assert_eq!(core.prove("default", &others, NOW), [None, None, None]);
+        assert_eq!(core.prove("other", &[refer], NOW), [None]);
+    }
+
+    #[test]
+    fn an_expired_task_is_handed_on_only_after_its_proof_and_the_margin() {
+        let (mut core, held) = leased();
+        prove(&mut core, &held, NOW + 59 * SECOND).unwrap();
+        // Its backoff is a second at most.
+        for early in [60, 61] {
+            assert!(lease(&mut core, NOW + early * SECOND).is_none(), "after {early} s");
+        }
+        assert!(lease(&mut core, NOW + 62 * SECOND).is_some());
+    }
+
+    #[test]
+    fn a_task_that_was_never_proven_waits_for_nothing_but_its_backoff() {
+        let (mut core, _) = leased();
+        core.tick(NOW + 60 * SECOND);
+        assert!(lease(&mut core, NOW + 61 * SECOND).is_some());
+    }
+
+    #[test]
+    fn a_worker_that_settles_has_given_its_word() {
+        let (mut core, held) = leased();
+        prove(&mut core, &held, NOW).unwrap();
+        let settlement = Settlement { lease: refer(&held), outcome: Outcome::Released };
+        let settled = core.settle("default", &settlement, NOW);
+        assert!(matches!(settled, Settled::Done { state: State::Ready, .. }));
+        assert!(lease(&mut core, NOW).is_some());
+    }
+
+    #[test]
+    fn a_dead_task_lives_again_only_after_any_proof_of_an_expired_lease() {
+        let (mut core, _) = leased();
+        let second = {
+            core.tick(NOW + 60 * SECOND);
+            lease(&mut core, NOW + 61 * SECOND).unwrap()
+        };
+        prove(&mut core, &second, NOW + 120 * SECOND).unwrap();
+        let expired = NOW + 121 * SECOND;
+        core.tick(expired);
+        let mut dead = second.task.clone();
+        dead.status.state = State::Dead;
+        dead.status.updated = expired;
+        dead.status.last_error = Some(Arc::new(Failure::expired()));
+        assert_eq!(core.redrive(&[dead], expired), 1);
+        assert!(lease(&mut core, expired + 11 * SECOND).is_none());
+        assert!(lease(&mut core, expired + 12 * SECOND).is_some());
+    }
+}
