@@ -13,6 +13,8 @@ use crate::{
     trail::{Progress, Trail},
 };
 
+pub use crate::rate::RateLimit;
+
 /// What a producer said of a task; it never changes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
@@ -369,24 +371,6 @@ pub struct QueueSettings {
     pub group_weights: BTreeMap<Box<str>, u32>,
     /// A higher priority always goes first, and nothing ages.
     pub strict_priority: bool,
-}
-
-/// A token bucket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RateLimit {
-    /// Tasks for each period; at least 1.
-    pub count: u32,
-    /// The period.
-    pub period: Duration,
-    /// Most that may start at once after a rest; 0 for as many as `count`.
-    pub burst: u32,
-}
-
-impl RateLimit {
-    /// Tokens of a full bucket; at least 1.
-    pub fn burst(&self) -> u32 {
-        if self.burst == 0 { self.count.max(1) } else { self.burst }
-    }
 }
 
 /// A queue as a whole.
