@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     core::{
         batch::Change,
-        entry::{Ending, Hold, Row},
+        entry::{Ending, Hold, Row, nobody},
     },
     record::{Spec, Status},
     task::{Failure, Micros, Retry, State},
@@ -23,6 +23,7 @@ const SPEC_WITHOUT_EXTRAS: u8 = 1;
 
 /// What few specs have comes last, each after its tag and its length.
 const TERMS: u8 = 1;
+const GROUP: u8 = 2;
 
 /// Bytes that are not what was packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -158,6 +159,10 @@ pub fn pack_spec(spec: &Spec) -> Vec<u8> {
         out.byte(TERMS);
         out.bytes(&terms.pack());
     }
+    if !spec.group.is_empty() {
+        out.byte(GROUP);
+        out.text(&spec.group);
+    }
     out.0
 }
 
@@ -186,10 +191,11 @@ pub fn unpack_spec(bytes: &[u8]) -> Result<Spec, Damaged> {
         metadata.push((from.text()?.into(), from.text()?.into()));
         labels -= 1;
     }
-    let mut terms = None;
+    let (mut terms, mut group) = (None, nobody());
     while !from.is_empty() {
         match from.byte()? {
             TERMS => terms = Some(Box::new(Terms::unpack(from.bytes()?)?)),
+            GROUP => group = from.text()?.into(),
             _ => return Err(Damaged),
         }
     }
@@ -206,6 +212,7 @@ pub fn unpack_spec(bytes: &[u8]) -> Result<Spec, Damaged> {
         attempt_timeout,
         traceparent,
         terms,
+        group,
     })
 }
 
@@ -378,115 +385,4 @@ fn ending_of(code: u8) -> Result<Ending, Damaged> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::trail::{Progress, Trail};
-
-    fn status(state: State) -> Status {
-        Status {
-            state,
-            attempts: 2,
-            blocked_by: 0,
-            created: 1_700_000_000_000_000,
-            updated: 1_700_000_000_000_300,
-            ready_at: 1_700_000_001_000_000,
-            worker: Arc::from(""),
-            expires: 0,
-            deadline: 0,
-            last_error: None,
-            trail: None,
-        }
-    }
-
-    #[test]
-    fn a_held_change_comes_back_as_it_was() {
-        let mut status = status(State::Leased);
-        status.worker = "w-1".into();
-        status.expires = 1_700_000_030_000_000;
-        status.last_error = Some(Arc::new(Failure::expired()));
-        let progress = Some(Progress::new(0.5, "half"));
-        status.trail = Some(Arc::new(Trail { progress, ..Trail::default() }));
-        let duration = Duration::from_secs(30);
-        let (token, deadline) = (u64::MAX, Some(7));
-        let hold = Hold { token, duration, deadline, stream: 0, holder: 0, proven_until: None };
-        let settled = Some((9, Ending::Released));
-        let mut out = Packer::default();
-        pack_change(&mut out, 5, true, &status, Some(&hold), settled);
-        let read = unpack_change(&mut Unpacker(&out.0)).unwrap();
-        assert_eq!(read, Stored { row: 5, event: true, status, hold: Some(hold), settled });
-    }
-
-    #[test]
-    fn a_blocked_change_comes_back_as_it_was() {
-        let status = Status { blocked_by: 3, deadline: 1_700_000_002_000_000, ..status(State::Waiting) };
-        let mut out = Packer::default();
-        pack_change(&mut out, 5, false, &status, None, None);
-        let read = unpack_change(&mut Unpacker(&out.0)).unwrap();
-        assert_eq!(read, Stored { row: 5, event: false, status, hold: None, settled: None });
-    }
-
-    fn spec() -> Spec {
-        Spec {
-            namespace: "n".into(),
-            queue: "q".into(),
-            kind: "k".into(),
-            metadata: vec![("a".into(), "b".into())],
-            request_id: "r".into(),
-            body_hash: 7,
-            priority: 3,
-            retry: Retry::default(),
-            attempt_timeout: None,
-            traceparent: "t".into(),
-            terms: None,
-        }
-    }
-
-    #[test]
-    fn a_spec_with_terms_comes_back_as_it_was() {
-        let terms = Terms { unique_key: "u".into(), ..Terms::default() };
-        let bound = Spec { terms: Some(Box::new(terms)), ..spec() };
-        assert_eq!(unpack_spec(&pack_spec(&bound)), Ok(bound));
-    }
-
-    #[test]
-    fn a_spec_of_the_first_version_is_still_read() {
-        let mut packed = pack_spec(&spec());
-        let labels = packed.len() - 5;
-        assert_eq!(packed.remove(labels), 1, "the number of labels, which the first version had not");
-        packed[0] = SPEC_WITHOUT_EXTRAS;
-        assert_eq!(unpack_spec(&packed), Ok(spec()));
-    }
-
-    #[test]
-    fn a_first_attempt_that_completes_costs_no_byte_for_its_history() {
-        let pack = |status: &Status| {
-            let mut out = Packer::default();
-            pack_change(&mut out, 1 << 20, true, status, None, Some((u64::MAX, Ending::Failed)));
-            out.0
-        };
-        let mut status = status(State::Completed);
-        let plain = pack(&status);
-        // State and flags, row, attempts, three times, token, ending.
-        assert_eq!(plain.len(), 1 + 3 + 1 + (8 + 2 + 8) + 10 + 1);
-        assert_eq!(plain[0] & MORE, 0);
-        status.trail = Some(Arc::default());
-        assert_eq!(pack(&status).len(), plain.len() + 4);
-    }
-
-    proptest! {
-        #[test]
-        fn numbers_come_back(value: u64) {
-            let mut out = Packer::default();
-            out.number(value);
-            prop_assert_eq!(Unpacker(&out.0).number(), Ok(value));
-        }
-
-        #[test]
-        fn damaged_bytes_are_refused_without_panic(bytes: Vec<u8>) {
-            drop(unpack_spec(&bytes));
-            drop(unpack_change(&mut Unpacker(&bytes)));
-        }
-    }
-}
+mod tests;

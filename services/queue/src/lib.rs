@@ -19,6 +19,8 @@ pub mod task;
 
 pub mod trail;
 
+pub mod rate;
+
 pub mod record;
 
 pub mod cron;

@@ -2,7 +2,7 @@
 //!
 //! Plain values, the same over both stores. Times are microseconds since the epoch.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -12,6 +12,8 @@ use crate::{
     terms::Terms,
     trail::{Progress, Trail},
 };
+
+pub use crate::rate::RateLimit;
 
 /// What a producer said of a task; it never changes.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +38,8 @@ pub struct Spec {
     pub attempt_timeout: Option<Duration>,
     /// W3C trace context of the producer; empty for none.
     pub traceparent: Box<str>,
+    /// Whom it is for; shares and limits of the queue are by group.
+    pub group: Arc<str>,
     /// What it is bound to; few tasks are.
     pub terms: Option<Box<Terms>>,
 }
@@ -51,7 +55,8 @@ impl Spec {
         const FIXED: usize = 256;
         let labels = self.metadata.iter().map(|(key, value)| key.len() + value.len() + 8);
         let terms = self.terms.as_ref().map_or(0, |terms| terms.size());
-        FIXED + self.queue.len() + self.kind.len() + self.request_id.len() + terms + labels.sum::<usize>()
+        let names = self.queue.len() + self.kind.len() + self.request_id.len() + self.group.len();
+        FIXED + names + terms + labels.sum::<usize>()
     }
 }
 
@@ -291,6 +296,8 @@ pub struct TaskFilter {
 pub struct Fits {
     /// Kind of work.
     pub kind: Option<Box<str>>,
+    /// Whom it is for.
+    pub group: Option<Box<str>>,
     /// Labels.
     pub metadata: Vec<(Box<str>, Box<str>)>,
     /// Reason of the last failed attempt.
@@ -305,6 +312,7 @@ impl Fits {
     /// Whether a task that was stored at `created` fits, as far as what never changes goes.
     pub fn spec(&self, spec: &Spec, created: Micros) -> bool {
         self.kind.as_ref().is_none_or(|kind| **kind == *spec.kind)
+            && self.group.as_ref().is_none_or(|group| **group == *spec.group)
             && self.metadata.iter().all(|(key, value)| spec.label(key) == Some(value))
             && self.created_from.is_none_or(|from| created >= from)
             && self.created_before.is_none_or(|before| created < before)
@@ -351,6 +359,18 @@ pub struct QueueSettings {
     pub keep_for: Option<Duration>,
     /// Most bytes of payloads and results of ended tasks; none means no limit.
     pub keep_bytes: Option<u64>,
+    /// Most tasks held at once.
+    pub max_running: Option<u32>,
+    /// Most tasks started in a time.
+    pub rate: Option<RateLimit>,
+    /// Most tasks of each group held at once.
+    pub group_max_running: Option<u32>,
+    /// Most tasks of each group started in a time.
+    pub group_rate: Option<RateLimit>,
+    /// Shares of groups; those that are not named have 1.
+    pub group_weights: BTreeMap<Box<str>, u32>,
+    /// A higher priority always goes first, and nothing ages.
+    pub strict_priority: bool,
 }
 
 /// A queue as a whole.

@@ -59,7 +59,6 @@ impl Core {
     fn forget_live(&mut self, row: Row) -> bool {
         let Some(mut entry) = self.entries.remove(&row) else { return false };
         self.leave(row, &mut entry);
-        self.queues.at(entry.queue).leave(entry.status.state);
         self.cached = self.cached.saturating_sub(entry.payload.as_ref().map_or(0, |payload| payload.len()));
         self.retention.journaled -= usize::from(entry.journal != 0);
         // Events tell of it up to here.
@@ -91,6 +90,7 @@ impl Core {
         let ready_at = revivable_at(&task.status).max(now);
         let mut entry =
             Entry::new(task.id, kept.queue, Arc::clone(&task.spec), task.status.created, ready_at);
+        entry.slot = self.queues.at(kept.queue).join(&task.spec.group);
         entry.status.state = if ready_at > now { State::Waiting } else { State::Ready };
         entry.status.updated = now;
         let span = task.spec.terms.as_ref().and_then(|terms| terms.deadline);

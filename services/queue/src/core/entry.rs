@@ -79,6 +79,8 @@ pub struct Entry {
     pub id: Uuid,
     /// Index of its queue.
     pub queue: u32,
+    /// Slot of its group in the queue.
+    pub slot: u32,
     /// What its producer said.
     pub spec: Arc<Spec>,
     /// Kept while the cache has room; else read from the store when the task is leased.
@@ -115,7 +117,18 @@ impl Entry {
             last_error: None,
             trail: None,
         };
-        Self { id, queue, spec, payload: None, payload_len: 0, status, hold: None, settled: None, journal: 0 }
+        Self {
+            id,
+            queue,
+            slot: 0,
+            spec,
+            payload: None,
+            payload_len: 0,
+            status,
+            hold: None,
+            settled: None,
+            journal: 0,
+        }
     }
 
     /// Place of the worker that holds it.

@@ -85,7 +85,7 @@ impl Bench {
 }
 
 fn bound(terms: Terms) -> NewTask {
-    let mut task = task(None, false);
+    let mut task = task(None, false, "");
     task.spec.terms = Some(Box::new(terms));
     task
 }
@@ -95,7 +95,7 @@ fn child(parents: &[Uuid]) -> NewTask {
 }
 
 fn wide(bench: &mut Bench, children: usize) -> Uuid {
-    let parent = bench.put(vec![task(None, false)])[0];
+    let parent = bench.put(vec![task(None, false, "")])[0];
     for _ in 0..children / 1_000 {
         bench.put(vec![child(&[parent]); 1_000]);
         bench.commit();
@@ -135,7 +135,7 @@ impl Bench {
 #[test]
 fn a_deep_flow_is_cancelled_to_its_end() {
     let mut bench = Bench::new();
-    let mut tasks = vec![task(None, false)];
+    let mut tasks = vec![task(None, false, "")];
     for index in 0..999 {
         tasks.push(NewTask { after_index: vec![index], ..child(&[]) });
     }
@@ -190,7 +190,7 @@ fn a_purged_parent_is_forgotten_only_when_its_children_know() {
 #[test]
 fn a_dead_parent_that_retention_forgets_cancels_those_that_wait_for_it() {
     let mut bench = Bench::new();
-    let parent = bench.put(vec![task(None, false)])[0];
+    let parent = bench.put(vec![task(None, false, "")])[0];
     let ids = bench.put(vec![
         child(&[parent]),
         bound(Terms { run_after_failure: true, after: vec![parent], ..Terms::default() }),
@@ -214,7 +214,7 @@ fn a_dead_parent_that_retention_forgets_cancels_those_that_wait_for_it() {
 #[test]
 fn a_task_that_waits_for_nothing_has_no_edges() {
     let mut bench = Bench::new();
-    let parent = bench.put(vec![task(None, false)])[0];
+    let parent = bench.put(vec![task(None, false, "")])[0];
     for _ in 0..10 {
         let id = bench.put(vec![child(&[parent, parent])])[0];
         assert_eq!(bench.core.task("default", id).unwrap().status.blocked_by, 1);

@@ -102,6 +102,10 @@ pub fn body_hash(task: &NewTask) -> u64 {
     add(&spec.retry.factor.to_le_bytes());
     add(&[spec.priority]);
     add(&spec.retry.max_attempts.to_le_bytes());
+    if !spec.group.is_empty() {
+        add(b"group");
+        add(spec.group.as_bytes());
+    }
     if let Some(terms) = &spec.terms {
         add(&terms.pack());
         task.after_index.iter().for_each(|index| add(&index.to_le_bytes()));

@@ -24,7 +24,7 @@ impl Core {
         for name in &request.queues {
             let Some(queue) = self.queues.find(&request.namespace, name) else { continue };
             while leases.len() < request.max && bytes < REPLY_BYTES {
-                let Some(row) = self.queues.at(queue).pop(self.limits.ageing_step) else { break };
+                let Some(row) = self.queues.pop(queue, self.limits.ageing_step, now) else { break };
                 let (namespace, worker) = (&request.namespace, &request.worker);
                 let holder = *holder.get_or_insert_with(|| self.holders.place(namespace, worker));
                 if let Some((lease, size)) = self.lease_row(row, request, holder, now) {
@@ -59,6 +59,8 @@ impl Core {
             payload = entry.payload.take();
         })?;
         self.cached = self.cached.saturating_sub(payload.as_ref().map_or(0, |payload| payload.len()));
+        let (queue, slot) = self.entries.get(&row).map(|entry| (entry.queue, entry.slot))?;
+        self.tidy(queue, slot);
         let entry = self.entries.get(&row)?;
         let task = Task { payload, ..entry.view() };
         let checkpoint = entry.status.trail.as_ref().map_or(0, |trail| trail.checkpoint as usize);

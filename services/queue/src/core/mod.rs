@@ -9,17 +9,21 @@
 //! the backlog.
 
 pub mod batch;
+mod bucket;
 mod control;
 mod deadline;
 pub mod entry;
 mod facts;
 mod flow;
+mod groups;
 mod holders;
 mod keys;
 mod lease;
 mod performance;
 mod proof;
+mod queue;
 mod queues;
+mod ready;
 mod report;
 pub mod restore;
 mod retention;
@@ -34,6 +38,8 @@ mod flow_tests;
 mod model;
 #[cfg(test)]
 mod model_flow;
+#[cfg(test)]
+mod shares;
 #[cfg(test)]
 mod ticks;
 
@@ -250,9 +256,12 @@ impl Core {
 
     fn store(&mut self, row: Row, id: Uuid, mut task: NewTask, queue: u32, now: Micros) {
         (task.spec.namespace, task.spec.queue) = self.queues.names(queue);
+        let slot = self.queues.at(queue).join(&task.spec.group);
+        task.spec.group = self.queues.at(queue).group_name(slot);
         let spec = Arc::new(task.spec);
         let ready_at = after(now, task.delay);
         let mut entry = Entry::new(id, queue, Arc::clone(&spec), now, ready_at);
+        entry.slot = slot;
         entry.payload_len = u32::try_from(task.payload.len()).unwrap_or(u32::MAX);
         if self.cached + task.payload.len() <= self.limits.payload_cache {
             self.cached += task.payload.len();
@@ -280,11 +289,11 @@ impl Core {
     /// Puts a waiting, ready or leased task where it will be found.
     fn place(&mut self, row: Row, entry: &Entry) {
         let status = &entry.status;
-        let queue = self.queues.at(entry.queue);
-        queue.enter(status.state);
+        self.queues.enter(entry.queue, entry.slot, status.state);
         match status.state {
             State::Ready => {
-                queue.push(entry.spec.priority, status.ready_at, row);
+                let queue = self.queues.at(entry.queue);
+                queue.push(entry.slot, entry.spec.priority, status.ready_at, row);
                 if self.touched.last() != Some(&entry.queue) {
                     self.touched.push(entry.queue);
                 }
@@ -300,7 +309,7 @@ impl Core {
         }
     }
 
-    /// Fires ticks, makes due tasks ready and takes expired leases back, a bounded number at a time.
+    /// Fires ticks, makes due tasks ready, takes expired leases back and fills buckets, a bounded number at a time.
     pub fn tick(&mut self, now: Micros) {
         self.fire_due(now);
         self.now = now;
@@ -315,7 +324,8 @@ impl Core {
             if expired && let Some(Reverse((_, row, token))) = self.expiring.pop() {
                 self.reclaim(row, token, now);
             }
-            if !due && !expired {
+            let woken = self.queues.wake(now);
+            if !due && !expired && !woken {
                 return;
             }
         }
@@ -337,7 +347,7 @@ impl Core {
             self.entries.insert(row, entry);
             return None;
         };
-        self.queues.at(entry.queue).leave(entry.status.state);
+        self.queues.leave(entry.queue, entry.slot, entry.status.state);
         let held = entry.holder();
         edit(&mut entry);
         self.holders.moved(held, entry.holder());
@@ -365,7 +375,8 @@ impl Core {
         let expired = self.expiring.peek().map(|Reverse((at, ..))| *at);
         let at_once = self.flow.is_busy().then_some(0);
         let planned = self.deadlines.next().into_iter().chain(self.schedules.next());
-        due.into_iter().chain(expired).chain(planned).chain(at_once).min()
+        let wakes = self.queues.next_alarm();
+        due.into_iter().chain(expired).chain(planned).chain(wakes).chain(at_once).min()
     }
 
     /// Index of a queue, made when it is new.
@@ -384,12 +395,23 @@ impl Core {
 
     /// True when a commit has something to write.
     pub fn has_changes(&self) -> bool {
-        !self.batch.is_empty()
+        !self.batch.is_empty() || !self.queues.signals.facts.is_empty()
     }
 
-    /// The queues that got ready tasks since this was asked last.
+    /// The queues that got ready tasks, or opened, since this was asked last.
     pub fn take_touched(&mut self) -> Vec<u32> {
-        std::mem::take(&mut self.touched)
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.append(&mut self.queues.signals.opened);
+        touched
+    }
+
+    /// Takes away the places of tasks of a group that are no longer ready.
+    fn tidy(&mut self, queue: u32, slot: u32) {
+        let entries = &self.entries;
+        let is_ready = |entry: &Entry, at| entry.status.state == State::Ready && entry.status.ready_at == at;
+        self.queues
+            .at(queue)
+            .tidy(slot, |row, at| entries.get(&row).is_some_and(|entry| is_ready(entry, at)));
     }
 
     /// A live task, without payload unless memory has it.

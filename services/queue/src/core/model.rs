@@ -17,21 +17,26 @@ use super::{
 };
 use crate::{
     codec::{Stored, Unpacker, pack_changes, pack_spec, unpack_change, unpack_spec},
-    record::{Beat, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, Report, Settlement, Spec},
+    record::{
+        Beat, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, QueueSettings, Report, Settlement, Spec,
+    },
     task::{Failure, Micros, Retry, State},
     trail::Progress,
 };
 
 const SECOND: Micros = 1_000_000;
 
+pub(super) const GROUPS: [&str; 3] = ["", "a", "b"];
+
 #[derive(Debug, Clone)]
 enum Step {
-    Enqueue { key: Option<u8>, delayed: bool },
+    Enqueue { key: Option<u8>, delayed: bool, group: u8 },
     Lease { max: usize },
     Settle { which: usize, how: u8 },
     Heartbeat { which: usize },
     Bind(Bound),
     Control { which: usize, how: u8 },
+    Limit { queue: u32, group: u32 },
     Report { which: usize, checkpoint: u8 },
     Pass { micros: Micros },
     Commit,
@@ -40,13 +45,14 @@ enum Step {
 
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (proptest::option::of(0u8..4), any::<bool>())
-            .prop_map(|(key, delayed)| Step::Enqueue { key, delayed }),
+        4 => (proptest::option::of(0u8..4), any::<bool>(), 0u8..3)
+            .prop_map(|(key, delayed, group)| Step::Enqueue { key, delayed, group }),
         4 => (1usize..4).prop_map(|max| Step::Lease { max }),
         5 => (any::<usize>(), 0u8..5).prop_map(|(which, how)| Step::Settle { which, how }),
         1 => any::<usize>().prop_map(|which| Step::Heartbeat { which }),
         4 => any_bound().prop_map(Step::Bind),
         2 => (any::<usize>(), 0u8..3).prop_map(|(which, how)| Step::Control { which, how }),
+        1 => (0u32..4, 0u32..3).prop_map(|(queue, group)| Step::Limit { queue, group }),
         2 => (any::<usize>(), 0u8..3).prop_map(|(which, checkpoint)| Step::Report { which, checkpoint }),
         3 => (0..40 * SECOND).prop_map(|micros| Step::Pass { micros }),
         2 => Just(Step::Commit),
@@ -63,6 +69,7 @@ pub(super) struct Disk {
     /// Attempts of ended tasks.
     pub(super) attempts: BTreeMap<Row, u32>,
     checkpoints: BTreeMap<Row, usize>,
+    facts: BTreeMap<String, String>,
     counters: Counters,
 }
 
@@ -85,6 +92,12 @@ impl Disk {
                 KeptEnding { state: ended.state, journal: ended.journal, at: ended.at, result_len: 1 };
             self.finished.insert(ended.row, ending);
         }
+        for (key, value) in &batch.facts {
+            match value {
+                Some(value) => drop(self.facts.insert(key.clone(), value.clone())),
+                None => drop(self.facts.remove(key)),
+            }
+        }
         for (row, checkpoint) in &batch.checkpoints {
             match checkpoint {
                 Some(bytes) => self.checkpoints.insert(*row, bytes.len()),
@@ -104,6 +117,9 @@ impl Disk {
 
     pub(super) fn read(&self, now: Micros) -> Core {
         let mut core = Core::new(limits(), 1);
+        for (key, value) in &self.facts {
+            core.restore_fact(key, value).unwrap();
+        }
         for (row, (id, spec, created, ready_at)) in &self.tasks {
             let spec = unpack_spec(spec).unwrap();
             let (row, id, created, ready_at) = (*row, *id, *created, *ready_at);
@@ -127,6 +143,13 @@ fn changes(packed: &[u8]) -> Vec<Stored> {
     changes
 }
 
+impl Disk {
+    /// How many facts stand under a kind.
+    pub(super) fn facts(&self, kind: &str) -> usize {
+        self.facts.keys().filter(|key| key.starts_with(kind)).count()
+    }
+}
+
 pub(super) fn limits() -> Limits {
     Limits {
         tasks: 1_000,
@@ -140,7 +163,7 @@ pub(super) fn limits() -> Limits {
     }
 }
 
-pub(super) fn task(key: Option<u8>, delayed: bool) -> NewTask {
+pub(super) fn task(key: Option<u8>, delayed: bool, group: &str) -> NewTask {
     let spec = Spec {
         namespace: "default".into(),
         queue: "q".into(),
@@ -152,6 +175,7 @@ pub(super) fn task(key: Option<u8>, delayed: bool) -> NewTask {
         retry: Retry { max_attempts: 2, ..Retry::default() },
         attempt_timeout: None,
         traceparent: "".into(),
+        group: group.into(),
         terms: None,
     };
     NewTask {
@@ -166,6 +190,8 @@ pub(super) fn task(key: Option<u8>, delayed: bool) -> NewTask {
 #[derive(Debug, Default)]
 pub(super) struct Told {
     pub(super) stored: BTreeMap<Uuid, State>,
+    groups: BTreeMap<Uuid, Arc<str>>,
+    limits: (u32, u32),
     keys: BTreeMap<u8, Uuid>,
     leases: Vec<Lease>,
     last_token: u64,
@@ -187,14 +213,16 @@ impl Run {
 
     fn step(&mut self, step: &Step) {
         self.core.tick(self.now);
+        self.commit();
         self.check_deadlines();
         match step {
-            Step::Enqueue { key, delayed } => self.enqueue(*key, *delayed),
+            Step::Enqueue { key, delayed, group } => self.enqueue(*key, *delayed, *group),
             Step::Lease { max } => self.lease(*max),
             Step::Settle { which, how } => self.settle(*which, *how),
             Step::Heartbeat { which } => self.heartbeat(*which),
             Step::Bind(bound) => self.bind(bound),
             Step::Control { which, how } => self.control(*which, *how),
+            Step::Limit { queue, group } => self.limit(*queue, *group),
             Step::Report { which, checkpoint } => self.report(*which, *checkpoint),
             Step::Pass { micros } => self.now += micros,
             Step::Commit => {}
@@ -216,15 +244,18 @@ impl Run {
                 assert!(!before.is_terminal() || revived, "an ended task changed");
             }
             self.told.stored.insert(change.id, change.status.state);
+            self.told.groups.insert(change.id, Arc::clone(&change.spec.group));
             self.told.flow.saw(change.id, change.status.state);
         }
         self.told.stored.retain(|id, _| !batch.forgotten.contains(&row_of(*id)));
         self.disk.write(&batch);
     }
 
-    fn enqueue(&mut self, key: Option<u8>, delayed: bool) {
+    fn enqueue(&mut self, key: Option<u8>, delayed: bool, group: u8) {
         // One body for each key, or it would be a mismatch.
-        let receipt = self.core.enqueue(vec![task(key, delayed && key.is_none())], self.now).unwrap()[0];
+        let group = if key.is_some() { "" } else { GROUPS[usize::from(group)] };
+        let new = task(key, delayed && key.is_none(), group);
+        let receipt = self.core.enqueue(vec![new], self.now).unwrap()[0];
         if let Some(key) = key {
             let known = *self.told.keys.entry(key).or_insert(receipt.id);
             let going = self.core.batch.forgotten.contains(&row_of(known));
@@ -247,7 +278,9 @@ impl Run {
             wait: Duration::ZERO,
             stream: 0,
         };
-        for lease in self.core.lease(&request, self.now) {
+        let leases = self.core.lease(&request, self.now);
+        self.check_limits(&leases);
+        for lease in leases {
             self.told.flow.started.push(lease.task.clone());
             assert!(lease.token > self.told.last_token, "a token did not grow");
             assert!(lease.task.status.attempts <= 2, "more attempts than may be");
@@ -255,6 +288,63 @@ impl Run {
             self.told.last_token = lease.token;
             self.told.leases.push(lease);
         }
+    }
+
+    /// What started is within its limits, which may be lower than what ran before.
+    fn check_limits(&self, started: &[Lease]) {
+        let (queue, group) = self.told.limits;
+        if queue > 0 && !started.is_empty() {
+            assert!(self.running(None) + started.len() <= queue as usize, "more than may run");
+        }
+        for name in GROUPS.iter().filter(|_| group > 0) {
+            let new = started.iter().filter(|lease| *lease.task.spec.group == **name).count();
+            assert!(new == 0 || self.running(Some(name)) + new <= group as usize, "more than may run");
+        }
+    }
+
+    /// How many tasks of a group were held when the last commit stood.
+    fn running(&self, group: Option<&str>) -> usize {
+        self.count(State::Leased, group)
+    }
+
+    fn count(&self, state: State, group: Option<&str>) -> usize {
+        let of = |id| group.is_none_or(|group| *self.told.groups[id] == *group);
+        self.told.stored.iter().filter(|(id, other)| **other == state && of(id)).count()
+    }
+
+    fn limit(&mut self, queue: u32, group: u32) {
+        self.told.limits = (queue, group);
+        let some = |limit: u32| (limit > 0).then_some(limit);
+        let change = |settings: &mut QueueSettings| {
+            (settings.max_running, settings.group_max_running) = (some(queue), some(group));
+        };
+        self.core.configure(&"default".into(), &"q".into(), change, self.now).unwrap();
+    }
+
+    /// A queue is open exactly when a task may start, and memory holds the groups of live tasks alone.
+    fn check_groups(&mut self) {
+        let (queue, group) = self.told.limits;
+        let below = |running: usize, limit: u32| limit == 0 || running < limit as usize;
+        let may_start =
+            |name: &&str| self.count(State::Ready, Some(name)) > 0 && below(self.running(Some(name)), group);
+        let open = below(self.running(None), queue) && GROUPS.iter().any(may_start);
+        let live = |name: &str| {
+            let states = [State::Waiting, State::Ready, State::Leased];
+            states.into_iter().any(|state| self.count(state, Some(name)) > 0)
+        };
+        let named = GROUPS.iter().filter(|name| !name.is_empty() && live(name)).count();
+        let index = self.core.intern(&"default".into(), &"q".into()).unwrap();
+        assert_eq!(!self.core.is_empty(index), open, "a slot leaked, or a limit did not hold");
+        assert_eq!(self.core.queues.at(index).named_groups(), named);
+    }
+
+    /// The oldest ready task is one that is ready.
+    fn check_oldest(&self) {
+        let ready = self.told.stored.iter().filter(|(_, state)| **state == State::Ready);
+        let tasks = ready.map(|(id, _)| self.core.task("default", *id).unwrap());
+        let oldest = tasks.map(|task| task.status.ready_at).min();
+        let told = self.core.queue("default", "q").and_then(|view| view.stats.oldest_ready);
+        assert_eq!(told, oldest);
     }
 
     /// The lease that a number picks, and whether it is the newest of its task.
@@ -313,7 +403,9 @@ impl Run {
         assert_eq!(left, self.disk.checkpoints, "a checkpoint was lost or left over");
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
+        self.check_groups();
+        self.check_oldest();
         self.check_trails();
         let leased = self.told.stored.values().filter(|state| **state == State::Leased).count();
         assert_eq!(self.core.held_by("default", &["w".into()]), [u32::try_from(leased).unwrap()]);

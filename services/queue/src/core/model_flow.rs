@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     entry::{Entry, row_of},
-    model::{Run, task},
+    model::{GROUPS, Run, task},
 };
 use crate::{
     codec::unpack_spec,
@@ -29,15 +29,16 @@ pub(super) struct Bound {
     unique: Option<(u8, bool)>,
     deadline: bool,
     delayed: bool,
+    group: usize,
 }
 
 pub(super) fn any_bound() -> impl Strategy<Value = Bound> {
     let parents = proptest::collection::vec(any::<usize>(), 0..3);
     let unique = proptest::option::weighted(0.3, (0u8..2, any::<bool>()));
     let flags = (any::<bool>(), any::<bool>(), proptest::bool::weighted(0.2), any::<bool>());
-    (parents, unique, flags).prop_map(|(parents, unique, flags)| {
+    (parents, unique, flags, 0..GROUPS.len()).prop_map(|(parents, unique, flags, group)| {
         let (chained, run_after_failure, deadline, delayed) = flags;
-        Bound { parents, chained, run_after_failure, unique, deadline, delayed }
+        Bound { parents, chained, run_after_failure, unique, deadline, delayed, group }
     })
 }
 
@@ -184,7 +185,7 @@ impl Run {
 }
 
 fn bound_task(bound: &Bound, parents: Vec<Uuid>, after_index: Vec<u32>) -> NewTask {
-    let mut task = task(None, bound.delayed);
+    let mut task = task(None, bound.delayed, GROUPS[bound.group]);
     let unique_key = bound.unique.map(|(key, _)| key.to_string()).unwrap_or_default();
     task.spec.terms = Some(Box::new(Terms {
         deadline: bound.deadline.then_some(Duration::from_secs(60)),

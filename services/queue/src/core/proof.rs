@@ -83,7 +83,7 @@ mod tests {
     /// A core with one task, leased for a minute.
     fn leased() -> (Core, Lease) {
         let mut core = Core::new(limits(), 1);
-        core.enqueue(vec![task(None, false)], NOW).unwrap();
+        core.enqueue(vec![task(None, false, "")], NOW).unwrap();
         let lease = lease(&mut core, NOW).expect("a task is ready");
         (core, lease)
     }

@@ -73,14 +73,19 @@ impl Core {
         if let Some(key) = key_of(&spec) {
             self.keys.insert(key, Known { id: task.id, body_hash: spec.body_hash });
         }
+        let slot = if ending.is_none() { self.queues.at(queue).join(&spec.group) } else { 0 };
+        if ending.is_none() {
+            spec.group = self.queues.at(queue).group_name(slot);
+        }
         let mut entry = Entry::new(task.id, queue, Arc::new(spec), task.created, task.ready_at);
+        entry.slot = slot;
         entry.payload_len = task.payload_len;
         let Some(ending) = ending else {
             self.entries.insert(task.row, entry);
             return Ok(());
         };
         entry.status.state = ending.state;
-        self.queues.at(queue).enter(ending.state);
+        self.queues.enter(queue, 0, ending.state);
         let bytes = task.payload_len.saturating_add(ending.result_len);
         self.retention.ended(task.row, &entry, ending.journal, bytes, ending.at);
         Ok(())
@@ -130,5 +135,6 @@ impl Core {
             self.deadlines.add(row, &entry);
             self.entries.insert(row, entry);
         }
+        self.queues.restored(now);
     }
 }

@@ -127,6 +127,7 @@ impl Core {
         self.forget_as_set(MOST.max(2 * self.batch.finished.len()), now);
         self.drop_journal();
         self.batch.forgotten.sort_unstable();
+        self.batch.facts.append(&mut self.queues.signals.facts);
         let mut batch = std::mem::take(&mut self.batch);
         batch.first = self.next_entry - batch.changes.len() as u64;
         batch.floor = self.retention.floor;

@@ -141,10 +141,8 @@ impl Core {
         };
         let token = entry.hold.as_ref().map_or(0, |hold| hold.token);
         self.cached = self.cached.saturating_sub(entry.payload.take().map_or(0, |payload| payload.len()));
-        let queue = self.queues.at(entry.queue);
-        queue.leave(entry.status.state);
-        queue.enter(state);
-        queue.performance.ended(state, entry.status.updated, now);
+        self.queues.enter(entry.queue, entry.slot, state);
+        self.queues.at(entry.queue).performance.ended(state, entry.status.updated, now);
         self.leave(row, &mut entry);
         let error = error.map(Arc::new);
         note_attempt(&mut entry, error.clone(), now);
@@ -169,8 +167,13 @@ impl Core {
 }
 
 impl Core {
-    /// Takes back what a task is bound to when it lives no more.
+    /// Lets a task that lives no more go out of its queue and its group, and takes back what it is bound to.
     pub(super) fn leave(&mut self, row: Row, entry: &mut Entry) {
+        self.queues.leave(entry.queue, entry.slot, entry.status.state);
+        if entry.status.state == State::Ready {
+            self.tidy(entry.queue, entry.slot);
+        }
+        self.queues.retire(entry.queue, entry.slot);
         if entry.spec.terms.is_some() {
             self.deadlines.remove(row, entry);
             self.unlock(entry);

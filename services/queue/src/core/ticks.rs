@@ -43,6 +43,7 @@ fn task() -> NewTask {
         retry: Retry::default(),
         attempt_timeout: None,
         traceparent: "".into(),
+        group: "".into(),
         terms: None,
     };
     NewTask { spec, payload: Arc::from(&b"p"[..]), delay: Duration::ZERO, after_index: Vec::new() }
@@ -274,7 +275,7 @@ fn a_tick_of_a_queue_that_takes_nothing_is_skipped_and_counted() {
         let change = |settings: &mut crate::record::QueueSettings| {
             (settings.intake, settings.max_tasks) = (intake, max_tasks);
         };
-        run.core.configure(&"default".into(), &"q".into(), change).unwrap();
+        run.core.configure(&"default".into(), &"q".into(), change, run.now).unwrap();
     };
     settings(&mut run, Intake::Draining, None);
     run.core.tick(NOON + HOUR);

@@ -9,6 +9,7 @@ use crate::{
     core::{
         Core,
         entry::{Entry, Row},
+        groups::NAMELESS,
         retention::{Kept, Retention},
     },
     record::QueueSettings,
@@ -97,9 +98,8 @@ impl Core {
     /// Takes an ended task out of what is kept.
     pub(super) fn take_kept(&mut self, row: Row) -> Option<Kept> {
         let kept = self.retention.take(row)?;
-        let queue = self.queues.at(kept.queue);
-        queue.leave(kept.state);
-        queue.ended.remove(kept.bytes, &self.retention);
+        self.queues.leave(kept.queue, NAMELESS, kept.state);
+        self.queues.at(kept.queue).ended.remove(kept.bytes, &self.retention);
         Some(kept)
     }
 

@@ -8,6 +8,7 @@ mod proof;
 mod queues;
 mod reserved;
 mod schedules;
+mod settings;
 mod terms;
 mod unary;
 mod watch;

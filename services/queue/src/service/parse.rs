@@ -23,6 +23,7 @@ const PAYLOAD_BYTES: usize = 1 << 20;
 const REQUEST_BYTES: usize = 4 << 20;
 const MESSAGE_BYTES: usize = 4 << 10;
 const CHECKPOINT_BYTES: usize = 64 << 10;
+const GROUP_BYTES: usize = 128;
 
 /// The namespace of a request.
 pub(super) fn namespace(value: &str) -> Checked<Arc<str>> {
@@ -93,6 +94,7 @@ pub(super) fn task(
     violations.take(wire::bytes("payload", &wire.payload, PAYLOAD_BYTES));
     violations.take(wire::labels("metadata", &wire.metadata));
     violations.take(RequestId::parse("request_id", &wire.request_id));
+    violations.take(group("group", &wire.group));
     let rule = format!("{} must be at most 9", wire.priority);
     violations.require(wire.priority <= 9, "priority", &rule);
     let delay = wire::duration("delay", wire.delay.as_ref(), Duration::ZERO..=YEAR, Duration::ZERO);
@@ -114,6 +116,7 @@ pub(super) fn task(
         retry,
         attempt_timeout: (!timeout.is_zero()).then_some(timeout),
         traceparent: traceparent.into(),
+        group: Arc::from(wire.group),
         terms,
     };
     // Copied: kept as it came, the payload would hold its whole frame.
@@ -123,6 +126,11 @@ pub(super) fn task(
         task.spec.body_hash = body_hash(&task);
     }
     Ok(task)
+}
+
+/// The name of a group.
+pub(super) fn group(field: &str, name: &str) -> Checked<()> {
+    wire::text(field, name, 0..=GROUP_BYTES)
 }
 
 /// Labels, sorted by key.

@@ -76,6 +76,7 @@ pub(super) fn task(task: Task) -> pb::Task {
         result: bytes(result),
         last_error: status.last_error.as_deref().map(task_error),
         traceparent: spec.traceparent.to_string(),
+        group: spec.group.to_string(),
         unique_key: terms.map(|terms| terms.unique_key.to_string()).unwrap_or_default(),
         after: terms.into_iter().flat_map(|terms| &terms.after).map(Uuid::to_string).collect(),
         blocked_by: status.blocked_by,

@@ -73,6 +73,7 @@ fn task(job: &Job) -> NewTask {
         attempt_timeout: None,
         traceparent: "".into(),
         terms: None,
+        group: job.group.as_str().into(),
     };
     let payload: Arc<[u8]> = Arc::from(&b"a payload of which memory holds few"[..]);
     let mut task = NewTask { spec, payload, delay: crate::task::span(job.delay), after_index: Vec::new() };

@@ -76,6 +76,7 @@ fn task() -> NewTask {
         retry: Retry::default(),
         attempt_timeout: None,
         traceparent: "".into(),
+        group: "".into(),
         terms: None,
     };
     NewTask { spec, payload: Arc::from(&b"p"[..]), delay: Duration::ZERO, after_index: Vec::new() }

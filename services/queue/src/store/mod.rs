@@ -222,7 +222,7 @@ impl Store {
         change: impl FnOnce(&mut QueueSettings) + Send + 'static,
     ) -> Result<QueueView, Error> {
         let (namespace, name) = (Arc::clone(namespace), Arc::clone(name));
-        self.inbox.alter(move |core, _| core.configure(&namespace, &name, change)).await
+        self.inbox.alter(move |core, now| core.configure(&namespace, &name, change, now)).await
     }
 
     /// The streams that hear of cancellations.

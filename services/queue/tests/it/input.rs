@@ -42,6 +42,7 @@ async fn enqueues(client: &mut Client) {
         ("tasks[0].metadata", pb::NewTask { metadata: labels("k".repeat(65), String::new()), ..good() }),
         ("tasks[0].metadata[\"k\"]", pb::NewTask { metadata: labels("k".into(), "v".repeat(257)), ..good() }),
         ("tasks[0].request_id", pb::NewTask { request_id: "r".repeat(129), ..good() }),
+        ("tasks[0].group", pb::NewTask { group: "g".repeat(129), ..good() }),
         ("tasks[0].priority", pb::NewTask { priority: 10, ..good() }),
         ("tasks[0].delay", pb::NewTask { delay: seconds(-1), ..good() }),
         ("tasks[0].delay", pb::NewTask { delay: seconds(366 * 86_400), ..good() }),

@@ -5,6 +5,7 @@
 mod attempts;
 mod control;
 mod crash;
+mod fair;
 mod flows;
 mod harness;
 mod input;
@@ -73,6 +74,10 @@ on_both_stores! {
     schedules::a_schedule_fires_pauses_and_goes_on,
     schedules::only_the_engine_schedules_for_agents,
     schedules::a_bad_schedule_names_its_field,
+    fair::settings_change_by_mask_and_are_shown,
+    fair::groups_share_and_keep_to_their_limits,
+    fair::a_stream_is_woken_when_a_bucket_refills,
+    fair::bad_settings_name_their_fields,
     attempts::a_report_reaches_readers_and_the_next_attempt,
     attempts::a_dead_task_shows_each_attempt_after_a_restart,
     attempts::bad_reports_name_their_field,

@@ -73,7 +73,7 @@ fn not_while_paused(view: &View<'_>, found: &mut Violations) {
     }
 }
 
-/// A task that was first in order and there all the time is given before one that comes after it.
+/// A task that was first in the order of its group and there all the time is given before one that comes after it.
 fn passed_over(view: &View<'_>, rules: &Rules, found: &mut Violations) {
     let Some(step) = rules.ageing_step else { return };
     let open = |operation: &Operation| matches!(operation.call, Call::Lease { .. }) && operation.is_open();
@@ -86,8 +86,8 @@ fn passed_over(view: &View<'_>, rules: &Rules, found: &mut Violations) {
         for (late, passed) in &firsts {
             let stood =
                 early.operation.precedes(passed.operation) && passed.operation.precedes(given.operation);
-            if stood && early.job.queue == late.job.queue && greatest_key(early, step) < least_key(late, step)
-            {
+            let same = early.job.queue == late.job.queue && early.job.group == late.job.group;
+            if stood && same && greatest_key(early, step) < least_key(late, step) {
                 found.add(10, format!("task {} was given before {}", late.id, early.id));
             }
         }

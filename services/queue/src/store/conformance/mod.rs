@@ -5,6 +5,7 @@
 
 mod attempts;
 mod control;
+mod fair;
 mod flows;
 mod leases;
 mod life;
@@ -138,6 +139,15 @@ conformance! {
     schedules::missed_ticks_are_caught_up_with_as_they_should,
     schedules::a_clock_that_goes_back_fires_no_tick_again,
     schedules::a_tick_of_a_draining_queue_is_skipped_and_counted,
+    fair::groups_share_a_queue_by_weight,
+    fair::a_group_runs_no_more_than_its_limit_even_after_a_restart,
+    fair::every_end_of_a_lease_gives_its_slot_back,
+    fair::a_waiting_call_wakes_when_a_slot_is_free,
+    fair::a_waiting_call_wakes_when_a_bucket_refills,
+    fair::a_rate_outlives_a_restart,
+    fair::a_waiting_call_wakes_when_a_limit_is_lifted,
+    fair::a_strict_queue_never_starts_a_lower_priority_first,
+    fair::lists_find_a_group,
     flows::a_child_starts_after_its_parents_across_restarts,
     flows::a_call_stores_a_whole_flow,
     flows::a_child_waits_for_its_time_too,
@@ -193,6 +203,7 @@ fn task(payload: &str) -> NewTask {
         retry,
         attempt_timeout: None,
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
+        group: "".into(),
         terms: None,
     };
     NewTask { spec, payload: payload.as_bytes().into(), delay: Duration::ZERO, after_index: Vec::new() }

@@ -64,7 +64,11 @@ fn update(paths: &[&str]) -> UpdateQueueRequest {
 }
 
 fn keep(for_seconds: i64) -> UpdateQueueRequest {
-    let settings = QueueSettings { keep_for: seconds(for_seconds), ..Default::default() };
+    set(QueueSettings { keep_for: seconds(for_seconds), ..Default::default() })
+}
+
+/// Sets these settings.
+fn set(settings: QueueSettings) -> UpdateQueueRequest {
     UpdateQueueRequest { queue: "q".into(), settings: Some(settings), ..Default::default() }
 }
 
@@ -76,7 +80,17 @@ fn control() -> Vec<Case> {
     let strange = PurgeTasksRequest { queue: "q".into(), states: vec![99], ..Default::default() };
     let kind = TaskFilter { kind: "a b".into(), ..Default::default() };
     let kind = RedriveTasksRequest { queue: "q".into(), filter: Some(kind), ..Default::default() };
+    let group = TaskFilter { group: "g".repeat(129), ..Default::default() };
+    let group = CancelTasksRequest { queue: "q".into(), filter: Some(group), ..Default::default() };
     let nothing = UpdateQueueRequest { queue: "q".into(), ..Default::default() };
+    let rate = |count, period, burst| QueueSettings {
+        rate: Some(RateLimit { count, period, burst }),
+        ..Default::default()
+    };
+    let group_rate = QueueSettings { group_rate: Some(RateLimit::default()), ..Default::default() };
+    let weight = QueueSettings { group_weights: [("a".to_owned(), 0)].into(), ..Default::default() };
+    let weights = (0..1_001).map(|group| (group.to_string(), 1)).collect();
+    let weights = QueueSettings { group_weights: weights, ..Default::default() };
     let drain = DrainQueueRequest { queue: "q".repeat(129), ..Default::default() };
     let resume = ResumeQueueRequest::default();
     vec![
@@ -90,7 +104,16 @@ fn control() -> Vec<Case> {
         bad(rpc!("PurgeTasks"), "no states", &stateless, "states"),
         bad(rpc!("PurgeTasks"), "state 99", &strange, "states[0]"),
         bad(rpc!("GetQueue"), "nothing", &GetQueueRequest::default(), "queue"),
+        bad(rpc!("CancelTasks"), "a long group", &group, "filter.group"),
         bad(rpc!("UpdateQueue"), "no settings", &nothing, "settings"),
+        bad(rpc!("UpdateQueue"), "no count", &set(rate(0, seconds(1), 0)), "settings.rate.count"),
+        bad(rpc!("UpdateQueue"), "no period", &set(rate(1, None, 0)), "settings.rate.period"),
+        bad(rpc!("UpdateQueue"), "a week", &set(rate(1, seconds(604_800), 0)), "settings.rate.period"),
+        bad(rpc!("UpdateQueue"), "a negative period", &set(rate(1, seconds(-1), 0)), "settings.rate.period"),
+        bad(rpc!("UpdateQueue"), "a huge burst", &set(rate(1, seconds(1), u32::MAX)), "settings.rate.burst"),
+        bad(rpc!("UpdateQueue"), "an empty rate", &set(group_rate), "settings.group_rate.count"),
+        bad(rpc!("UpdateQueue"), "weight 0", &set(weight), "settings.group_weights[\"a\"]"),
+        bad(rpc!("UpdateQueue"), "1,001 weights", &set(weights), "settings.group_weights"),
         bad(rpc!("UpdateQueue"), "to keep for less than nothing", &keep(-1), "settings.keep_for"),
         bad(rpc!("UpdateQueue"), "to keep for ever", &keep(i64::MAX), "settings.keep_for"),
         bad(
@@ -180,6 +203,7 @@ fn enqueues() -> Vec<Case> {
         one("no kind", NewTask { kind: String::new(), ..task() }, "tasks[0].kind"),
         one("a name of 300 bytes", NewTask { queue: "q".repeat(300), ..task() }, "tasks[0].queue"),
         one("2 MiB", NewTask { payload: vec![0; 2 * MIB].into(), ..task() }, "tasks[0].payload"),
+        one("a long group", NewTask { group: "g".repeat(129), ..task() }, "tasks[0].group"),
         one("priority 10", NewTask { priority: 10, ..task() }, "tasks[0].priority"),
         one("a long key", NewTask { request_id: "r".repeat(300), ..task() }, "tasks[0].request_id"),
         one("a negative delay", NewTask { delay: seconds(-1), ..task() }, "tasks[0].delay"),
