@@ -78,6 +78,7 @@ test_an_agent_may_do_its_work_and_no_more if {
 		"nova.queue.v1.QueueService/GetTask",
 		"nova.queue.v1.QueueService/Heartbeat",
 		"nova.queue.v1.QueueService/Lease",
+		"nova.queue.v1.QueueService/ProveLeases",
 		"nova.queue.v1.QueueService/Release",
 		"nova.queue.v1.QueueService/Work",
 	}

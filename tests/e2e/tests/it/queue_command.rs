@@ -32,6 +32,14 @@ fn an_operator_runs_a_queue() {
     assert!(refused.code != 0 && refused.stderr.contains("QUEUE_DRAINING"), "{}", refused.stderr);
     nova.run(&["queue", "resume", "mail"]).ok();
     assert_eq!(json(&nova, &["queue", "config", "mail", "--max-tasks", "1"])["settings"]["max_tasks"], 1);
+    let limited = json(&nova, &["queue", "config", "mail", "--rate", "100/1s", "--weight", "gold=5"]);
+    assert_eq!(
+        (&limited["settings"]["rate"]["count"], &limited["settings"]["max_tasks"]),
+        (&100.into(), &1.into())
+    );
+    assert_eq!(limited["settings"]["group_weights"]["gold"], 5);
+    let lifted = json(&nova, &["queue", "config", "mail", "--rate", "0"]);
+    assert_eq!(lifted["settings"]["rate"], Value::Null);
     nova.run(&["queue", "enqueue", "mail", "send"]).ok();
     assert!(nova.run(&["queue", "enqueue", "mail", "send"]).stderr.contains("max_tasks"));
     assert_eq!(json(&nova, &["queue", "redrive", "--queue", "mail"])["redriven"], 0);

@@ -1,24 +1,22 @@
-//! `nova queue stats`, `config`, `pause`, `drain` and `resume`: a queue as a whole.
-
-use std::time::Duration;
+//! `nova queue stats`, `pause`, `drain` and `resume`: a queue as a whole.
 
 use clap::Args;
 use nova_client::Mesh;
 use nova_proto::queue::v1::{
     DrainQueueRequest, DurationSummary, GetQueueRequest, PauseQueueRequest, Queue, QueuePerformance,
-    QueueSettings, QueueStats, ResumeQueueRequest, UpdateQueueRequest,
+    QueueStats, ResumeQueueRequest,
 };
-use nova_types::wire;
 use serde_json::{Value, json};
 
+use super::config;
 use crate::cli::Context;
-use crate::commands::{arguments, cells, output};
+use crate::commands::{cells, output};
 
 /// The name of a queue.
 #[derive(Debug, Args)]
 pub(crate) struct Name {
     /// Name of the queue.
-    queue: String,
+    pub(crate) queue: String,
 }
 
 impl Name {
@@ -47,57 +45,8 @@ impl Name {
     }
 }
 
-/// Change settings of a queue; what is not given stays.
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  nova queue config mail --max-tasks 100000")]
-pub(crate) struct Config {
-    /// Name of the queue; it is made when it is new.
-    queue: String,
-    /// Most tasks that have not ended; 0 means the daemon's own limit.
-    #[arg(long, value_name = "N")]
-    max_tasks: Option<u64>,
-    /// How long ended tasks are kept, such as 1h.
-    #[arg(long, value_name = "TIME", value_parser = arguments::duration)]
-    keep_for: Option<Duration>,
-    /// Most bytes of payloads and results of ended tasks; 0 means no limit.
-    #[arg(long, value_name = "BYTES")]
-    keep_bytes: Option<u64>,
-}
-
-impl Config {
-    pub(crate) async fn run(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
-        let mut paths = Vec::new();
-        let mut settings = QueueSettings::default();
-        set(&mut settings.max_tasks, self.max_tasks, "max_tasks", &mut paths);
-        set(
-            &mut settings.keep_for,
-            self.keep_for.map(|time| Some(wire::to_duration(time))),
-            "keep_for",
-            &mut paths,
-        );
-        set(&mut settings.keep_bytes, self.keep_bytes, "keep_bytes", &mut paths);
-        if paths.is_empty() {
-            return Name { queue: self.queue }.stats(context, mesh).await;
-        }
-        let request = UpdateQueueRequest {
-            queue: self.queue,
-            settings: Some(settings),
-            update_mask: Some(prost_types::FieldMask { paths }),
-            ..Default::default()
-        };
-        show(context, mesh.queue().update_queue(request).await?.into_inner().queue)
-    }
-}
-
-/// Takes a value that was given into the settings and their mask.
-fn set<T>(field: &mut T, value: Option<T>, name: &str, paths: &mut Vec<String>) {
-    if let Some(value) = value {
-        *field = value;
-        paths.push(name.to_owned());
-    }
-}
-
-fn show(context: &Context, queue: Option<Queue>) -> anyhow::Result<()> {
+/// Shows a queue.
+pub(crate) fn show(context: &Context, queue: Option<Queue>) -> anyhow::Result<()> {
     let queue = queue.unwrap_or_default();
     let intake = intake(queue.intake());
     let (stats, settings) = (queue.stats.unwrap_or_default(), queue.settings.unwrap_or_default());
@@ -105,21 +54,13 @@ fn show(context: &Context, queue: Option<Queue>) -> anyhow::Result<()> {
     let mut fields = vec![("queue", queue.name.clone()), ("intake", intake.clone())];
     fields.extend(counts(&stats).map(|(name, count)| (name, count.to_string())));
     fields.push(("oldest ready", age.map(cells::exact).unwrap_or_default()));
-    let limit = |value: u64| if value == 0 { String::new() } else { value.to_string() };
-    let keep_for = cells::duration(settings.keep_for.as_ref());
-    fields.push(("max tasks", limit(settings.max_tasks)));
-    fields.push(("kept for", keep_for.map(cells::exact).unwrap_or_default()));
-    fields.push(("kept bytes", limit(settings.keep_bytes)));
+    fields.extend(config::fields(&settings));
     let performance = queue.performance.unwrap_or_default();
     fields.extend(lasted("wait", performance.wait.as_ref()));
     fields.extend(lasted("run", performance.run.as_ref()));
     let mut record = record(&stats);
     record["intake"] = json!(intake);
-    record["settings"] = json!({
-        "max_tasks": settings.max_tasks,
-        "keep_for_seconds": keep_for.map(|time| time.as_secs_f64()),
-        "keep_bytes": settings.keep_bytes,
-    });
+    record["settings"] = config::record(&settings);
     record["performance"] = performed(&performance);
     output::fields(context, &fields, &record)
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use clap::Args;
-use nova_client::Mesh;
 use nova_proto::queue::v1::{Durability, EnqueueRequest, NewTask, RetryPolicy};
 use nova_types::wire;
 use serde_json::json;
@@ -11,6 +10,7 @@ use uuid::Uuid;
 
 use crate::cli::Context;
 use crate::commands::{arguments, cells, output};
+use crate::connection;
 
 /// Put a task into a queue.
 #[derive(Debug, Args)]
@@ -43,6 +43,9 @@ pub(crate) struct Enqueue {
     /// While a task with this key lives in the queue, another is not stored.
     #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]
     unique_key: String,
+    /// Whom it is for, such as a tenant: groups of a queue share it by weight.
+    #[arg(long, value_name = "GROUP", default_value = "", hide_default_value = true)]
+    group: String,
     /// Task that must complete before; give it again for more.
     #[arg(long, value_name = "TASK")]
     after: Vec<String>,
@@ -52,8 +55,9 @@ pub(crate) struct Enqueue {
 }
 
 impl Enqueue {
-    pub(crate) async fn run(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let request = EnqueueRequest { tasks: vec![self.task()?], ..Default::default() };
+        let mesh = connection::connect(&context.home)?;
         let answer = mesh.queue().enqueue(request).await?.into_inner();
         let durability = cells::name(answer.durability().as_str_name(), "DURABILITY_");
         let receipt = answer.tasks.first().cloned().unwrap_or_default();
@@ -83,6 +87,7 @@ impl Enqueue {
             deadline: self.deadline.map(wire::to_duration),
             unique_key: self.unique_key,
             after: self.after,
+            group: self.group,
             retry,
             ..Default::default()
         })

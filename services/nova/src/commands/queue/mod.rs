@@ -1,6 +1,7 @@
 //! `nova queue`.
 
 mod admin;
+mod config;
 mod control;
 mod enqueue;
 mod schedules;
@@ -51,7 +52,7 @@ enum Action {
     /// Show a queue: its counts, its settings, what it lets through.
     Stats(admin::Name),
     /// Change settings of a queue, or show them.
-    Config(admin::Config),
+    Config(config::Config),
     /// Let no more task of a queue start; tasks are still taken in.
     Pause(admin::Name),
     /// Take no more tasks in; what is there is worked off.
@@ -66,11 +67,13 @@ enum Action {
 
 impl Queue {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let action = self.action;
-        if action.only_reads() {
-            connection::reading(context, async |mesh| action.run(context, &mesh).await).await?;
-        } else {
-            action.run(context, &connection::connect(&context.home)?).await?;
+        match self.action {
+            // It reads its files before it looks for a mesh.
+            Action::Enqueue(enqueue) => enqueue.run(context).await?,
+            action if action.only_reads() => {
+                connection::reading(context, async |mesh| action.run(context, &mesh).await).await?;
+            }
+            action => action.run(context, &connection::connect(&context.home)?).await?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -92,7 +95,7 @@ impl Action {
             Self::Show { task } => task::show(context, mesh, task).await,
             Self::Stats(name) => name.stats(context, mesh).await,
             Self::Watch(watch) => watch.run(context, mesh).await,
-            Self::Enqueue(enqueue) => enqueue.run(context, mesh).await,
+            Self::Enqueue(enqueue) => enqueue.run(context).await,
             Self::Cancel(cancel) => cancel.run(context, mesh).await,
             Self::Redrive(redrive) => redrive.run(context, mesh).await,
             Self::Purge(purge) => purge.run(context, mesh).await,
