@@ -13,9 +13,9 @@ use nova_rpc::trace::{self, CallTrace};
 use nova_rpc::{Method, deadline, lease};
 use nova_types::SpiffeId;
 use tokio::time::Instant;
-use tonic::Status;
 use tonic::body::Body;
 use tonic::transport::{Channel as Transport, Endpoint as TransportEndpoint};
+use tonic::{Status, TimeoutExpired};
 use tower::Service;
 
 use crate::connector::Connector;
@@ -129,8 +129,8 @@ impl Channel {
             request.headers_mut().insert(lease::HEADER, lease.header().await?);
         }
         let mut transport = self.shared.transport();
-        std::future::poll_fn(|cx| transport.poll_ready(cx)).await.map_err(|error| self.away(&error))?;
-        transport.call(request).await.map_err(|error| self.away(&error))
+        std::future::poll_fn(|cx| transport.poll_ready(cx)).await.map_err(|error| self.unanswered(&error))?;
+        transport.call(request).await.map_err(|error| self.unanswered(&error))
     }
 
     /// Sends the call again and again until it is answered by other than UNAVAILABLE.
@@ -154,10 +154,13 @@ impl Channel {
         }
     }
 
-    fn away(&self, error: &tonic::transport::Error) -> Status {
+    /// Why a call got no answer. The transport keeps its deadline, too: one that has passed says nothing of the daemon.
+    fn unanswered(&self, error: &tonic::transport::Error) -> Status {
         let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-        let detail = chain.last().map(ToString::to_string).unwrap_or_default();
-        Status::from(nova_rpc::Error::unavailable(self.shared.daemon, detail))
+        let Some(cause) = chain.last().filter(|cause| !cause.is::<TimeoutExpired>()) else {
+            return nova_rpc::Error::deadline_exceeded().into();
+        };
+        nova_rpc::Error::unavailable(self.shared.daemon, cause.to_string()).into()
     }
 
     fn authorize(&self, request: &mut Request<Body>) {
@@ -222,5 +225,24 @@ fn code_of(answer: &Answer) -> i32 {
     match answer {
         Ok(response) => Status::from_header_map(response.headers()).map_or(0, |status| status.code() as i32),
         Err(status) => status.code() as i32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_daemon_that_is_silent_until_the_deadline_is_not_called_unavailable() {
+        crate::install_crypto_provider();
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Endpoint(format!("http://{}", silent.local_addr().unwrap()));
+        let credentials = Credentials::new(Credential::bearer(Vec::new(), None)).unwrap();
+        let mut channel = Channel::new("queue", &endpoint, credentials).unwrap();
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = "/nova.queue.v1.QueueService/Lease".parse().unwrap();
+        request.headers_mut().insert(deadline::HEADER, HeaderValue::from_static("20m"));
+        let status = channel.call(request).await.expect_err("nobody answers");
+        assert_eq!(status.code(), tonic::Code::DeadlineExceeded, "{status:?}");
     }
 }
