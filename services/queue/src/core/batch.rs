@@ -135,9 +135,4 @@ impl Batch {
             && self.facts.is_empty()
             && self.checkpoints.is_empty()
     }
-
-    /// The ending of a task that ended in this very batch.
-    pub fn ended(&self, row: Row) -> Option<&Finished> {
-        self.finished.iter().find(|finished| finished.row == row)
-    }
 }

@@ -80,8 +80,7 @@ impl Core {
         self.last_token = self.last_token.max(last);
     }
 
-    /// Extends leases to `duration` from now; each answers its new end, or that it is lost; of a
-    /// cancelled task only the ledger knows.
+    /// Extends leases to `duration` from now; each answers its new end, or how it was lost.
     ///
     /// Memory only: a restart gives every lease a grace of its recorded duration anyway, so only a longer
     /// duration than the recorded one is written.
@@ -93,12 +92,6 @@ impl Core {
         now: Micros,
     ) -> Vec<Beat> {
         leases.iter().map(|lease| self.beat(namespace, *lease, duration, now)).collect()
-    }
-
-    /// Whether the task of a lease was cancelled since the last commit.
-    pub(super) fn cancelled_now(&self, lease: LeaseRef) -> bool {
-        let ended = self.batch.ended(row_of(lease.id));
-        ended.is_some_and(|ended| ended.token == lease.token && ended.state == State::Cancelled)
     }
 
     pub(super) fn extend(

@@ -88,8 +88,8 @@ impl Disk {
         }
         for ended in &batch.finished {
             self.attempts.insert(ended.row, ended.attempts);
-            let ending =
-                KeptEnding { state: ended.state, journal: ended.journal, at: ended.at, result_len: 1 };
+            let (state, token, journal, at) = (ended.state, ended.token, ended.journal, ended.at);
+            let ending = KeptEnding { state, token, journal, at, result_len: 1 };
             self.finished.insert(ended.row, ending);
         }
         for (key, value) in &batch.facts {

@@ -8,7 +8,7 @@ use crate::{
         entry::{Entry, Row, row_of},
     },
     record::{Beat, LeaseRef, Report},
-    task::{Failure, Micros},
+    task::{Failure, Micros, State},
     trail::Attempt,
 };
 
@@ -49,9 +49,14 @@ impl Core {
     pub(super) fn beat(&mut self, namespace: &str, lease: LeaseRef, duration: Duration, now: Micros) -> Beat {
         match self.extend(namespace, lease, duration, now) {
             Some(end) => Beat::Until(end),
-            None if self.cancelled_now(lease) => Beat::Cancelled,
+            None if self.is_cancelled(lease) => Beat::Cancelled,
             None => Beat::Lost,
         }
+    }
+
+    /// Whether a lease was lost because somebody cancelled its task.
+    fn is_cancelled(&self, lease: LeaseRef) -> bool {
+        self.retention.ended_by(lease).is_some_and(|ended| ended.state == State::Cancelled)
     }
 }
 

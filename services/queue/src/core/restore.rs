@@ -40,6 +40,8 @@ pub struct KeptTask {
 pub struct KeptEnding {
     /// How.
     pub state: State,
+    /// Token of the lease that ended it; 0 for none.
+    pub token: u64,
     /// Number of its last journal entry.
     pub journal: u64,
     /// When.
@@ -87,7 +89,7 @@ impl Core {
         entry.status.state = ending.state;
         self.queues.enter(queue, 0, ending.state);
         let bytes = task.payload_len.saturating_add(ending.result_len);
-        self.retention.ended(task.row, &entry, ending.journal, bytes, ending.at);
+        self.retention.ended(task.row, &entry, ending.token, ending.journal, bytes, ending.at);
         Ok(())
     }
 

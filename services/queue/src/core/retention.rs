@@ -13,9 +13,10 @@ use crate::{
     core::{
         Core, RowMap,
         batch::Batch,
-        entry::{Entry, Row},
+        entry::{Entry, Row, row_of},
         keys::{Key, key_of},
     },
+    record::LeaseRef,
     task::{Micros, State, after},
 };
 
@@ -41,6 +42,8 @@ pub(super) struct Kept {
     pub(super) queue: u32,
     /// How it ended.
     pub(super) state: State,
+    /// Token of the lease that ended it; 0 for none.
+    pub(super) token: u64,
     /// Its idempotency key.
     pub(super) key: Option<Key>,
     /// Number of its last journal entry.
@@ -67,9 +70,17 @@ pub(super) struct Retention {
 
 impl Retention {
     /// A task ended with journal entry `journal`.
-    pub(super) fn ended(&mut self, row: Row, entry: &Entry, journal: u64, bytes: u32, at: Micros) {
+    pub(super) fn ended(
+        &mut self,
+        row: Row,
+        entry: &Entry,
+        token: u64,
+        journal: u64,
+        bytes: u32,
+        at: Micros,
+    ) {
         let (queue, state, key) = (entry.queue, entry.status.state, key_of(&entry.spec));
-        self.kept.insert(row, Kept { id: entry.id, queue, state, key, journal, bytes, at });
+        self.kept.insert(row, Kept { id: entry.id, queue, state, token, key, journal, bytes, at });
         self.ended.push_back((row, journal));
     }
 
@@ -86,6 +97,11 @@ impl Retention {
     /// An ended task that is kept.
     pub(super) fn kept(&self, row: Row) -> Option<&Kept> {
         self.kept.get(&row)
+    }
+
+    /// The ended task that a lease was ended with, if it is kept.
+    pub(super) fn ended_by(&self, lease: LeaseRef) -> Option<&Kept> {
+        self.kept(row_of(lease.id)).filter(|kept| kept.id == lease.id && kept.token == lease.token)
     }
 
     /// Takes an ended task out.

@@ -15,8 +15,8 @@ use crate::{
 };
 
 impl Core {
-    /// Ends one lease. A settlement that was made before, with the same token, gets the first answer while the
-    /// task lives; of an ended task only the store knows, so [`Settled::Lost`] must be checked there.
+    /// Ends one lease. A settlement that was made before, with the same token, gets the first answer for as long as the
+    /// task is kept.
     pub fn settle(&mut self, namespace: &str, settlement: &Settlement, now: Micros) -> Settled {
         let lease = settlement.lease;
         let Some(row) = self.held(namespace, lease) else {
@@ -40,13 +40,8 @@ impl Core {
     }
 
     fn repeated(&self, namespace: &str, lease: LeaseRef, outcome: &Outcome) -> Settled {
-        if let Some(ended) = self.batch.ended(crate::core::row_of(lease.id)) {
-            let same = ended.id == lease.id && ended.token == lease.token && ends_as(outcome, ended.state);
-            return if same {
-                Settled::Done { state: ended.state, ready_at: ended.at }
-            } else {
-                Settled::Lost
-            };
+        if let Some(ended) = self.retention.ended_by(lease).filter(|ended| ends_as(outcome, ended.state)) {
+            return Settled::Done { state: ended.state, ready_at: ended.at };
         }
         let Some(entry) = self.live(namespace, lease.id) else { return Settled::Lost };
         let (token, state) = match (entry.settled, outcome) {
@@ -157,7 +152,7 @@ impl Core {
         entry.status.trail = Trail::ended(entry.status.trail.take());
         self.retention.journaled -= usize::from(entry.journal != 0);
         self.batch.finished.push(ending(row, &entry, token, self.next_entry, result.clone(), now));
-        self.keep_ended(row, &entry, result.as_ref().map_or(0, |result| result.len()), now);
+        self.keep_ended(row, &entry, token, result.as_ref().map_or(0, |result| result.len()), now);
         let change = Change { result, ..Change::of(row, &entry, true) };
         self.next_entry += 1;
         self.batch.changes.push(change);

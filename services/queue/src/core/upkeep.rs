@@ -85,10 +85,10 @@ impl Upkeep {
 
 impl Core {
     /// A task ended with the next journal entry.
-    pub(super) fn keep_ended(&mut self, row: Row, entry: &Entry, result: usize, now: Micros) {
+    pub(super) fn keep_ended(&mut self, row: Row, entry: &Entry, token: u64, result: usize, now: Micros) {
         let bytes = entry.payload_len.saturating_add(u32::try_from(result).unwrap_or(u32::MAX));
         let journal = self.next_entry;
-        self.retention.ended(row, entry, journal, bytes, now);
+        self.retention.ended(row, entry, token, journal, bytes, now);
         self.queues.at(entry.queue).ended.add(row, journal, bytes);
         if !self.upkeep.queues.is_empty() {
             self.upkeep.press(entry.queue);

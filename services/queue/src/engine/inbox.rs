@@ -20,13 +20,13 @@ use crate::{
 /// Where an answer goes.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
-/// A look at memory, taken after the commit.
-pub(crate) struct Look(Box<dyn FnOnce(&Core) + Send>);
+/// A look at memory; what it saw is told once all of that stands.
+pub(crate) struct Look(Box<dyn FnOnce(&Core) -> Told + Send>);
 
 impl Look {
     /// Takes it.
-    pub(crate) fn at(self, core: &Core) {
-        (self.0)(core);
+    pub(crate) fn at(self, core: &Core) -> Told {
+        (self.0)(core)
     }
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Alter(Box<Change>);
 
 type Change = dyn FnOnce(&mut Core, Micros) -> Told + Send;
 
-/// Tells the caller of an [`Alter`] what became of it.
+/// Tells the caller of a [`Look`] or an [`Alter`] what came of it.
 pub(crate) struct Told(Box<dyn FnOnce(Result<(), Error>) + Send>);
 
 impl Alter {
@@ -235,18 +235,19 @@ impl Inbox {
         .await
     }
 
-    /// Looks at memory as the last commit left it.
+    /// Looks at memory; answers once what it saw is committed.
     ///
     /// # Errors
-    /// There is no room, or the engine is gone.
+    /// There is no room, the engine is gone, or the commit failed.
     pub(crate) async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Core) -> T + Send + 'static,
     ) -> Result<T, Error> {
         self.ask(|reply: Reply<T>| {
             Command::Look(Look(Box::new(move |core| {
+                let seen = look(core);
                 // A caller that is gone needs no answer.
-                drop(reply.send(Ok(look(core))));
+                Told(Box::new(move |committed| drop(reply.send(committed.map(|()| seen)))))
             })))
         })
         .await

@@ -34,30 +34,24 @@ pub(crate) trait Ledger: Debug {
     /// The ledger cannot be read, is damaged, or belongs to another daemon.
     async fn recover(&mut self, limits: Limits, noise: u64, clock: Micros) -> Result<Core, Error>;
 
-    /// Writes a batch, whole or not at all, at the ledger's durability.
+    /// Writes a batch, whole or not at all, at the ledger's durability; gives it back once it stands.
     ///
     /// # Errors
     /// [`Error::Deposed`] when another daemon owns the ledger now; else it is not known what is written, and
     /// memory must be built again.
-    async fn write(&mut self, batch: &Batch) -> Result<(), Error>;
+    async fn write(&mut self, batch: Batch) -> Result<Batch, Error>;
 
     /// Payloads of stored tasks, in order.
     ///
     /// # Errors
     /// The ledger cannot be read.
-    async fn payloads(&mut self, rows: &[Row]) -> Result<Vec<Arc<[u8]>>, Error>;
+    async fn payloads(&mut self, rows: Vec<Row>) -> Result<Vec<Arc<[u8]>>, Error>;
 
     /// Checkpoints of stored tasks, in order.
     ///
     /// # Errors
     /// The ledger cannot be read.
-    async fn checkpoints(&mut self, rows: &[Row]) -> Result<Vec<Option<Arc<[u8]>>>, Error>;
-
-    /// How tasks ended, in order; nothing for those that did not, or are forgotten.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
-    async fn endings(&mut self, ids: &[Uuid]) -> Result<Vec<Option<Ended>>, Error>;
+    async fn checkpoints(&mut self, rows: Vec<Row>) -> Result<Vec<Option<Arc<[u8]>>>, Error>;
 
     /// Called while there is nothing to write.
     ///
@@ -98,17 +92,6 @@ pub(crate) trait Reader: Debug + Send + Sync {
 
     /// Events after a journal entry, oldest first, about `limit` of them.
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<TaskEvent>, Error>;
-}
-
-/// How a task ended, for a settlement that is repeated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ended {
-    /// How.
-    pub(crate) state: State,
-    /// Token of the lease that ended it.
-    pub(crate) token: u64,
-    /// When.
-    pub(crate) at: Micros,
 }
 
 /// A stored task as it was enqueued, without its payload.

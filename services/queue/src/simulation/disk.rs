@@ -13,7 +13,7 @@ use crate::{
         entry::Row,
         restore::{Counters, KeptEnding, KeptTask},
     },
-    ledger::{EndRecord, Ended, Enqueued, unpack_changes},
+    ledger::{EndRecord, Enqueued, unpack_changes},
     task::{Micros, State},
 };
 
@@ -139,12 +139,6 @@ impl Disk {
         self.checkpoints.get(&row).map(Arc::clone)
     }
 
-    /// How a task ended, for a settlement that is repeated.
-    pub(super) fn ending(&self, row: Row, id: Uuid) -> Option<Ended> {
-        let ended = self.ended.get(&row).filter(|ended| ended.id == id)?;
-        Some(Ended { state: ended.record.state, token: ended.token, at: ended.record.at })
-    }
-
     /// How a task ended, whole.
     pub(super) fn end_record(&self, row: Row, id: Uuid) -> Option<EndRecord> {
         self.ended.get(&row).filter(|ended| ended.id == id).map(|ended| ended.record.clone())
@@ -182,7 +176,8 @@ impl EndRow {
     fn kept(&self) -> KeptEnding {
         let result_len = self.record.result.as_ref().map_or(0, |result| result.len());
         let result_len = u32::try_from(result_len).unwrap();
-        KeptEnding { state: self.record.state, journal: self.journal, at: self.record.at, result_len }
+        let (state, at) = (self.record.state, self.record.at);
+        KeptEnding { state, token: self.token, journal: self.journal, at, result_len }
     }
 }
 

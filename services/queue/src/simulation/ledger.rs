@@ -19,7 +19,7 @@ use crate::{
         entry::{Row, row_of},
     },
     error::Error,
-    ledger::{Ended, Enqueued, Ledger, Reader},
+    ledger::{Enqueued, Ledger, Reader},
     record::{Task, TaskEvent},
     task::Micros,
 };
@@ -226,37 +226,32 @@ impl Ledger for SimLedger {
         Ok(core)
     }
 
-    async fn write(&mut self, batch: &Batch) -> Result<(), Error> {
+    async fn write(&mut self, batch: Batch) -> Result<Batch, Error> {
         if self.is(Broken::AnswersBeforeCommit) {
-            self.put_off(batch);
-            return Ok(());
+            self.put_off(&batch);
+            return Ok(batch);
         }
         self.travel().await;
         if let Err(error) = self.fails("before the commit") {
             if self.is(Broken::HalfCommits) {
-                self.shelf.get().disk.write_changes(batch);
+                self.shelf.get().disk.write_changes(&batch);
             }
             return Err(error);
         }
-        self.apply(|disk| disk.write(batch))?;
+        self.apply(|disk| disk.write(&batch))?;
         self.travel().await;
-        self.fails("after the commit")
+        self.fails("after the commit").map(|()| batch)
     }
 
-    async fn payloads(&mut self, rows: &[Row]) -> Result<Vec<Arc<[u8]>>, Error> {
+    async fn payloads(&mut self, rows: Vec<Row>) -> Result<Vec<Arc<[u8]>>, Error> {
         self.travel().await;
         let lost = || Error::Store("simulated: a payload is gone".into());
         rows.iter().map(|row| self.disk(|disk| disk.payload(*row)).ok_or_else(lost)).collect()
     }
 
-    async fn checkpoints(&mut self, rows: &[Row]) -> Result<Vec<Option<Arc<[u8]>>>, Error> {
+    async fn checkpoints(&mut self, rows: Vec<Row>) -> Result<Vec<Option<Arc<[u8]>>>, Error> {
         self.travel().await;
         Ok(rows.iter().map(|row| self.disk(|disk| disk.checkpoint(*row))).collect())
-    }
-
-    async fn endings(&mut self, ids: &[Uuid]) -> Result<Vec<Option<Ended>>, Error> {
-        self.travel().await;
-        Ok(ids.iter().map(|id| self.disk(|disk| disk.ending(row_of(*id), *id))).collect())
     }
 
     async fn keep(&mut self) -> Result<(), Error> {

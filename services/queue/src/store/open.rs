@@ -17,7 +17,7 @@ use crate::{
     ledger::{
         Reader,
         redis::{Claimant, RedisLedger, RedisReader, Role, durability, lead},
-        sqlite::{LedgerFile, Readers, SqliteLedger},
+        sqlite::{Readers, SqliteLedger},
     },
     record::Durability,
 };
@@ -46,8 +46,7 @@ pub(crate) async fn open_sqlite(
     let (store, parts, role) = assemble(settings, clock, reader, Durability::Synced, Role::Leader(0));
     let (ready, opened) = oneshot::channel();
     let stopped = on_thread(move || async move {
-        let (mut parts, file) = (parts, LedgerFile::open(&path)?);
-        let mut ledger = SqliteLedger::new(&file)?;
+        let (mut parts, mut ledger) = (parts, SqliteLedger::open(path).await?);
         let engine = Engine::over(&mut parts, &mut ledger).await?;
         ready.send(()).map_err(|()| Error::Closed)?;
         let ran = engine.run().await;

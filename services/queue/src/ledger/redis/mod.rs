@@ -25,13 +25,9 @@ pub(crate) use self::{
     read::RedisReader,
 };
 use crate::{
-    core::{
-        Core, Limits,
-        batch::Batch,
-        entry::{Row, row_of},
-    },
+    core::{Core, Limits, batch::Batch, entry::Row},
     error::Error,
-    ledger::{Ended, Ledger},
+    ledger::Ledger,
     record::Durability,
     task::Micros,
 };
@@ -174,26 +170,17 @@ impl Ledger for RedisLedger {
         Ok(core)
     }
 
-    async fn write(&mut self, batch: &Batch) -> Result<(), Error> {
-        let commands = self.writer.commands(batch);
-        self.apply(commands).await
+    async fn write(&mut self, batch: Batch) -> Result<Batch, Error> {
+        let commands = self.writer.commands(&batch);
+        self.apply(commands).await.map(|()| batch)
     }
 
-    async fn payloads(&mut self, rows: &[Row]) -> Result<Vec<Arc<[u8]>>, Error> {
-        self.reader.payloads(rows).await
+    async fn payloads(&mut self, rows: Vec<Row>) -> Result<Vec<Arc<[u8]>>, Error> {
+        self.reader.payloads(&rows).await
     }
 
-    async fn checkpoints(&mut self, rows: &[Row]) -> Result<Vec<Option<Arc<[u8]>>>, Error> {
-        self.reader.checkpoints(rows).await
-    }
-
-    async fn endings(&mut self, ids: &[Uuid]) -> Result<Vec<Option<Ended>>, Error> {
-        let rows: Vec<_> = ids.iter().map(|id| row_of(*id)).collect();
-        let found = self.reader.ending_rows(&rows).await?;
-        let same = |(ending, id): (Option<rows::Ending>, &Uuid)| {
-            ending.filter(|ending| ending.id == *id).map(|ending| ending.ended)
-        };
-        Ok(found.into_iter().zip(ids).map(same).collect())
+    async fn checkpoints(&mut self, rows: Vec<Row>) -> Result<Vec<Option<Arc<[u8]>>>, Error> {
+        self.reader.checkpoints(&rows).await
     }
 
     async fn keep(&mut self) -> Result<(), Error> {

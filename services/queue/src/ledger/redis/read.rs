@@ -184,9 +184,10 @@ fn restore_bucket(core: &mut Core, buckets: &mut Buckets, tasks: &Rows, endings:
 fn kept_ending(ending: &Ending) -> KeptEnding {
     let result_len = ending.record.result.as_ref().map_or(0, |result| result.len());
     KeptEnding {
-        state: ending.ended.state,
+        state: ending.record.state,
+        token: ending.token,
         journal: ending.journal,
-        at: ending.ended.at,
+        at: ending.record.at,
         result_len: u32::try_from(result_len).unwrap_or(u32::MAX),
     }
 }

@@ -18,7 +18,7 @@ use crate::{
         batch::{Finished, Insert},
         entry::Row,
     },
-    ledger::{EndRecord, Ended, Enqueued},
+    ledger::{EndRecord, Enqueued},
     task::{Failure, State},
     trail::{pack_trail, unpack_trail},
 };
@@ -125,10 +125,8 @@ pub(super) fn pack_ending(ended: &Finished) -> Vec<u8> {
 /// A packed ending, read.
 #[derive(Debug)]
 pub(super) struct Ending {
-    /// Id of the task.
-    pub(super) id: Uuid,
-    /// Its end as a repeated settlement needs it.
-    pub(super) ended: Ended,
+    /// Token of the lease that ended it; 0 for none.
+    pub(super) token: u64,
     /// Number of its last journal entry.
     pub(super) journal: u64,
     /// All of it.
@@ -137,7 +135,7 @@ pub(super) struct Ending {
 
 /// Reads a packed ending.
 pub(super) fn unpack_ending(bytes: &[u8]) -> Result<Ending, Damaged> {
-    let (id, rest) = split_id(bytes)?;
+    let (_, rest) = split_id(bytes)?;
     let mut from = Unpacker(rest);
     let state = State::from_code(from.byte()?).ok_or(Damaged)?;
     let (token, attempts, journal, at) = (from.number()?, from.small()?, from.number()?, from.time()?);
@@ -149,7 +147,7 @@ pub(super) fn unpack_ending(bytes: &[u8]) -> Result<Ending, Damaged> {
     let trail = if flags & TRAIL == 0 { None } else { Some(unpack_trail(&mut from)?) };
     let result = (flags & RESULT != 0).then(|| Arc::from(from.0));
     let record = EndRecord { state, attempts, at, result, error, trail };
-    Ok(Ending { id, ended: Ended { state, token, at }, journal, record })
+    Ok(Ending { token, journal, record })
 }
 
 fn split_id(bytes: &[u8]) -> Result<(Uuid, &[u8]), Damaged> {
@@ -179,7 +177,7 @@ mod tests {
             trail: Some(Arc::new(trail.clone())),
         };
         let read = unpack_ending(&pack_ending(&ended)).unwrap();
-        assert_eq!((read.id, read.journal, read.ended.token), (ended.id, 11, u64::MAX));
+        assert_eq!((read.journal, read.token), (11, u64::MAX));
         assert_eq!(read.record.error, Some(error));
         assert_eq!(read.record.trail, Some(trail));
         assert_eq!(read.record.result.as_deref(), Some(&b"r"[..]));

@@ -1,110 +1,156 @@
 //! The ledger in a SQLite file that one daemon has for itself, synced with each commit.
+//!
+//! A thread of its own has the connection, so that the engine goes on while a commit is synced.
 
 mod read;
 mod recover;
 mod schema;
 mod write;
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+};
 
-use rusqlite::{Connection, OptionalExtension as _, Statement, params};
-use uuid::Uuid;
+use rusqlite::{Connection, OptionalExtension as _, Statement};
+use tokio::sync::oneshot;
 
 pub(crate) use self::read::Readers;
 use self::write::Writer;
 use crate::{
-    core::{
-        Core, Limits,
-        batch::Batch,
-        entry::{Row, row_of},
-    },
+    core::{Core, Limits, batch::Batch, entry::Row},
     error::Error,
-    ledger::{Ended, Ledger},
-    task::{Micros, State},
+    ledger::Ledger,
+    task::Micros,
 };
 
-/// The file, and the lock that keeps a second daemon from it.
+/// The ledger in a file.
 #[derive(Debug)]
-pub(crate) struct LedgerFile {
-    connection: Connection,
-    _lock: File,
+pub(crate) struct SqliteLedger {
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
 }
 
-impl LedgerFile {
+/// What the thread is to do with the file.
+type Job = Box<dyn FnOnce(&mut Hand<'_>) + Send>;
+
+impl SqliteLedger {
     /// Opens the file, and brings it to the present version.
     ///
     /// # Errors
     /// It cannot be used, or another daemon uses it.
-    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let lock = schema::lock(path)?;
-        Ok(Self { connection: schema::open(path)?, _lock: lock })
+    pub(crate) async fn open(path: PathBuf) -> Result<Self, Error> {
+        let (opened, outcome) = oneshot::channel();
+        let (jobs, todo) = mpsc::channel();
+        let work = move || match serve(path, todo, opened) {
+            Ok(()) => {}
+            Err(error) => tracing::error!(%error, "the file of the queue was given up"),
+        };
+        let thread = std::thread::Builder::new().name("queue-ledger".into()).spawn(work);
+        let thread = Some(thread.map_err(|error| Error::Store(error.to_string()))?);
+        let ledger = Self { jobs: Some(jobs), thread };
+        outcome.await.map_err(|_| Error::Closed)??;
+        Ok(ledger)
+    }
+
+    /// Has the thread do a job.
+    async fn ask<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Hand<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        // Whoever asked may have been dropped with the engine.
+        let job: Job = Box::new(move |hand| drop(reply.send(job(hand))));
+        let jobs = self.jobs.as_ref().ok_or(Error::Closed)?;
+        jobs.send(job).map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
     }
 }
 
-/// The ledger in a file.
-#[derive(Debug)]
-pub(crate) struct SqliteLedger<'c> {
+/// The file is closed, and its lock free, when this returns.
+impl Drop for SqliteLedger {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        let ended = self.thread.take().map(JoinHandle::join);
+        if let Some(Err(_)) = ended {
+            tracing::error!("the thread of the file has panicked");
+        }
+    }
+}
+
+/// Opens the file, tells the outcome, and does what is to be done.
+fn serve(
+    path: PathBuf,
+    todo: mpsc::Receiver<Job>,
+    opened: oneshot::Sender<Result<(), Error>>,
+) -> Result<(), Error> {
+    let open = || Ok((schema::lock(&path)?, schema::open(&path)?));
+    let (_lock, connection) = match open() {
+        Ok(file) => file,
+        Err(error) => {
+            // Whoever opens it tells of the error.
+            drop(opened.send(Err(error)));
+            return Ok(());
+        }
+    };
+    let mut hand = Hand::new(&connection)?;
+    drop(opened.send(Ok(())));
+    todo.iter().for_each(|job| job(&mut hand));
+    Ok(())
+}
+
+/// The connection, with its statements prepared.
+struct Hand<'c> {
     connection: &'c Connection,
     writer: Writer<'c>,
     payload: Statement<'c>,
     checkpoint: Statement<'c>,
-    ending: Statement<'c>,
 }
 
-impl<'c> SqliteLedger<'c> {
-    /// A ledger over an open file.
-    ///
+impl<'c> Hand<'c> {
     /// # Errors
     /// The file is not ours.
-    pub(crate) fn new(file: &'c LedgerFile) -> Result<Self, Error> {
-        let connection = &file.connection;
+    fn new(connection: &'c Connection) -> Result<Self, Error> {
         Ok(Self {
             connection,
             writer: Writer::new(connection)?,
             payload: connection.prepare("SELECT payload FROM task WHERE row = ?1")?,
             checkpoint: connection.prepare("SELECT bytes FROM checkpoint WHERE row = ?1")?,
-            ending: connection.prepare("SELECT state, token, at FROM finished WHERE row = ?1 AND id = ?2")?,
         })
     }
 
-    fn ending(&mut self, id: Uuid) -> Result<Option<Ended>, Error> {
-        let found = self.ending.query_row(params![row_of(id), id.as_bytes()], |row| {
-            let state = State::from_code(row.get(0)?);
-            let (token, at) = (row.get(1)?, row.get(2)?);
-            Ok(state.map(|state| Ended { state, token, at }))
-        });
-        Ok(found.optional()?.flatten())
-    }
-}
-
-impl Ledger for SqliteLedger<'_> {
-    async fn recover(&mut self, limits: Limits, noise: u64, clock: Micros) -> Result<Core, Error> {
+    fn recover(&mut self, limits: Limits, noise: u64, clock: Micros) -> Result<Core, Error> {
         let (core, counters) = recover::recover(self.connection, limits, noise, clock)?;
         self.writer.start_from(counters.last_row, counters.floor);
         Ok(core)
     }
 
-    async fn write(&mut self, batch: &Batch) -> Result<(), Error> {
-        self.writer.write(batch)
+    fn payload(&mut self, row: Row) -> Result<Arc<[u8]>, Error> {
+        let bytes: Vec<u8> = self.payload.query_row([row], |found| found.get(0))?;
+        Ok(bytes.into())
     }
 
-    async fn payloads(&mut self, rows: &[Row]) -> Result<Vec<Arc<[u8]>>, Error> {
-        let mut payload = |row: &Row| -> Result<Arc<[u8]>, Error> {
-            let bytes: Vec<u8> = self.payload.query_row([row], |found| found.get(0))?;
-            Ok(bytes.into())
-        };
-        rows.iter().map(&mut payload).collect()
+    fn checkpoint(&mut self, row: Row) -> Result<Option<Arc<[u8]>>, Error> {
+        let bytes: Option<Vec<u8>> = self.checkpoint.query_row([row], |found| found.get(0)).optional()?;
+        Ok(bytes.map(Arc::from))
+    }
+}
+
+impl Ledger for SqliteLedger {
+    async fn recover(&mut self, limits: Limits, noise: u64, clock: Micros) -> Result<Core, Error> {
+        self.ask(move |hand| hand.recover(limits, noise, clock)).await
     }
 
-    async fn checkpoints(&mut self, rows: &[Row]) -> Result<Vec<Option<Arc<[u8]>>>, Error> {
-        let mut checkpoint = |row: &Row| -> Result<Option<Arc<[u8]>>, Error> {
-            let bytes: Option<Vec<u8>> = self.checkpoint.query_row([row], |found| found.get(0)).optional()?;
-            Ok(bytes.map(Arc::from))
-        };
-        rows.iter().map(&mut checkpoint).collect()
+    async fn write(&mut self, batch: Batch) -> Result<Batch, Error> {
+        self.ask(move |hand| hand.writer.write(&batch).map(|()| batch)).await
     }
 
-    async fn endings(&mut self, ids: &[Uuid]) -> Result<Vec<Option<Ended>>, Error> {
-        ids.iter().map(|id| self.ending(*id)).collect()
+    async fn payloads(&mut self, rows: Vec<Row>) -> Result<Vec<Arc<[u8]>>, Error> {
+        self.ask(move |hand| rows.into_iter().map(|row| hand.payload(row)).collect()).await
+    }
+
+    async fn checkpoints(&mut self, rows: Vec<Row>) -> Result<Vec<Option<Arc<[u8]>>>, Error> {
+        self.ask(move |hand| rows.into_iter().map(|row| hand.checkpoint(row)).collect()).await
     }
 }

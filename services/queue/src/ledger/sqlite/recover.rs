@@ -68,12 +68,12 @@ fn restore_tasks(connection: &Connection, core: &mut Core) -> Result<(), Error> 
 }
 
 fn endings(connection: &Connection) -> Result<HashMap<Row, KeptEnding>, Error> {
-    let mut statement =
-        connection.prepare("SELECT row, state, journal, at, coalesce(length(result), 0) FROM finished")?;
+    let mut statement = connection
+        .prepare("SELECT row, state, journal, at, coalesce(length(result), 0), token FROM finished")?;
     let rows = statement.query_map([], |found| {
         let state = State::from_code(found.get(1)?).unwrap_or(State::Dead);
-        let (journal, at, result_len) = (found.get(2)?, found.get(3)?, found.get(4)?);
-        Ok((found.get(0)?, KeptEnding { state, journal, at, result_len }))
+        let (journal, at, result_len, token) = (found.get(2)?, found.get(3)?, found.get(4)?, found.get(5)?);
+        Ok((found.get(0)?, KeptEnding { state, token, journal, at, result_len }))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -1,0 +1,240 @@
+//! The engine's desk: takes calls as they come, and decides them in memory.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+
+use super::{
+    Parts, Round,
+    answer::Answer,
+    inbox::{Charge, Command, Outlet, Posted, Reply},
+    parked::Parked,
+};
+use crate::{
+    core::{Core, batch::Batch},
+    error::Error,
+    record::{Beat, Cursor, Lease, LeaseRef, LeaseRequest, Outcome, Report, Settlement, Task, TaskEvent},
+    task::{Micros, span},
+};
+
+/// Most calls of each way in that are taken at once.
+const GATHER: usize = 1_024;
+
+/// Longest sleep, so that a clock that jumps is noticed.
+const NAP: Duration = Duration::from_millis(500);
+
+/// Memory, and who waits for what it decides.
+#[derive(Debug)]
+pub(super) struct Desk<'a> {
+    pub(super) parts: &'a mut Parts,
+    core: Core,
+    parked: Parked,
+    answers: Vec<Answer>,
+    charges: Vec<Charge>,
+    posted: Vec<Posted>,
+    /// What must be added to the daemon's clock to get the ledger's.
+    offset: Micros,
+}
+
+impl<'a> Desk<'a> {
+    /// A desk over what the ledger holds.
+    pub(super) fn new(parts: &'a mut Parts, core: Core, offset: Micros) -> Self {
+        let mut desk = Self {
+            parts,
+            core,
+            parked: Parked::default(),
+            answers: Vec::new(),
+            charges: Vec::new(),
+            posted: Vec::with_capacity(2 * GATHER),
+            offset,
+        };
+        desk.began();
+        desk
+    }
+
+    /// Memory was built again from the ledger. What was being written may stand after all: watches read on from there.
+    pub(super) fn replace(&mut self, core: Core, offset: Micros) {
+        (self.core, self.offset) = (core, offset);
+        self.began();
+    }
+
+    fn began(&mut self) {
+        self.core.continue_tokens(self.parts.last_token);
+        self.parts.ring.reset(self.core.head(), self.core.floor());
+    }
+
+    /// True when there is nothing to write, and nobody to tell.
+    pub(super) fn is_idle(&self) -> bool {
+        self.answers.is_empty() && !self.core.has_changes()
+    }
+
+    /// Waits for a call or a time, and decides; false when all callers are gone.
+    pub(super) async fn hear(&mut self) -> bool {
+        let nap = self.nap();
+        let Outlet { settlements, requests } = &mut self.parts.outlet;
+        let first = tokio::select! {
+            biased;
+            first = settlements.recv() => first.map(Some),
+            first = requests.recv() => first.map(Some),
+            () = sleep(nap) => Some(None),
+        };
+        let open = first.is_some();
+        self.posted.extend(first.flatten());
+        self.hear_more();
+        open
+    }
+
+    /// Decides what has come, without waiting for more.
+    pub(super) fn hear_more(&mut self) {
+        let Outlet { settlements, requests } = &mut self.parts.outlet;
+        for lane in [settlements, requests] {
+            let come = std::iter::from_fn(|| lane.try_recv().ok());
+            self.posted.extend(come.take(GATHER));
+        }
+        let now = self.now();
+        self.core.tick(now);
+        for Posted { command, charge } in std::mem::take(&mut self.posted) {
+            self.charges.push(charge);
+            self.take(command, now);
+        }
+        self.core.cascade(now);
+        self.serve_parked(now);
+    }
+
+    fn now(&self) -> Micros {
+        self.parts.clock.now().micros() + self.offset
+    }
+
+    fn nap(&self) -> Duration {
+        let next = self.core.next_tick().into_iter().chain(self.parked.next_late()).min();
+        next.map_or(NAP, |at| span(at - self.now()).min(NAP))
+    }
+
+    fn take(&mut self, command: Command, now: Micros) {
+        match command {
+            Command::Enqueue(tasks, reply) => {
+                let receipts = self.core.enqueue(tasks, now);
+                self.answers.push(Answer::Receipts(reply, receipts));
+            }
+            Command::Lease(request, reply) => self.lease(request, reply, now),
+            Command::Heartbeat(namespace, leases, reports, duration, reply) => {
+                let beats = self.heartbeat(&namespace, &leases, &reports, duration, now);
+                self.answers.push(Answer::Beats(reply, Ok(beats)));
+            }
+            Command::Settle(namespace, settlements, reply) => {
+                let settle = |settlement| self.core.settle(&namespace, settlement, now);
+                let settled = settlements.iter().map(settle).collect();
+                self.answers.push(Answer::Settled(reply, Ok(settled)));
+            }
+            Command::Alter(alter) => self.answers.push(Answer::Told(alter.apply(&mut self.core, now))),
+            Command::Look(look) => self.answers.push(Answer::Told(look.at(&self.core))),
+        }
+    }
+
+    fn lease(&mut self, request: LeaseRequest, reply: Reply<Vec<Lease>>, now: Micros) {
+        if reply.is_closed() {
+            return;
+        }
+        let leases = self.core.lease(&request, now);
+        if !leases.is_empty() || request.wait.is_zero() {
+            return self.answers.push(Answer::Leases(reply, request.namespace, Ok(leases)));
+        }
+        let queues: Result<Vec<u32>, Error> =
+            request.queues.iter().map(|queue| self.core.intern(&request.namespace, queue)).collect();
+        match queues {
+            Ok(queues) => self.parked.park(request, reply, queues, now),
+            // A caller that is gone needs no answer.
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    fn heartbeat(
+        &mut self,
+        namespace: &str,
+        leases: &[LeaseRef],
+        reports: &[Report],
+        duration: Duration,
+        now: Micros,
+    ) -> Vec<Beat> {
+        let mut beats = self.core.heartbeat(namespace, leases, duration, now);
+        beats.extend(reports.iter().map(|report| self.core.report(namespace, report, duration, now)));
+        beats
+    }
+
+    /// Hands new work to the calls that wait, and lets those go whose time is over.
+    fn serve_parked(&mut self, now: Micros) {
+        for queue in self.core.take_touched() {
+            while !self.core.is_empty(queue) {
+                let Some(waiter) = self.parked.take(queue) else { break };
+                let leases = self.core.lease(&waiter.request, now);
+                self.answers.push(Answer::Leases(waiter.reply, waiter.request.namespace, Ok(leases)));
+            }
+        }
+        while let Some(late) = self.parked.take_late(now) {
+            self.answers.push(Answer::Leases(late.reply, late.request.namespace, Ok(Vec::new())));
+        }
+    }
+
+    /// Takes what must be written now, and who waits for it.
+    pub(super) fn close(&mut self) -> Round {
+        let batch = self.core.take_batch(self.now());
+        self.parts.last_token = self.parts.last_token.max(batch.last_token);
+        let (answers, charges) = (std::mem::take(&mut self.answers), std::mem::take(&mut self.charges));
+        Round { batch, answers, charges }
+    }
+
+    /// Publishes what stands, and tells everybody who waited for it.
+    pub(super) fn announce(&mut self, stands: Option<Round>) {
+        let Some(Round { batch, answers, charges }) = stands else { return };
+        if !batch.is_empty() {
+            crate::metrics::committed(batch.changes.len());
+            crate::metrics::ticked(&batch.ticks);
+            self.publish(batch);
+        }
+        for answer in answers {
+            // Work for a caller that is gone goes back, unstarted.
+            if let Some((namespace, leases)) = answer.send() {
+                self.give_back(&namespace, leases);
+            }
+        }
+        drop(charges);
+    }
+
+    fn publish(&self, batch: Batch) {
+        let (first, floor) = (batch.first, batch.floor);
+        let head = first + batch.changes.len() as u64 - 1;
+        let events = (first..).zip(batch.changes).filter(|(_, change)| change.event);
+        let events = events.map(|(number, change)| TaskEvent {
+            cursor: Cursor(number, 0),
+            at: change.status.updated,
+            task: Task {
+                id: change.id,
+                spec: change.spec,
+                status: change.status,
+                payload: None,
+                payload_len: change.payload_len,
+                result: change.result,
+                checkpoint: None,
+            },
+        });
+        self.parts.ring.publish(events.collect(), head, floor);
+    }
+
+    fn give_back(&mut self, namespace: &Arc<str>, leases: Vec<Lease>) {
+        let now = self.now();
+        for lease in leases {
+            let lease = LeaseRef { id: lease.task.id, token: lease.token };
+            self.core.settle(namespace, &Settlement { lease, outcome: Outcome::Released }, now);
+        }
+    }
+
+    /// Tells everybody who waits that nothing came of it.
+    pub(super) fn fail(&mut self, error: &Error) {
+        self.answers.drain(..).for_each(|answer| answer.fail(error));
+        self.charges.clear();
+        for waiter in self.parked.take_all() {
+            // A caller that is gone needs no answer.
+            drop(waiter.reply.send(Err(error.clone())));
+        }
+    }
+}
