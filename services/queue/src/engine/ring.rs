@@ -18,6 +18,21 @@ const EVENTS: usize = 8_192;
 /// Most bytes of results and histories held.
 const BYTES: usize = 8 << 20;
 
+/// Most events that one read looks at, so that it holds up nobody who publishes.
+const LOOK: usize = 1_024;
+
+/// Tells which events a reader wants.
+pub(crate) type Wanted<'a> = &'a (dyn Fn(&TaskEvent) -> bool + Sync);
+
+/// Some events of the log.
+#[derive(Debug)]
+pub(crate) struct Passage {
+    /// Those that were wanted, oldest first.
+    pub(crate) events: Vec<TaskEvent>,
+    /// Where to go on.
+    pub(crate) reached: Cursor,
+}
+
 #[derive(Debug)]
 struct Recent {
     events: VecDeque<TaskEvent>,
@@ -66,14 +81,23 @@ impl Ring {
         self.news.send_replace(Cursor(head, 0));
     }
 
-    /// Events after `after`; nothing when the ring does not reach back so far.
-    pub(crate) fn after(&self, after: u64, limit: usize) -> Option<Vec<TaskEvent>> {
+    /// Up to `limit` events after `after` that are wanted; nothing when the ring does not reach back so far. What is
+    /// not wanted is not even copied: a watch costs little beside the tasks of others.
+    pub(crate) fn after(&self, after: Cursor, limit: usize, wanted: Wanted<'_>) -> Option<Passage> {
         let recent = self.recent();
-        if after < recent.start {
+        if after.0 < recent.start {
             return None;
         }
-        let from = recent.events.partition_point(|event| event.cursor.0 <= after);
-        Some(recent.events.iter().skip(from).take(limit).cloned().collect())
+        let from = recent.events.partition_point(|event| event.cursor <= after);
+        let mut passage = Passage { events: Vec::new(), reached: after };
+        for event in recent.events.range(from..).take(LOOK) {
+            if passage.events.len() == limit {
+                break;
+            }
+            passage.reached = event.cursor;
+            passage.events.extend(wanted(event).then(|| event.clone()));
+        }
+        Some(passage)
     }
 
     /// Watches may resume only after this entry.

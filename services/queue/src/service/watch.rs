@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use crate::{
+    engine::ring::Passage,
     error::Error,
     ledger::redis::Role,
     record::{Cursor, TaskEvent},
@@ -21,7 +22,7 @@ const CHUNK: usize = 256;
 const BUFFER: usize = 64;
 
 /// Events of others after which a watch is told how far the log is, so that its cursor does not grow old.
-const SKIPPED: usize = 4_096;
+const SKIPPED: u64 = 4_096;
 
 /// What a watch is to see.
 #[derive(Debug)]
@@ -52,9 +53,9 @@ pub(super) async fn watch_tasks(
         None => service.store.head(),
     };
     // An expired cursor is refused at once, not in the stream.
-    service.store.events(cursor, 1).await?;
+    service.store.events(cursor, 1, &|_| false).await?;
     let (out, answers) = mpsc::channel(BUFFER);
-    let watch = Watch { service: service.clone(), filter, cursor, skipped: 0, news, out };
+    let watch = Watch { service: service.clone(), filter, cursor, told: cursor, news, out };
     service.runtime.spawn("watch-tasks", watch.run());
     Ok(Outgoing::new(answers))
 }
@@ -94,7 +95,8 @@ struct Watch {
     service: QueueService,
     filter: Filter,
     cursor: Cursor,
-    skipped: usize,
+    /// Where the reader was last told that it stands.
+    told: Cursor,
     news: tokio::sync::watch::Receiver<Cursor>,
     out: mpsc::Sender<Result<pb::WatchTasksResponse, Status>>,
 }
@@ -129,32 +131,30 @@ impl Watch {
         self.tell(None).await;
         while !self.out.is_closed() {
             self.news.borrow_and_update();
-            let events = self.service.store.events(self.cursor, CHUNK).await?;
-            if events.is_empty() && self.news.changed().await.is_err() {
+            let (store, filter) = (&self.service.store, &self.filter);
+            let passage = store.events(self.cursor, CHUNK, &|event| filter.matches(event)).await?;
+            if passage.reached == self.cursor && self.news.changed().await.is_err() {
                 return Ok(());
             }
-            for event in events {
-                self.show(event).await;
-            }
+            self.show(passage).await;
         }
         Ok(())
     }
 
-    async fn show(&mut self, event: TaskEvent) {
-        self.cursor = event.cursor;
-        if self.filter.matches(&event) {
+    async fn show(&mut self, passage: Passage) {
+        for event in passage.events {
+            self.cursor = event.cursor;
             let (time, task) = (wire::time(event.at), Some(wire::task(event.task)));
             self.tell(Some(pb::TaskEvent { task, time })).await;
-        } else {
-            self.skipped += 1;
-            if self.skipped >= SKIPPED {
-                self.tell(None).await;
-            }
+        }
+        self.cursor = passage.reached;
+        if self.cursor.0 - self.told.0 >= SKIPPED {
+            self.tell(None).await;
         }
     }
 
     async fn tell(&mut self, event: Option<pb::TaskEvent>) {
-        self.skipped = 0;
+        self.told = self.cursor;
         let answer = pb::WatchTasksResponse { cursor: wire::cursor(self.cursor), event };
         // A reader that is gone is noticed before the next read.
         drop(self.out.send(Ok(answer)).await);

@@ -29,13 +29,13 @@ use crate::{
     core::{Core, entry::row_of},
     engine::{
         inbox::{Command, Inbox},
-        ring::Ring,
+        ring::{Passage, Ring, Wanted},
     },
     error::Error,
     ledger::{Enqueued, Reader, redis::Role},
     record::{
         Beat, Cursor, Depth, Durability, Lease, LeaseRef, LeaseRequest, NewTask, Proof, QueueSettings,
-        QueueStats, QueueView, Receipt, Report, Settled, Settlement, Task, TaskEvent, TaskFilter, TaskPage,
+        QueueStats, QueueView, Receipt, Report, Settled, Settlement, Task, TaskFilter, TaskPage,
     },
 };
 
@@ -256,19 +256,29 @@ impl Store {
         self.ring.head()
     }
 
-    /// Events after a place, oldest first, about `limit` of them; [`Error::CursorExpired`] when the log has
-    /// passed it.
-    pub(crate) async fn events(&self, after: Cursor, limit: usize) -> Result<Vec<TaskEvent>, Error> {
-        let Cursor(after, _) = after;
-        if after > self.ring.head().0 {
+    /// About `limit` of the events after a place that are wanted; [`Error::CursorExpired`] when the log has passed it.
+    pub(crate) async fn events(
+        &self,
+        after: Cursor,
+        limit: usize,
+        wanted: Wanted<'_>,
+    ) -> Result<Passage, Error> {
+        if after.0 > self.ring.head().0 {
             return Err(Error::CursorExpired);
         }
         // Memory knows also of tasks that a queue with a short retention has forgotten since.
-        match self.ring.after(after, limit) {
-            Some(events) => Ok(events),
-            None if after < self.ring.floor() => Err(Error::CursorExpired),
-            None => self.reader.events(after, limit).await,
+        match self.ring.after(after, limit, wanted) {
+            Some(passage) => Ok(passage),
+            None if after.0 < self.ring.floor() => Err(Error::CursorExpired),
+            None => self.old_events(after, limit, wanted).await,
         }
+    }
+
+    async fn old_events(&self, after: Cursor, limit: usize, wanted: Wanted<'_>) -> Result<Passage, Error> {
+        let mut events = self.reader.events(after.0, limit).await?;
+        let reached = events.last().map_or(after, |event| event.cursor);
+        events.retain(wanted);
+        Ok(Passage { events, reached })
     }
 
     /// Changes whenever there may be new events.

@@ -6,22 +6,26 @@ use super::{Home, PATIENCE, Verbs as _, ask, completed, failed, refer, task};
 use crate::{
     Error,
     config::Config,
+    engine::ring::Wanted,
     record::{Cursor, Fits, TaskEvent, TaskFilter},
     store::Store,
     task::State,
 };
+
+/// Every event is wanted.
+pub(super) const ALL: Wanted<'static> = &|_| true;
 
 /// Reads `count` events after a cursor.
 async fn read(store: &Store, mut after: Cursor, count: usize) -> Vec<TaskEvent> {
     let mut seen = Vec::new();
     let reading = async {
         while seen.len() < count {
-            let events = store.events(after, 100).await.unwrap();
-            after = events.last().map_or(after, |event| event.cursor);
-            if events.is_empty() {
+            let passage = store.events(after, 100, ALL).await.unwrap();
+            if passage.reached == after {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            seen.extend(events);
+            after = passage.reached;
+            seen.extend(passage.events);
         }
     };
     let outcome = tokio::time::timeout(PATIENCE, reading).await;
@@ -48,6 +52,17 @@ pub(super) async fn events_tell_every_change(home: &dyn Home) {
     assert_eq!(events[2].task.status.last_error.as_ref().unwrap().reason, "BROKEN");
     assert!(events.is_sorted_by_key(|event| event.cursor));
     assert_eq!(events[1].task.spec.label("run"), Some("7"));
+}
+
+pub(super) async fn a_reader_passes_over_what_it_does_not_want(home: &dyn Home) {
+    let store = home.open().await;
+    let start = store.head();
+    store.put(task("other")).await;
+    let id = store.put(task("t")).await.id;
+    read(&store, start, 2).await;
+    let passage = store.events(start, 10, &|event| event.task.id == id).await.unwrap();
+    assert_eq!(passage.events.len(), 1);
+    assert_eq!(passage.reached, store.head());
 }
 
 pub(super) async fn a_cursor_resumes_after_a_restart(home: &dyn Home) {
@@ -78,10 +93,10 @@ pub(super) async fn a_cursor_that_the_log_has_passed_is_expired(home: &dyn Home)
             store.end(refer(&lease), completed("r")).await;
         }
     }
-    assert!(matches!(store.events(start, 1).await, Err(Error::CursorExpired)));
+    assert!(matches!(store.events(start, 1, ALL).await, Err(Error::CursorExpired)));
     drop(store);
     let store = home.open_with(config).await;
-    assert!(matches!(store.events(start, 1).await, Err(Error::CursorExpired)));
+    assert!(matches!(store.events(start, 1, ALL).await, Err(Error::CursorExpired)));
     assert_eq!(store.state(held).await, Some(State::Leased), "a live lease outlives its place in the log");
     store.end(refer(&lease), completed("r")).await;
     assert_eq!(store.state(held).await, Some(State::Completed));
@@ -91,7 +106,7 @@ pub(super) async fn a_cursor_from_elsewhere_is_expired(home: &dyn Home) {
     let store = home.open().await;
     store.put(task("t")).await;
     let elsewhere = Cursor(u64::MAX / 2, 0);
-    assert!(matches!(store.events(elsewhere, 1).await, Err(Error::CursorExpired)));
+    assert!(matches!(store.events(elsewhere, 1, ALL).await, Err(Error::CursorExpired)));
 }
 
 fn filter(limit: usize) -> TaskFilter {

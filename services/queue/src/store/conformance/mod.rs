@@ -167,6 +167,7 @@ conformance! {
     flows::a_completed_task_has_no_deadline,
     flows::a_snoozed_task_comes_back_later_and_its_attempt_does_not_count,
     log::events_tell_every_change,
+    log::a_reader_passes_over_what_it_does_not_want,
     log::a_cursor_resumes_after_a_restart,
     log::a_cursor_that_the_log_has_passed_is_expired,
     log::a_cursor_from_elsewhere_is_expired,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Home, PATIENCE, Verbs as _, completed, refer, task};
+use super::{Home, PATIENCE, Verbs as _, completed, log::ALL, refer, task};
 use crate::{record::QueueSettings, store::Store, task::State};
 
 async fn configure(store: &Store, queue: &str, change: impl FnOnce(&mut QueueSettings) + Send + 'static) {
@@ -75,11 +75,11 @@ pub(super) async fn a_watch_that_keeps_up_sees_what_is_kept_for_no_time(home: &d
     let start = store.head();
     let id = ended(&store, 100).await;
     eventually_forgotten(&store, id).await;
-    let events = store.events(start, 10).await.unwrap();
+    let events = store.events(start, 10, ALL).await.unwrap().events;
     let last = events.last().unwrap();
     assert_eq!((last.task.id, last.task.status.state), (id, State::Completed));
     assert_eq!(last.task.result.as_ref().map(|result| result.len()), Some(50));
     drop(store);
     let store = home.open().await;
-    assert!(store.events(start, 10).await.is_err(), "whom a restart meets behind is told so");
+    assert!(store.events(start, 10, ALL).await.is_err(), "whom a restart meets behind is told so");
 }
