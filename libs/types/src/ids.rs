@@ -19,8 +19,8 @@ macro_rules! name {
         impl $name {
             /// Checks the rule.
             pub fn parse(field: &str, value: &str) -> Result<Self, Violation> {
-                let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || $extra.contains(c);
-                if ($min..=$max).contains(&value.len()) && value.chars().all(good) {
+                let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || $extra.contains(&byte);
+                if ($min..=$max).contains(&value.len()) && value.bytes().all(good) {
                     return Ok(Self(value.to_owned()));
                 }
                 Err(Violation::new(field, format!("{} must be {}", shown(value), $rule)))
@@ -81,7 +81,7 @@ macro_rules! time_ordered_id {
     };
 }
 
-const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ._-";
+const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ._-";
 
 name!(
     /// A queue. Those whose name begins with `agents.` are reserved: only the mesh itself puts tasks there, and
@@ -102,7 +102,7 @@ name!(
 );
 name!(
     /// An agent.
-    AgentId, 1..=63, "-", "1 to 63 of a-z 0-9 -"
+    AgentId, 1..=63, b"-", "1 to 63 of a-z 0-9 -"
 );
 name!(
     /// A supervised process.
@@ -114,7 +114,7 @@ name!(
 );
 name!(
     /// A worker instance, named for people.
-    WorkerName, 1..=128, "ABCDEFGHIJKLMNOPQRSTUVWXYZ._-@:/", "1 to 128 of a-z A-Z 0-9 . _ - @ : /"
+    WorkerName, 1..=128, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ._-@:/", "1 to 128 of a-z A-Z 0-9 . _ - @ : /"
 );
 
 impl QueueName {

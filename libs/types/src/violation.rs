@@ -23,6 +23,15 @@ impl Violation {
         self.field = format!("{prefix}.{}", self.field);
         self
     }
+
+    /// The same violation, seen from the list that holds the message, or the value itself when its field is empty:
+    /// `list[index].field`.
+    #[must_use]
+    pub fn at(mut self, list: &str, index: usize) -> Self {
+        let dot = if self.field.is_empty() { "" } else { "." };
+        self.field = format!("{list}[{index}]{dot}{}", self.field);
+        self
+    }
 }
 
 impl fmt::Display for Violation {

@@ -34,7 +34,7 @@ pub(super) fn namespace(value: &str) -> Checked<Arc<str>> {
 pub(super) fn queues(field: &str, names: &[String]) -> Checked<Vec<Arc<str>>> {
     count(field, names.len(), 64)?;
     let queue = |(index, name): (usize, &String)| {
-        let queue = QueueName::parse(&format!("{field}[{index}]"), name)?;
+        let queue = QueueName::parse("", name).map_err(|violation| violation.at(field, index))?;
         Ok(Arc::from(queue.as_ref()))
     };
     names.iter().enumerate().map(queue).collect()
@@ -95,8 +95,7 @@ pub(super) fn task(
     violations.take(wire::labels("metadata", &wire.metadata));
     violations.take(RequestId::parse("request_id", &wire.request_id));
     violations.take(group("group", &wire.group));
-    let rule = format!("{} must be at most 9", wire.priority);
-    violations.require(wire.priority <= 9, "priority", &rule);
+    let priority = violations.take(priority(wire.priority));
     let delay = wire::duration("delay", wire.delay.as_ref(), Duration::ZERO..=YEAR, Duration::ZERO);
     let delay = violations.take(delay).unwrap_or_default();
     let timeout = Duration::from_millis(1)..=YEAR;
@@ -112,7 +111,7 @@ pub(super) fn task(
         metadata: labels(wire.metadata),
         request_id: wire.request_id.into(),
         body_hash: 0,
-        priority: u8::try_from(wire.priority).unwrap_or(9),
+        priority: priority.unwrap_or_default(),
         retry,
         attempt_timeout: (!timeout.is_zero()).then_some(timeout),
         traceparent: traceparent.into(),
@@ -126,6 +125,13 @@ pub(super) fn task(
         task.spec.body_hash = body_hash(&task);
     }
     Ok(task)
+}
+
+fn priority(priority: u32) -> Checked<u8> {
+    match u8::try_from(priority) {
+        Ok(priority @ 0..=9) => Ok(priority),
+        _ => Err(Violation::new("priority", format!("{priority} must be at most 9"))),
+    }
 }
 
 /// The name of a group.
@@ -171,7 +177,9 @@ pub(super) fn task_ids(ids: &[String]) -> Checked<Vec<Uuid>> {
     if ids.len() > 1_000 {
         return Err(Violation::new("task_ids", format!("{} entries must be at most 1000", ids.len())));
     }
-    ids.iter().enumerate().map(|(index, id)| task_id(&format!("task_ids[{index}]"), id)).collect()
+    let one =
+        |(index, id): (usize, &String)| task_id("", id).map_err(|violation| violation.at("task_ids", index));
+    ids.iter().enumerate().map(one).collect()
 }
 
 /// The id of a task.
@@ -180,30 +188,36 @@ pub(super) fn task_id(field: &str, value: &str) -> Checked<Uuid> {
 }
 
 /// A lease of a unary request.
-pub(super) fn lease(field: &str, wire: Option<&pb::LeaseRef>) -> Checked<LeaseRef> {
+pub(super) fn lease(field: &'static str, wire: Option<&pb::LeaseRef>) -> Checked<LeaseRef> {
     let wire = wire.ok_or_else(|| Violation::new(field, "must be set"))?;
-    let id = task_id(&format!("{field}.task_id"), &wire.task_id)?;
-    Ok(LeaseRef { id, token: wire.token })
+    lease_ref(wire).map_err(|violation| violation.within(field))
+}
+
+fn lease_ref(wire: &pb::LeaseRef) -> Checked<LeaseRef> {
+    Ok(LeaseRef { id: task_id("task_id", &wire.task_id)?, token: wire.token })
+}
+
+/// The leases of a request, each checked.
+pub(super) fn leases(leases: &[pb::LeaseRef]) -> Checked<Vec<LeaseRef>> {
+    let one = |(index, wire)| lease_ref(wire).map_err(|violation| violation.at("leases", index));
+    leases.iter().enumerate().map(one).collect()
 }
 
 /// Leases to extend and reports on leases, together 1 to 1,000.
 pub(super) fn heartbeat(
-    prefix: &str,
-    leases: &[pb::LeaseRef],
+    extended: &[pb::LeaseRef],
     reports: Vec<pb::LeaseReport>,
 ) -> Checked<(Vec<LeaseRef>, Vec<Report>)> {
-    count(&format!("{prefix}leases"), leases.len() + reports.len(), 1_000)?;
-    let one = |(index, wire)| lease(&format!("{prefix}leases[{index}]"), Some(wire));
-    let leases = leases.iter().enumerate().map(one).collect::<Checked<_>>()?;
-    let one = |(index, wire)| report(&format!("{prefix}reports[{index}]"), wire);
-    Ok((leases, reports.into_iter().enumerate().map(one).collect::<Checked<_>>()?))
+    count("leases", extended.len() + reports.len(), 1_000)?;
+    let one = |(index, wire)| report(wire).map_err(|violation| violation.at("reports", index));
+    Ok((leases(extended)?, reports.into_iter().enumerate().map(one).collect::<Checked<_>>()?))
 }
 
-fn report(field: &str, wire: pb::LeaseReport) -> Checked<Report> {
-    let lease = lease(&format!("{field}.lease"), wire.lease.as_ref())?;
-    let progress = wire.progress.map(|wire| progress(&format!("{field}.progress"), &wire)).transpose()?;
+fn report(wire: pb::LeaseReport) -> Checked<Report> {
+    let lease = lease("lease", wire.lease.as_ref())?;
+    let progress = wire.progress.map(|wire| progress("progress", &wire)).transpose()?;
     if let Some(checkpoint) = &wire.checkpoint {
-        wire::bytes(&format!("{field}.checkpoint"), checkpoint, CHECKPOINT_BYTES)?;
+        wire::bytes("checkpoint", checkpoint, CHECKPOINT_BYTES)?;
     }
     // Copied: kept as it came, it would hold its whole frame.
     let checkpoint = wire.checkpoint.map(|bytes| Arc::from(&bytes[..]));
@@ -225,12 +239,11 @@ pub(super) fn completed(field: &str, result: &[u8]) -> Checked<Outcome> {
 }
 
 /// A failed attempt; a long message is cut.
-pub(super) fn failed(prefix: &str, failure: pb::Failure) -> Checked<Outcome> {
+pub(super) fn failed(failure: pb::Failure) -> Checked<Outcome> {
     let error = failure.error.unwrap_or_default();
-    wire::text(&format!("{prefix}error.reason"), &error.reason, 0..=64)?;
-    let field = format!("{prefix}retry_after");
+    wire::text("error.reason", &error.reason, 0..=64)?;
     let after = failure.retry_after.as_ref();
-    let retry_after = wire::duration(&field, after, Duration::ZERO..=30 * DAY, Duration::ZERO)?;
+    let retry_after = wire::duration("retry_after", after, Duration::ZERO..=30 * DAY, Duration::ZERO)?;
     let error = Failure { reason: error.reason, message: cut(error.message) };
     let retry_after = after.map(|_| retry_after);
     Ok(Outcome::Failed { error, permanent: failure.permanent, retry_after })
@@ -252,22 +265,22 @@ fn cut(mut message: String) -> String {
 
 /// The settlements of a `WorkSettle`.
 pub(super) fn settlements(settle: pb::WorkSettle) -> Checked<Vec<Settlement>> {
-    count("settle.settlements", settle.settlements.len(), 1_000)?;
-    settle.settlements.into_iter().enumerate().map(|(index, wire)| settlement(index, wire)).collect()
+    count("settlements", settle.settlements.len(), 1_000)?;
+    let one = |(index, wire)| settlement(wire).map_err(|violation| violation.at("settlements", index));
+    settle.settlements.into_iter().enumerate().map(one).collect()
 }
 
-fn settlement(index: usize, wire: pb::Settlement) -> Checked<Settlement> {
-    let field = format!("settle.settlements[{index}]");
-    let lease = lease(&format!("{field}.lease"), wire.lease.as_ref())?;
+fn settlement(wire: pb::Settlement) -> Checked<Settlement> {
+    let lease = lease("lease", wire.lease.as_ref())?;
     let outcome = match wire.outcome {
-        Some(pb::settlement::Outcome::Completed(result)) => {
-            completed(&format!("{field}.completed"), &result)?
+        Some(pb::settlement::Outcome::Completed(result)) => completed("completed", &result)?,
+        Some(pb::settlement::Outcome::Failed(failure)) => {
+            failed(failure).map_err(|violation| violation.within("failed"))?
         }
-        Some(pb::settlement::Outcome::Failed(failure)) => failed(&format!("{field}.failed."), failure)?,
         Some(pb::settlement::Outcome::Released(pb::Released { delay })) => {
-            released(&format!("{field}.released.delay"), delay.as_ref())?
+            released("released.delay", delay.as_ref())?
         }
-        None => return Err(Violation::new(format!("{field}.outcome"), "must be set")),
+        None => return Err(Violation::new("outcome", "must be set")),
     };
     Ok(Settlement { lease, outcome })
 }

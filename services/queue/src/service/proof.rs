@@ -51,6 +51,5 @@ pub(super) async fn prove(
 /// 1 to 1,000 leases.
 fn named(wire: &[pb::LeaseRef]) -> Result<Vec<LeaseRef>, Violation> {
     parse::count("leases", wire.len(), 1_000)?;
-    let one = |(index, wire)| parse::lease(&format!("leases[{index}]"), Some(wire));
-    wire.iter().enumerate().map(one).collect()
+    parse::leases(wire)
 }

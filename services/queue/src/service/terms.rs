@@ -36,7 +36,9 @@ pub(super) fn terms(task: &pb::NewTask, place: usize, violations: &mut Violation
 
 fn parents(ids: &[String]) -> Result<Vec<Uuid>, Violation> {
     few("after", ids.len())?;
-    ids.iter().enumerate().map(|(index, id)| task_id(&format!("after[{index}]"), id)).collect()
+    let one =
+        |(index, id): (usize, &String)| task_id("", id).map_err(|violation| violation.at("after", index));
+    ids.iter().enumerate().map(one).collect()
 }
 
 fn earlier(indexes: &[u32], place: usize) -> Result<(), Violation> {

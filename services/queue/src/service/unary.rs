@@ -27,7 +27,7 @@ pub(super) async fn enqueue(
     metrics::enqueued(receipts.iter().filter(|receipt| !receipt.duplicate).count());
     let tasks = receipts.into_iter();
     let tasks =
-        tasks.map(|receipt| pb::EnqueuedTask { id: receipt.id.to_string(), duplicate: receipt.duplicate });
+        tasks.map(|receipt| pb::EnqueuedTask { id: wire::id_text(receipt.id), duplicate: receipt.duplicate });
     let durability = wire::durability(service.store.durability()).into();
     Ok(pb::EnqueueResponse { tasks: tasks.collect(), durability })
 }
@@ -78,7 +78,7 @@ pub(super) async fn heartbeat(
     request: pb::HeartbeatRequest,
 ) -> Result<pb::HeartbeatResponse, Status> {
     let namespace = parse::namespace(&request.namespace).map_err(refused)?;
-    let (leases, reports) = parse::heartbeat("", &request.leases, request.reports).map_err(refused)?;
+    let (leases, reports) = parse::heartbeat(&request.leases, request.reports).map_err(refused)?;
     let duration =
         parse::lease_duration("lease_duration", request.lease_duration.as_ref()).map_err(refused)?;
     let told = wire::reported(&leases, &reports);
@@ -105,7 +105,7 @@ pub(super) async fn fail(
     let lease = parse::lease("lease", request.lease.as_ref()).map_err(refused)?;
     let failure =
         pb::Failure { error: request.error, permanent: request.permanent, retry_after: request.retry_after };
-    let outcome = parse::failed("", failure).map_err(refused)?;
+    let outcome = parse::failed(failure).map_err(refused)?;
     let (state, ready_at) = settle(service, &request.namespace, lease, outcome).await?;
     let retry_time = if state == State::Dead { None } else { wire::time(ready_at) };
     Ok(pb::FailResponse { state: wire::state(state).into(), retry_time })

@@ -167,11 +167,13 @@ impl Session {
         match message.message {
             Some(Message::Credit(more)) => self.add_credit(more as usize)?,
             Some(Message::Heartbeat(heartbeat)) => {
-                let (leases, reports) = parse::heartbeat("heartbeat.", &heartbeat.leases, heartbeat.reports)?;
+                let parsed = parse::heartbeat(&heartbeat.leases, heartbeat.reports);
+                let (leases, reports) = parsed.map_err(|violation| violation.within("heartbeat"))?;
                 self.replying.push_back(self.heartbeat(leases, reports));
             }
             Some(Message::Settle(settle)) => {
-                let settlements = parse::settlements(settle)?;
+                let settlements =
+                    parse::settlements(settle).map_err(|violation| violation.within("settle"))?;
                 self.replying.push_back(self.settle(settlements));
             }
             Some(Message::Open(_)) => return Err(Violation::new("open", "the stream is open already")),
