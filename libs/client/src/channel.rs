@@ -164,11 +164,8 @@ impl Channel {
     }
 
     fn authorize(&self, request: &mut Request<Body>) {
-        let credential = self.shared.credentials.current();
-        let Some(token) = &credential.token else { return };
-        if let Ok(mut value) = HeaderValue::try_from(format!("Bearer {token}")) {
-            value.set_sensitive(true);
-            request.headers_mut().insert(header::AUTHORIZATION, value);
+        if let Some(shown) = self.shared.credentials.authorization() {
+            request.headers_mut().insert(header::AUTHORIZATION, shown);
         }
     }
 }

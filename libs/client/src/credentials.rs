@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use http::HeaderValue;
 use nova_types::Timestamp;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
@@ -104,6 +105,7 @@ struct Shared {
 struct Current {
     credential: Arc<Credential>,
     client: Arc<ClientConfig>,
+    authorization: Option<HeaderValue>,
 }
 
 impl Credentials {
@@ -125,6 +127,9 @@ impl Credentials {
 
     /// Waits until the process is more than a candidate for the mesh.
     pub(crate) async fn joined(&self) {
+        if !*self.0.joining.borrow() {
+            return;
+        }
         let mut joining = self.0.joining.subscribe();
         if joining.wait_for(|joining| !joining).await.is_err() {
             tracing::trace!("the credentials are gone");
@@ -146,11 +151,23 @@ impl Credentials {
     pub(crate) fn client_config(&self) -> Arc<ClientConfig> {
         self.0.current.load().client.clone()
     }
+
+    /// The `authorization` header of each call; none for a process that shows no token.
+    pub(crate) fn authorization(&self) -> Option<HeaderValue> {
+        self.0.current.load().authorization.clone()
+    }
 }
 
 impl Current {
     fn of(credential: Credential) -> Result<Self, CredentialsError> {
         let client = Arc::new(credential.client_config()?);
-        Ok(Self { credential: Arc::new(credential), client })
+        let authorization = credential.token.as_deref().and_then(bearer);
+        Ok(Self { credential: Arc::new(credential), client, authorization })
     }
+}
+
+fn bearer(token: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
