@@ -45,3 +45,7 @@ pub use handoff::Handoff;
 pub use readiness::Readiness;
 pub use runtime::{Runtime, StoreUrl};
 pub use tonic::service::Routes;
+
+/// A call allocates some dozens of small things, many of which are freed on another thread than they came from.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
