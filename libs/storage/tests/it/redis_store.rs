@@ -9,10 +9,14 @@ const SOURCE: &str = "
     redis.register_function('@LIB@_fail', function() return redis.error_reply('NOVA no') end)
 ";
 
+async fn connect(url: &str) -> Result<RedisStore, Error> {
+    RedisStore::connect(&url.parse()?, "k").await
+}
+
 #[tokio::test]
 async fn a_server_that_evicts_is_refused() {
     let server = RedisServer::start_with(&["--maxmemory-policy", "allkeys-lru"]);
-    let refusal = RedisStore::connect(&server.url()).await.unwrap_err();
+    let refusal = connect(&server.url()).await.unwrap_err();
     assert!(matches!(&refusal, Error::RedisEvicts { policy, .. } if policy == "allkeys-lru"), "{refusal}");
     assert!(!refusal.is_retryable());
 }
@@ -22,7 +26,7 @@ async fn a_server_that_is_away_is_named_without_its_password() {
     let mut server = RedisServer::start();
     server.kill();
     let url = format!("redis://user:secret@127.0.0.1:{}", server.port());
-    let refusal = RedisStore::connect(&url).await.unwrap_err();
+    let refusal = connect(&url).await.unwrap_err();
     assert!(refusal.is_retryable());
     assert!(refusal.to_string().contains(&format!("127.0.0.1:{}", server.port())), "{refusal}");
     assert!(!format!("{refusal:?}").contains("secret"));
@@ -33,17 +37,16 @@ async fn a_wrong_password_or_url_is_not_worth_another_try() {
     let server = RedisServer::start_with(&["--requirepass", "right"]);
     let wrong = format!("redis://:wrong@127.0.0.1:{}", server.port());
     for url in [wrong.as_str(), &server.url(), "postgres://127.0.0.1"] {
-        let refusal = RedisStore::connect(url).await.unwrap_err();
+        let refusal = connect(url).await.unwrap_err();
         assert!(!refusal.is_retryable(), "{url}: {refusal:?}");
     }
-    RedisStore::connect(&format!("redis://:right@127.0.0.1:{}", server.port())).await.unwrap();
+    connect(&format!("redis://:right@127.0.0.1:{}", server.port())).await.unwrap();
 }
 
 #[tokio::test]
 async fn functions_take_and_return_bytes() {
     let server = RedisServer::start();
-    let functions =
-        RedisStore::connect(&server.url()).await.unwrap().load(Library::new("echo", SOURCE)).await.unwrap();
+    let functions = connect(&server.url()).await.unwrap().load(Library::new("echo", SOURCE)).await.unwrap();
     let binary = [0_u8, 255, 13, 10];
     let answer: (String, Vec<u8>) = functions.call("echo", &["{k}:1"], &[&binary[..]]).await.unwrap();
     assert_eq!(answer, ("{k}:1".to_owned(), binary.to_vec()));
@@ -55,7 +58,7 @@ async fn functions_take_and_return_bytes() {
 #[tokio::test]
 async fn a_library_that_the_server_lost_is_loaded_again() {
     let server = RedisServer::start();
-    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let store = connect(&server.url()).await.unwrap();
     let functions = store.load(Library::new("echo", SOURCE)).await.unwrap();
     let flush = redis::cmd("FUNCTION").arg("FLUSH").to_owned();
     store.query::<()>(&flush).await.unwrap();
@@ -66,7 +69,7 @@ async fn a_library_that_the_server_lost_is_loaded_again() {
 #[tokio::test]
 async fn two_versions_of_a_library_live_side_by_side() {
     let server = RedisServer::start();
-    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let store = connect(&server.url()).await.unwrap();
     let newer = SOURCE.replace("args[1] }", "'newer' }");
     let old = store.load(Library::new("echo", SOURCE)).await.unwrap();
     let new = store.load(Library::new("echo", &newer)).await.unwrap();
@@ -80,6 +83,6 @@ async fn two_versions_of_a_library_live_side_by_side() {
 #[tokio::test]
 async fn a_source_that_does_not_compile_is_refused() {
     let server = RedisServer::start();
-    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let store = connect(&server.url()).await.unwrap();
     assert!(matches!(store.load(Library::new("broken", "this is not lua")).await, Err(Error::Redis(_))));
 }
