@@ -1,7 +1,8 @@
 //! Where the primary is that holds a store's keys, asked anew whenever it was lost.
 
-use std::sync::Arc;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
@@ -30,11 +31,14 @@ pub(super) struct Finder {
     response_timeout: Duration,
     /// Whom to ask first: one that fails is not asked again before the others were.
     first: AtomicUsize,
+    /// Nodes of the cluster that the URL need not name.
+    learnt: Mutex<Vec<String>>,
 }
 
 impl Finder {
     pub(super) fn new(url: RedisUrl, tag: &str, response_timeout: Duration) -> Self {
-        Self { url, tag: tag.into(), response_timeout, first: AtomicUsize::new(0) }
+        let (first, learnt) = (AtomicUsize::new(0), Mutex::default());
+        Self { url, tag: tag.into(), response_timeout, first, learnt }
     }
 
     /// The same with another patience.
@@ -48,7 +52,7 @@ impl Finder {
 
     /// Asks one host after the other.
     pub(super) async fn find(&self) -> Result<Primary, Error> {
-        let hosts = self.url.hosts();
+        let hosts = self.hosts();
         let first = self.first.load(Ordering::Relaxed);
         let mut failure = Error::Closed;
         for at in first..first + hosts.len() {
@@ -113,35 +117,61 @@ impl Finder {
         (ErrorKind::MasterNameNotFoundBySentinel, "the sentinel does not know the service", name).into()
     }
 
-    /// Who owns the slot of the tag, as a node of the cluster sees it.
+    /// Who owns the slot of the tag, as a node of the cluster sees it. All nodes are remembered.
     async fn ask_node(&self, host: &str) -> Result<String, RedisError> {
         let mut node = self.visit(host).await?;
         let mut ask = ::redis::cmd("CLUSTER");
         let slot: u16 = ask.arg("KEYSLOT").arg(&*self.tag).query_async(&mut node).await?;
         let mut ask = ::redis::cmd("CLUSTER");
         let ranges: Vec<Vec<Value>> = ask.arg("SLOTS").query_async(&mut node).await?;
-        for range in ranges {
-            let owner = owner(range, slot)?;
-            if let Some((name, port)) = owner {
-                // A node that does not know its own name means the one that was used to reach it.
-                let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| name_of(host).to_owned());
-                return Ok(join(&name, port));
+        let shards: Vec<_> = ranges.into_iter().map(|range| shard(range, host)).collect::<Result<_, _>>()?;
+        self.learn(&shards);
+        let mine = shards.into_iter().find(|shard| shard.slots.contains(&slot));
+        let owner = mine.and_then(|shard| shard.nodes.into_iter().next());
+        owner.ok_or_else(|| {
+            (ErrorKind::ClusterConnectionNotFound, "no node of the cluster owns the slot").into()
+        })
+    }
+
+    fn learn(&self, shards: &[Shard]) {
+        let nodes = shards.iter().flat_map(|shard| &shard.nodes).cloned();
+        *self.learnt.lock().unwrap_or_else(PoisonError::into_inner) = nodes.collect();
+    }
+
+    /// Whom to ask: those that the URL names, and those that were learnt of them.
+    fn hosts(&self) -> Vec<String> {
+        let mut hosts = self.url.hosts().to_vec();
+        for learnt in &*self.learnt.lock().unwrap_or_else(PoisonError::into_inner) {
+            if !hosts.contains(learnt) {
+                hosts.push(learnt.clone());
             }
         }
-        Err((ErrorKind::ClusterConnectionNotFound, "no node of the cluster owns the slot").into())
+        hosts
     }
 }
 
-/// Name and port of the owner of a range of slots: first, last, owner, replicas.
-fn owner(range: Vec<Value>, slot: u16) -> Result<Option<(Option<String>, u16)>, RedisError> {
+/// Slots, and the nodes that hold them: their owner, then its replicas.
+struct Shard {
+    slots: RangeInclusive<u16>,
+    nodes: Vec<String>,
+}
+
+/// Reads a range of `CLUSTER SLOTS`: first and last slot, then nodes.
+fn shard(range: Vec<Value>, asked: &str) -> Result<Shard, RedisError> {
     let mut parts = range.into_iter();
+    let mut slot = || u16::from_redis_value(parts.next().unwrap_or(Value::Nil));
+    let slots = slot()?..=slot()?;
+    let nodes = parts.map(|node| node_address(node, asked)).collect::<Result<_, _>>()?;
+    Ok(Shard { slots, nodes })
+}
+
+/// A node begins with its name and port. One that does not know its name means the one that was used to reach it.
+fn node_address(node: Value, asked: &str) -> Result<String, RedisError> {
+    let mut parts = Vec::<Value>::from_redis_value(node)?.into_iter();
     let mut next = || parts.next().unwrap_or(Value::Nil);
-    let (first, last) = (u16::from_redis_value(next())?, u16::from_redis_value(next())?);
-    let node = Vec::<Value>::from_redis_value(next())?;
-    let mut parts = node.into_iter();
-    let mut next = || parts.next().unwrap_or(Value::Nil);
-    let (name, port) = (Option::from_redis_value(next())?, u16::from_redis_value(next())?);
-    Ok((first..=last).contains(&slot).then_some((name, port)))
+    let (name, port) = (Option::<String>::from_redis_value(next())?, u16::from_redis_value(next())?);
+    let name = name.filter(|name| !name.is_empty());
+    Ok(join(name.as_deref().unwrap_or_else(|| name_of(asked)), port))
 }
 
 /// The part of `host:port` before its port.

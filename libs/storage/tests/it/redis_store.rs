@@ -1,8 +1,11 @@
 //! The connection to Redis: which servers it takes, functions that come back.
 
+use std::time::Duration;
+
 use nova_storage::Error;
 use nova_storage::redis::{Library, RedisStore};
-use nova_testkit::redis::RedisServer;
+use nova_testkit::redis::{RedisSentinel, RedisServer, shared_sentinel};
+use tokio::time::Instant;
 
 const SOURCE: &str = "
     redis.register_function('@LIB@_echo', function(keys, args) return { keys[1], args[1] } end)
@@ -85,4 +88,38 @@ async fn a_source_that_does_not_compile_is_refused() {
     let server = RedisServer::start();
     let store = connect(&server.url()).await.unwrap();
     assert!(matches!(store.load(Library::new("broken", "this is not lua")).await, Err(Error::Redis(_))));
+}
+
+#[tokio::test]
+async fn a_promoted_server_that_evicts_is_refused() {
+    let redis = RedisSentinel::start(Duration::from_secs(60));
+    let store = connect(&redis.url()).await.unwrap();
+    redis.replica.query::<()>(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    redis.promote();
+    let give_up = Instant::now() + Duration::from_secs(20);
+    loop {
+        let refusal = match store.query::<()>(redis::cmd("SET").arg("{k}").arg("v")).await {
+            Ok(()) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        if refusal.contains("set maxmemory-policy to noeviction") {
+            return;
+        }
+        assert!(Instant::now() < give_up, "{refusal}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_no_sentinel_knows_is_named() {
+    let url = shared_sentinel().url().replace("/nova/", "/avon/");
+    let refusal = connect(&url).await.unwrap_err();
+    assert!(format!("{refusal:?}").contains("avon"), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_cluster_is_refused() {
+    let server = RedisServer::start();
+    let refusal = connect(&format!("redis-cluster://127.0.0.1:{}", server.port())).await.unwrap_err();
+    assert!(!refusal.is_retryable(), "{refusal:?}");
 }

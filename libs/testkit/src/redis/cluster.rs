@@ -54,6 +54,7 @@ impl RedisCluster {
         eventually("the replica knows its primary", PATIENCE, || {
             replica.try_query::<()>(&["CLUSTER", "REPLICATE", &owner]).ok()
         });
+        replica.catch_up_with(&cluster.primaries[cluster.owner(tag)]);
         cluster.replica = Some(replica);
         cluster.agree();
         cluster
@@ -69,6 +70,29 @@ impl RedisCluster {
     pub fn owner(&self, tag: &str) -> usize {
         let slot: usize = self.primaries[0].query(&["CLUSTER", "KEYSLOT", tag]);
         (0..PRIMARIES).find(|number| slot < SLOTS * (number + 1) / PRIMARIES).expect("a slot has an owner")
+    }
+
+    /// Moves the slot of a hash tag, with its keys, from its first owner to another primary.
+    ///
+    /// # Panics
+    /// When a node refuses.
+    #[track_caller]
+    pub fn move_slot(&self, tag: &str, to: usize) {
+        let (from, to) = (&self.primaries[self.owner(tag)], &self.primaries[to]);
+        let slot = from.query::<u16>(&["CLUSTER", "KEYSLOT", tag]).to_string();
+        let (source, target): (String, String) =
+            (from.query(&["CLUSTER", "MYID"]), to.query(&["CLUSTER", "MYID"]));
+        to.query::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source]);
+        from.query::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target]);
+        let port = to.port().to_string();
+        loop {
+            let keys: Vec<String> = from.query(&["CLUSTER", "GETKEYSINSLOT", &slot, "1"]);
+            let Some(key) = keys.first() else { break };
+            from.query::<()>(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
+        }
+        for node in [to, from] {
+            node.query::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &target]);
+        }
     }
 
     /// Forgets every key.
@@ -90,9 +114,6 @@ impl RedisCluster {
                 let info: String = node.query(&["CLUSTER", "INFO"]);
                 (info.contains("cluster_state:ok") && info.contains(&known)).then_some(())
             });
-        }
-        if let Some(replica) = &self.replica {
-            super::process::follows(replica.port(), PATIENCE);
         }
     }
 }

@@ -7,6 +7,7 @@ mod sentinel;
 mod shared;
 
 use std::process::Command;
+use std::time::Duration;
 
 use redis::FromRedisValue;
 use tempfile::TempDir;
@@ -15,9 +16,11 @@ pub use self::cluster::RedisCluster;
 use self::process::{Process, free_port};
 pub use self::sentinel::RedisSentinel;
 pub use self::shared::{shared_cluster, shared_sentinel};
+use crate::eventually;
 
 /// Another process can take the port between its choice and the server's start.
 const PORTS_TRIED: usize = 5;
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running server. It is killed, and its folder removed, when this is dropped.
 #[derive(Debug)]
@@ -88,6 +91,26 @@ impl RedisServer {
     /// What the connection or the server says.
     pub fn try_query<T: FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
         process::query(self.port(), words)
+    }
+
+    /// Waits until this replica has all that its primary has now.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn catch_up_with(&self, primary: &Self) {
+        let all = primary.replicated("master_repl_offset").max(1);
+        eventually("the replica catches up", PATIENCE, || {
+            process::is_linked(self.port()).then_some(())?;
+            (self.replicated("slave_repl_offset") >= all).then_some(())
+        });
+    }
+
+    /// A number out of what the server says of its replication.
+    fn replicated(&self, name: &str) -> u64 {
+        let info: String = self.query(&["INFO", "replication"]);
+        let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or("0");
+        line.trim().parse().expect("an offset is a number")
     }
 
     /// Kills the server with SIGKILL. Its files stay, for [`RedisServer::restart`].

@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 use redis::FromRedisValue;
 use tempfile::TempDir;
 
-use crate::eventually;
-
 const STARTUP: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(5);
 
@@ -95,13 +93,9 @@ pub(super) fn query<T: FromRedisValue>(port: u16, words: &[&str]) -> redis::Redi
     redis::cmd(words[0]).arg(&words[1..]).query(&mut connection)
 }
 
-/// Waits until a replica has its primary's data, and hears of changes.
-#[track_caller]
-pub(super) fn follows(port: u16, within: Duration) {
-    eventually("the replica follows its primary", within, || {
-        let info: String = query(port, &["INFO", "replication"]).ok()?;
-        info.contains("master_link_status:up").then_some(())
-    });
+/// Whether a replica has its primary's data, and hears of changes.
+pub(super) fn is_linked(port: u16) -> bool {
+    query(port, &["INFO", "replication"]).is_ok_and(|info: String| info.contains("master_link_status:up"))
 }
 
 fn ping(port: u16) -> std::io::Result<bool> {

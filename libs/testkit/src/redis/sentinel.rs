@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::RedisServer;
 use super::process::{self, Process, free_port};
-use super::{RedisServer, process::follows};
 use crate::eventually;
 
 /// The name that the sentinels watch the primary under.
@@ -38,7 +38,7 @@ impl RedisSentinel {
         let primary = RedisServer::start_with(&settings);
         let of = format!("127.0.0.1 {}", primary.port());
         let replica = RedisServer::start_with(&[&settings[..], &["--replicaof", &of]].concat());
-        follows(replica.port(), PATIENCE);
+        replica.catch_up_with(&primary);
         let sentinels = (0..SENTINELS).map(|_| sentinel(primary.port(), timeout)).collect();
         let started = Self { primary, replica, sentinels };
         started.meet();
@@ -55,6 +55,16 @@ impl RedisSentinel {
         let sentinels: Vec<_> =
             self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port())).collect();
         format!("redis-sentinel://{}/{SERVICE}/{number}", sentinels.join(","))
+    }
+
+    /// Lets the sentinels promote the replica while the primary is well.
+    ///
+    /// # Panics
+    /// When they refuse.
+    #[track_caller]
+    pub fn promote(&self) {
+        let sentinel = self.sentinels[0].port();
+        process::query::<()>(sentinel, &["SENTINEL", "FAILOVER", SERVICE]).expect("the sentinels know all");
     }
 
     pub(super) fn processes(&self) -> Vec<(u32, &Path)> {
