@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use nova_storage::Error;
 use nova_storage::redis::{Library, RedisStore};
-use nova_testkit::redis::{RedisSentinel, RedisServer, shared_sentinel};
+use nova_testkit::redis::{RedisCluster, RedisSentinel, RedisServer, shared_sentinel};
 use tokio::time::Instant;
 
 const SOURCE: &str = "
     redis.register_function('@LIB@_echo', function(keys, args) return { keys[1], args[1] } end)
     redis.register_function('@LIB@_fail', function() return redis.error_reply('NOVA no') end)
 ";
+
+/// Nobody fails over because the machine is busy.
+const LONG: Duration = Duration::from_secs(60);
 
 async fn connect(url: &str) -> Result<RedisStore, Error> {
     RedisStore::connect(&url.parse()?, "k").await
@@ -92,7 +95,7 @@ async fn a_source_that_does_not_compile_is_refused() {
 
 #[tokio::test]
 async fn a_promoted_server_that_evicts_is_refused() {
-    let redis = RedisSentinel::start(Duration::from_secs(60));
+    let redis = RedisSentinel::start(LONG);
     let store = connect(&redis.url()).await.unwrap();
     redis.replica.query::<()>(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
     redis.promote();
@@ -122,4 +125,26 @@ async fn a_server_that_is_no_cluster_is_refused() {
     let server = RedisServer::start();
     let refusal = connect(&format!("redis-cluster://127.0.0.1:{}", server.port())).await.unwrap_err();
     assert!(!refusal.is_retryable(), "{refusal:?}");
+}
+
+/// Sets a password, which only the URL with it gets past.
+async fn wants_its_password(url: &str, servers: &[&RedisServer]) {
+    for server in servers {
+        server.query::<()>(&["CONFIG", "SET", "requirepass", "right"]);
+    }
+    connect(&url.replace("://", "://:right@")).await.unwrap();
+    let refusal = connect(&url.replace("://", "://:wrong@")).await.unwrap_err();
+    assert!(!refusal.is_retryable(), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn the_nodes_of_a_cluster_want_their_password() {
+    let redis = RedisCluster::start(LONG);
+    wants_its_password(&redis.url(), &redis.nodes().collect::<Vec<_>>()).await;
+}
+
+#[tokio::test]
+async fn the_server_that_sentinels_name_wants_its_password() {
+    let redis = RedisSentinel::start(LONG);
+    wants_its_password(&redis.url(), &[&redis.primary]).await;
 }

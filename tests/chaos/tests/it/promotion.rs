@@ -46,7 +46,6 @@ async fn primary_dies(store: &str, seed: u64, primary: &mut RedisServer, replica
 async fn serves_again(load: &Load) -> u64 {
     let begun = Instant::now();
     let until = load.store_anew().await;
-    println!("a new task is stored {:?} after the death of the primary", begun.elapsed());
     assert!(begun.elapsed() < BOUND, "it took {:?}", begun.elapsed());
     until
 }
