@@ -24,7 +24,10 @@ const REDIRECTS: usize = 5;
 
 /// One connection to the primary that holds a store. Clones share it. Not for transactions: a function is one.
 #[derive(Clone)]
-pub struct Connection(Arc<Shared>);
+pub struct Connection {
+    shared: Arc<Shared>,
+    undivided: bool,
+}
 
 struct Shared {
     finder: Finder,
@@ -64,17 +67,24 @@ impl Connection {
     pub(super) async fn open(finder: Finder) -> Result<Self, Error> {
         let primary = finder.find().await?;
         let state = State { number: 1, primary: Some(primary), failed: None };
-        Ok(Self(Arc::new(Shared { finder, state: Mutex::new(state) })))
+        let shared = Arc::new(Shared { finder, state: Mutex::new(state) });
+        Ok(Self { shared, undivided: false })
+    }
+
+    /// The same for pipelines whose commands must all go to one server, and on one connection to it. While their
+    /// slot moves they fail, and can be repeated.
+    pub(super) fn undivided(self) -> Self {
+        Self { undivided: true, ..self }
     }
 
     pub(super) fn finder(&self) -> &Finder {
-        &self.0.finder
+        &self.shared.finder
     }
 
     /// The present primary, and its number; looks for it when it was lost.
     pub(super) async fn primary(&self) -> Result<(u64, Primary), Error> {
         let asked = Instant::now();
-        let mut state = self.0.state.lock().await;
+        let mut state = self.shared.state.lock().await;
         if let Some(primary) = &state.primary {
             return Ok((state.number, primary.clone()));
         }
@@ -93,7 +103,7 @@ impl Connection {
     async fn search(&self) -> Result<Primary, Error> {
         let give_up = Instant::now() + SEARCH;
         loop {
-            match self.0.finder.find().await {
+            match self.shared.finder.find().await {
                 Err(error) if error.is_retryable() && Instant::now() < give_up => sleep(PAUSE).await,
                 found => return found,
             }
@@ -101,16 +111,16 @@ impl Connection {
     }
 
     async fn leave(&self, number: u64) {
-        let mut state = self.0.state.lock().await;
+        let mut state = self.shared.state.lock().await;
         if state.number == number {
             state.primary = None;
         }
     }
 
     async fn follow(&self, number: u64, address: &str) -> Result<(), Error> {
-        let mut state = self.0.state.lock().await;
+        let mut state = self.shared.state.lock().await;
         if state.number == number {
-            let primary = self.0.finder.open(address).await;
+            let primary = self.shared.finder.open(address).await;
             state.primary = None;
             state.take(primary?);
         }
@@ -128,8 +138,8 @@ impl Connection {
                 Remedy::Follow(address) if redirects <= REDIRECTS => {
                     self.follow(number, &address).await.map_err(told)?;
                 }
-                Remedy::Ask(address) => return self.ask(call, &address).await,
-                Remedy::Tell => return answer,
+                Remedy::Ask(address) if !self.undivided => return self.ask(call, &address).await,
+                Remedy::Tell | Remedy::Ask(_) => return answer,
                 Remedy::Leave | Remedy::Follow(_) => {
                     self.leave(number).await;
                     return answer;
@@ -144,7 +154,7 @@ impl Connection {
             Call::One(command) => {
                 let mut pair = ::redis::pipe();
                 pair.cmd("ASKING").ignore().add_command(command.clone());
-                let mut node = self.0.finder.visit(address).await?;
+                let mut node = self.shared.finder.visit(address).await?;
                 let mut answers = node.send_packed_commands(&pair, 0, 2).await?;
                 Ok(answers.split_off(1))
             }
@@ -257,6 +267,6 @@ impl ConnectionLike for Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("Connection").field(self.0.finder.url()).finish()
+        formatter.debug_tuple("Connection").field(self.shared.finder.url()).finish()
     }
 }

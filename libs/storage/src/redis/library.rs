@@ -6,7 +6,7 @@ use std::time::Duration;
 use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, ToRedisArgs};
 use sha2::{Digest, Sha256};
 
-use super::RedisStore;
+use super::{Connection, RedisStore};
 use crate::Error;
 
 /// What stands in a source for the library's full name.
@@ -104,7 +104,7 @@ impl Functions {
 
     /// Runs commands; loads the library when they find that the server lacks it, and runs them again.
     async fn run<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Error> {
-        let mut connection = self.store.connection();
+        let mut connection = self.connection(commands);
         match commands.query_async(&mut connection).await.map_err(first_of) {
             Err(error) if is_missing(&error) => {
                 self.load().await?;
@@ -112,6 +112,12 @@ impl Functions {
             }
             answer => Ok(answer?),
         }
+    }
+
+    /// A write and its `WAIT` stay together.
+    fn connection(&self, commands: &Pipeline) -> Connection {
+        let connection = self.store.connection();
+        if commands.len() > 1 { connection.undivided() } else { connection }
     }
 
     fn command<K: ToRedisArgs, A: ToRedisArgs>(&self, function: &str, keys: &[K], args: &[A]) -> Cmd {
