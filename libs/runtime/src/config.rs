@@ -30,7 +30,8 @@ pub struct RuntimeConfig {
     pub http_listen: SocketAddr,
     /// Folder of this daemon's state; made when it is missing.
     pub data_dir: PathBuf,
-    /// `sqlite` (in the data folder) or `redis://host:port/db`.
+    /// `sqlite` (in the data folder) or the URL of a Redis: `redis://host:port/db`, `redis-cluster://host:port,host:port`,
+    /// `redis-sentinel://host:port,host:port/service/db`.
     pub store: String,
     /// Trust domain of the mesh.
     pub trust_domain: TrustDomain,

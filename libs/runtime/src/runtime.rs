@@ -7,8 +7,9 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use nova_authz::PolicyPoint;
 use nova_client::Mesh;
+use nova_storage::redis::{RedisUrl, without_password};
 use nova_storage::{Kv, RedisKv, SqliteKv};
-use nova_types::{Clock, TrustDomain};
+use nova_types::{Clock, TrustDomain, Violation};
 use tokio_util::sync::CancellationToken;
 
 use crate::daemon::StartError;
@@ -20,20 +21,28 @@ use crate::running::RunningTasks;
 pub enum StoreUrl {
     /// SQLite files in the data folder.
     Sqlite,
-    /// A Redis server.
-    Redis(String),
+    /// A Redis: one server, a cluster, or watched by sentinels.
+    Redis(RedisUrl),
 }
 
 impl StoreUrl {
-    /// Reads `sqlite` or `redis://…`, `rediss://…`.
-    pub fn parse(text: &str) -> Result<Self, StartError> {
-        match text {
-            "sqlite" => Ok(Self::Sqlite),
-            url if url.starts_with("redis://") || url.starts_with("rediss://") => {
-                Ok(Self::Redis(url.to_owned()))
-            }
-            other => Err(StartError::new(format!("the store {other:?} must be sqlite or redis://host:port"))),
+    /// Reads `sqlite` or the URL of a Redis.
+    ///
+    /// # Errors
+    /// Which rule is broken, with the text but for its passwords.
+    pub fn parse(text: &str) -> Result<Self, Violation> {
+        if text == "sqlite" {
+            return Ok(Self::Sqlite);
         }
+        let refused = |error: nova_storage::Error| {
+            Violation::new("runtime.store", format!("must be sqlite or a Redis: {error}"))
+        };
+        text.parse().map(Self::Redis).map_err(refused)
+    }
+
+    /// The text of a store as it may be shown: without its passwords. It need not be a good one.
+    pub fn shown(text: &str) -> String {
+        without_password(text)
     }
 }
 

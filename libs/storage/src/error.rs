@@ -108,6 +108,20 @@ pub enum Error {
         /// The server's policy.
         policy: String,
     },
+    /// The server that was found to be the primary is a replica: it is being replaced, or was not promoted yet.
+    #[error("redis at {address} is a replica: its primary is needed")]
+    RedisReplica {
+        /// Host and port, without credentials.
+        address: String,
+    },
+    /// A write has not reached enough replicas in time. The primary has it.
+    #[error("redis has applied a write that {found} replicas have: {wanted} are needed")]
+    RedisUnreplicated {
+        /// How many must have it.
+        wanted: usize,
+        /// How many said that they do.
+        found: usize,
+    },
     /// A stored record does not have the shape that this program writes.
     #[error("stored data is damaged: {what}")]
     Damaged {
@@ -123,6 +137,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Overloaded { .. } | Self::Closed => true,
+            Self::RedisReplica { .. } | Self::RedisUnreplicated { .. } => true,
             Self::Sqlite(error) => sqlite_is_retryable(error),
             Self::Redis(source) | Self::RedisUnreachable { source, .. } => redis_is_retryable(source),
             _ => false,

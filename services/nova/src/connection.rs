@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use nova_client::{Credential, Credentials, Mesh};
+use nova_runtime::StoreUrl;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::cli::Context;
 use crate::failure::NoMesh;
-use crate::home::{Home, MeshFile, shown_store};
+use crate::home::{Home, MeshFile};
 use crate::supervisor::{Launch, Launched};
 
 /// How long to wait for another command to be done with its mesh.
@@ -64,7 +65,7 @@ impl Reached {
 pub(crate) fn choose_store(home: &Home, wanted: Option<String>) -> String {
     let store = wanted.unwrap_or_else(|| home.last_store());
     if store != "sqlite" {
-        eprintln!("nova: the store is {}", shown_store(&store));
+        eprintln!("nova: the store is {}", StoreUrl::shown(&store));
     }
     store
 }
@@ -73,7 +74,7 @@ pub(crate) fn choose_store(home: &Home, wanted: Option<String>) -> String {
 pub(crate) async fn reach(context: &Context) -> anyhow::Result<Reached> {
     let home = &context.home;
     let store = home.last_store();
-    let shown = shown_store(&store);
+    let shown = StoreUrl::shown(&store);
     let launch = Launch { home: home.clone(), store, otlp: None, for_one_run: true, reading: true };
     let mut found = Box::pin(find(launch, |_| true));
     let found = match timeout(SILENCE, &mut found).await {

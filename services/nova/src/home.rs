@@ -27,7 +27,7 @@ pub(crate) struct MeshFile {
     pub(crate) pid: u32,
     /// When it started, RFC 3339.
     pub(crate) started: String,
-    /// `sqlite` or a Redis URL, which may hold a password: [`shown_store`].
+    /// `sqlite` or a Redis URL, which may hold a password: [`nova_runtime::StoreUrl::shown`].
     pub(crate) store: String,
     /// gRPC addresses.
     pub(crate) endpoints: Endpoints,
@@ -160,15 +160,6 @@ impl Home {
     }
 }
 
-/// A store as it may be shown: without the password of its URL.
-pub(crate) fn shown_store(store: &str) -> String {
-    let Some((scheme, rest)) = store.split_once("://") else { return store.to_owned() };
-    // A password that holds a slash unescaped: everything up to the last @ may be part of it.
-    let Some((secret, host)) = rest.rsplit_once('@') else { return store.to_owned() };
-    let user = secret.split(':').next().unwrap_or_default();
-    format!("{scheme}://{user}:***@{host}")
-}
-
 /// Makes a folder that only this user may enter.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
@@ -177,21 +168,4 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
 fn default_home() -> Option<PathBuf> {
     let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
     data.or_else(|| Some(std::env::home_dir()?.join(".local/share"))).map(|data| data.join("nova"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(store: &str, shown: &str) {
-        assert_eq!(shown_store(store), shown);
-    }
-
-    #[test]
-    fn the_password_of_a_store_is_not_shown() {
-        check("sqlite", "sqlite");
-        check("redis://localhost:6379/0", "redis://localhost:6379/0");
-        check("redis://:secret@localhost:6379/0", "redis://:***@localhost:6379/0");
-        check("rediss://nova:se@c/ret@redis.example:6380/1", "rediss://nova:***@redis.example:6380/1");
-    }
 }

@@ -484,4 +484,6 @@ pub enum Durability {
     Aof,
     /// Synced to disk before the reply.
     Synced,
+    /// Applied by Redis, and by as many of its replicas as the store's URL says.
+    Replicated,
 }

@@ -21,6 +21,8 @@ pub enum Level {
     Aof,
     /// Synced to disk before the reply.
     Synced,
+    /// Applied by replicas, too, before the reply.
+    Replicated,
 }
 
 /// Where a task is.
@@ -204,7 +206,7 @@ pub enum Mark {
     Restarted(Moment),
     /// The queue's clock was set, from this time on to the moment's.
     ClockSet(Moment, i64),
-    /// What was first acknowledged in between, below [`Level::Synced`], may be gone; what was acknowledged last goes first.
+    /// What was first acknowledged in between, below [`Level::Synced`] and [`Level::Replicated`], may be gone; what was acknowledged last goes first.
     Lossy {
         /// Answers before it stand.
         from: u64,

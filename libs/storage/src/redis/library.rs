@@ -1,17 +1,20 @@
 //! Function libraries: named by their content, loaded when missing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use ::redis::{Cmd, FromRedisValue, RedisError, ToRedisArgs};
+use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, ToRedisArgs};
 use sha2::{Digest, Sha256};
 
-use super::RedisStore;
+use super::{Connection, RedisStore};
 use crate::Error;
 
 /// What stands in a source for the library's full name.
 const PLACEHOLDER: &str = "@LIB@";
 /// Bytes of the hash that the name carries.
 const VERSION_BYTES: usize = 6;
+/// How long a write waits for its replicas; less than the connection waits for an answer.
+const REPLICATION: Duration = Duration::from_secs(2);
 
 /// A Lua source and the name it is loaded under: `<name>_<hash of the source>`.
 ///
@@ -39,7 +42,7 @@ impl Library {
     }
 }
 
-/// A library on a server.
+/// A library on a store.
 #[derive(Debug, Clone)]
 pub struct Functions {
     store: RedisStore,
@@ -51,7 +54,7 @@ impl Functions {
         Self { store, library: Arc::new(library) }
     }
 
-    /// The server it is on.
+    /// The store it is on.
     pub fn store(&self) -> &RedisStore {
         &self.store
     }
@@ -68,15 +71,53 @@ impl Functions {
         K: ToRedisArgs,
         A: ToRedisArgs,
     {
-        let command = self.command(function, keys, args);
-        let mut connection = self.store.connection();
-        match command.query_async(&mut connection).await {
+        let (answer,) = self.run(::redis::pipe().add_command(self.command(function, keys, args))).await?;
+        Ok(answer)
+    }
+
+    /// [`Functions::call`] of a function that writes: it is answered when as many replicas have the write as the
+    /// store's URL says.
+    ///
+    /// # Errors
+    /// [`Error::RedisUnreplicated`] when they do not have it in time: the primary has it all the same. Called
+    /// again, a function that finds its work done answers when they have it.
+    pub async fn write<T, K, A>(&self, function: &str, keys: &[K], args: &[A]) -> Result<T, Error>
+    where
+        T: FromRedisValue,
+        K: ToRedisArgs,
+        A: ToRedisArgs,
+    {
+        let wanted = self.store.replicas();
+        if wanted == 0 {
+            return self.call(function, keys, args).await;
+        }
+        // On one connection, since WAIT speaks of what its own connection was answered before.
+        let mut both = ::redis::pipe();
+        both.add_command(self.command(function, keys, args));
+        both.cmd("WAIT").arg(wanted).arg(REPLICATION.as_millis());
+        let (answer, found) = self.run(&both).await?;
+        if found < wanted {
+            return Err(Error::RedisUnreplicated { wanted, found });
+        }
+        Ok(answer)
+    }
+
+    /// Runs commands; loads the library when they find that the server lacks it, and runs them again.
+    async fn run<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Error> {
+        let mut connection = self.connection(commands);
+        match commands.query_async(&mut connection).await.map_err(first_of) {
             Err(error) if is_missing(&error) => {
                 self.load().await?;
-                Ok(command.query_async(&mut connection).await?)
+                Ok(commands.query_async(&mut connection).await.map_err(first_of)?)
             }
             answer => Ok(answer?),
         }
+    }
+
+    /// A write and its `WAIT` stay together.
+    fn connection(&self, commands: &Pipeline) -> Connection {
+        let connection = self.store.connection();
+        if commands.len() > 1 { connection.undivided() } else { connection }
     }
 
     fn command<K: ToRedisArgs, A: ToRedisArgs>(&self, function: &str, keys: &[K], args: &[A]) -> Cmd {
@@ -94,6 +135,12 @@ impl Functions {
             _ => Ok(()),
         }
     }
+}
+
+/// The error of the first command of a pipeline that has one.
+fn first_of(error: RedisError) -> RedisError {
+    let errors = error.clone().into_server_errors();
+    errors.and_then(|errors| Some(errors.first()?.1.clone().into())).unwrap_or(error)
 }
 
 fn is_missing(error: &RedisError) -> bool {

@@ -1,78 +1,69 @@
-//! The connection.
+//! The store: a hash tag's keys, wherever they are.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
-use ::redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisError};
+use ::redis::FromRedisValue;
 
+use super::connection::Connection;
+use super::finder::Finder;
 use super::library::{Functions, Library};
-use super::server;
+use super::url::RedisUrl;
 use crate::Error;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The client's own default of half a second is shorter than a fsync on a busy disk.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// While the manager reconnects all calls wait for it: four tries take about a second.
-const RECONNECT_TRIES: usize = 4;
-const RECONNECT_DELAY: Duration = Duration::from_millis(50);
-const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(1);
 
-/// A connection to one Redis server, shared by its clones.
+/// The keys that share one hash tag, on the primary that holds them. Clones share one connection.
 #[derive(Clone)]
 pub struct RedisStore {
-    client: Client,
-    connection: ConnectionManager,
+    connection: Connection,
     address: Arc<str>,
 }
 
 impl RedisStore {
-    /// Connects to `url` (`redis://[user:password@]host:port/database`, `rediss://` for TLS) and checks
-    /// the server. Must be called inside a Tokio runtime.
+    /// Finds the primary that holds the keys with `tag` between braces, and checks it, as it will each that
+    /// follows. Must be called inside a Tokio runtime.
     ///
     /// # Errors
-    /// [`Error::RedisUnreachable`] (retryable, but for a wrong URL or password), [`Error::RedisTooOld`],
-    /// [`Error::RedisEvicts`].
-    pub async fn connect(url: &str) -> Result<Self, Error> {
-        let unreachable = |address: &str, source: RedisError| Error::RedisUnreachable {
-            address: address.to_owned(),
-            source: Arc::new(source),
-        };
-        // The address is not known when the URL cannot be read, and the URL may hold a password.
-        let client = Client::open(url).map_err(|error| unreachable("the configured url", error))?;
-        let address: Arc<str> = client.get_connection_info().addr().to_string().into();
-        let mut connection = ConnectionManager::new_with_config(client.clone(), reconnecting())
-            .await
-            .map_err(|error| unreachable(&address, error))?;
-        let info: String = ::redis::cmd("INFO")
-            .query_async(&mut connection)
-            .await
-            .map_err(|error| unreachable(&address, error))?;
-        server::check(&address, &info)?;
-        Ok(Self { client, connection, address })
+    /// [`Error::RedisUnreachable`] (retryable, but for a wrong password), [`Error::RedisReplica`],
+    /// [`Error::RedisTooOld`], [`Error::RedisEvicts`].
+    pub async fn connect(url: &RedisUrl, tag: &str) -> Result<Self, Error> {
+        let connection = Connection::open(Finder::new(url.clone(), tag, RESPONSE_TIMEOUT)).await?;
+        Ok(Self { connection, address: url.to_string().into() })
     }
 
-    /// Host and port, without credentials.
+    /// Hosts and ports, without credentials.
     pub fn address(&self) -> &str {
         &self.address
     }
 
+    /// How many replicas must have a write before it is answered.
+    pub fn replicas(&self) -> usize {
+        self.connection.finder().url().replicas()
+    }
+
+    /// Whether the present primary keeps an append-only file.
+    ///
+    /// # Errors
+    /// There is no primary now.
+    pub async fn appends(&self) -> Result<bool, Error> {
+        Ok(self.connection.primary().await?.1.server.appends)
+    }
+
     /// The shared connection, for commands that need no function. It never blocks the others: no
     /// blocking commands here.
-    pub fn connection(&self) -> ConnectionManager {
+    pub fn connection(&self) -> Connection {
         self.connection.clone()
     }
 
-    /// A connection of its own for blocking commands that take at most `longest`. It does not reconnect.
+    /// A connection of its own for blocking commands that take at most `longest`.
     ///
     /// # Errors
-    /// [`Error::Redis`] when the server cannot be reached.
-    pub async fn blocking_connection(&self, longest: Duration) -> Result<MultiplexedConnection, Error> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(longest + RESPONSE_TIMEOUT));
-        Ok(self.client.get_multiplexed_async_connection_with_config(&config).await?)
+    /// See [`RedisStore::connect`].
+    pub async fn blocking_connection(&self, longest: Duration) -> Result<Connection, Error> {
+        Connection::open(self.connection.finder().patient(longest + RESPONSE_TIMEOUT)).await
     }
 
     /// Runs one command.
@@ -83,7 +74,7 @@ impl RedisStore {
         Ok(command.query_async(&mut self.connection()).await?)
     }
 
-    /// Binds a library to this server and loads it.
+    /// Binds a library to this store and loads it.
     ///
     /// # Errors
     /// [`Error::Redis`], also when the source does not compile.
@@ -92,15 +83,6 @@ impl RedisStore {
         functions.load().await?;
         Ok(functions)
     }
-}
-
-fn reconnecting() -> ConnectionManagerConfig {
-    ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(Some(RESPONSE_TIMEOUT))
-        .set_number_of_retries(RECONNECT_TRIES)
-        .set_min_delay(RECONNECT_DELAY)
-        .set_max_delay(RECONNECT_DELAY_MAX)
 }
 
 impl fmt::Debug for RedisStore {

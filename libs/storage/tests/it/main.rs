@@ -9,6 +9,7 @@ mod conformance;
 mod crash;
 mod group_commit;
 mod readers;
+mod redis_failover;
 mod redis_kv;
 mod redis_store;
 mod sqlite_files;

@@ -9,7 +9,7 @@ use nova_testkit::redis::RedisServer;
 const PROMPT: Duration = Duration::from_secs(2);
 
 async fn open(server: &RedisServer, name: &str) -> RedisKv {
-    RedisKv::connect(&server.url(), name).await.unwrap()
+    RedisKv::connect(&server.url().parse().unwrap(), name).await.unwrap()
 }
 
 /// Kills the server and starts it again, while the tasks of the test go on.

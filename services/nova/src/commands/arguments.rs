@@ -25,12 +25,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 
 /// Reads a store: `sqlite` or the URL of a Redis.
 pub(crate) fn store(text: &str) -> Result<String, String> {
-    let rule = "must be sqlite, redis://host:port/db or rediss://host:port/db";
-    let has_host = text.split_once("://").is_none_or(|(_, rest)| !rest.is_empty() && !rest.starts_with('/'));
-    match StoreUrl::parse(text) {
-        Ok(_) if has_host => Ok(text.to_owned()),
-        _ => Err(rule.to_owned()),
-    }
+    StoreUrl::parse(text).map(|_| text.to_owned()).map_err(|violation| violation.rule)
 }
 
 /// Reads the URL of an OTLP collector: a scheme, a host and a port.
@@ -99,10 +94,13 @@ mod tests {
 
     #[test]
     fn a_store_is_sqlite_or_a_redis_with_a_host() {
-        for good in ["sqlite", "redis://127.0.0.1:6379/0", "rediss://:secret@redis.example"] {
-            assert_eq!(store(good).unwrap(), good);
+        let shared = ["redis-cluster://a:7001,b:7002", "redis-sentinel://a:26379,b:26379/mymaster/0"];
+        for good in
+            ["sqlite", "redis://127.0.0.1:6379/0", "rediss://:secret@redis.example"].iter().chain(&shared)
+        {
+            assert_eq!(store(good).unwrap(), *good);
         }
-        for bad in ["", "postgres://localhost", "redis://", "redis:///0", "SQLITE"] {
+        for bad in ["", "postgres://localhost", "redis://", "redis:///0", "SQLITE", "redis-sentinel://a"] {
             assert!(store(bad).is_err(), "{bad}");
         }
     }

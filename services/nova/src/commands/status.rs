@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use nova_runtime::StoreUrl;
 use serde::Serialize;
 
 use super::output;
 use crate::cli::Context;
 use crate::failure;
-use crate::home::{MeshFile, shown_store};
+use crate::home::MeshFile;
 use crate::supervisor::{DAEMONS, missing};
 
 /// Show the mesh's daemons: where they are, whether they are ready, what memory they use.
@@ -55,7 +56,7 @@ pub(crate) async fn show(context: &Context, mesh: &MeshFile) -> anyhow::Result<E
     }
     let memory_bytes = daemons.iter().map(|daemon| daemon.memory_bytes).sum::<u64>() + pss(mesh.pid);
     let home = context.home.path().display().to_string();
-    let mesh = MeshFile { store: shown_store(&mesh.store), ..mesh.clone() };
+    let mesh = MeshFile { store: StoreUrl::shown(&mesh.store), ..mesh.clone() };
     let report = Report { mesh, home, daemons, memory_bytes };
     if context.json {
         output::json(&report)?

@@ -12,7 +12,8 @@ use crate::supervisor::Launch;
 /// Bring a mesh up on this machine and leave it running.
 #[derive(Debug, Args)]
 pub(crate) struct Up {
-    /// Where state is kept: `sqlite`, or a Redis such as redis://127.0.0.1:6379/0
+    /// Where state is kept: `sqlite`, or a Redis such as redis://127.0.0.1:6379/0,
+    /// redis-cluster://host:port,host:port or redis-sentinel://host:port,host:port/service/0
     /// [default: that of the last mesh in this home, else sqlite]
     #[arg(long, env = "NOVA_STORE", value_name = "URL", hide_env_values = true, value_parser = arguments::store)]
     store: Option<String>,

@@ -44,7 +44,8 @@ fn a_length_of_time_needs_its_unit() {
 #[test]
 fn a_store_and_a_collector_are_refused_before_anything_starts() {
     for command in ["up", "orchestrate plan.yaml"] {
-        check_usage(&format!("{command} --store postgres://localhost"), "redis://host:port/db or rediss://");
+        check_usage(&format!("{command} --store postgres://localhost"), "must be sqlite or a Redis");
+        check_usage(&format!("{command} --store redis-sentinel://a"), "must name the service");
         check_usage(
             &format!("{command} --otlp localhost:4317"),
             "must be http://host:port or https://host:port",

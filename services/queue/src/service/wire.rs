@@ -51,6 +51,7 @@ pub(super) fn durability(durability: Durability) -> pb::Durability {
         Durability::Memory => pb::Durability::Memory,
         Durability::Aof => pb::Durability::Aof,
         Durability::Synced => pb::Durability::Synced,
+        Durability::Replicated => pb::Durability::Replicated,
     }
 }
 

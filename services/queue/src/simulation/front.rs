@@ -188,6 +188,7 @@ fn level(durability: Durability) -> Level {
         Durability::Memory => Level::Memory,
         Durability::Aof => Level::Aof,
         Durability::Synced => Level::Synced,
+        Durability::Replicated => Level::Replicated,
     }
 }
 

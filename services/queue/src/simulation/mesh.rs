@@ -12,7 +12,7 @@ use nova_chaos::{
     recorder::Recorder,
     seed::Seed,
 };
-use tokio::task::JoinHandle;
+use tokio::{sync::watch, task::JoinHandle};
 use uuid::Uuid;
 
 use super::{
@@ -92,6 +92,7 @@ impl Mesh {
         let reader = Arc::new(self.shelf.clone());
         let durability = if self.plan.shared { Durability::Aof } else { Durability::Synced };
         let clock = Arc::clone(&self.clock);
+        let durability = watch::Sender::new(durability).subscribe();
         let (store, mut parts, role) = assemble(settings(), clock, reader, durability, Role::Unknown);
         parts.noise = noise;
         self.shelf.get().down.retain(|down| *down != number);

@@ -55,7 +55,7 @@ pub(crate) struct Store {
     inbox: Inbox,
     ring: Arc<Ring>,
     reader: Arc<dyn Reader>,
-    durability: Durability,
+    durability: watch::Receiver<Durability>,
     role: watch::Receiver<Role>,
     streams: Arc<Streams>,
     stopped: Arc<Mutex<Option<Stopped>>>,
@@ -288,7 +288,7 @@ impl Store {
 
     /// What an acknowledged change survives.
     pub(crate) fn durability(&self) -> Durability {
-        self.durability
+        *self.durability.borrow()
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use nova_storage::redis::RedisStore as Server;
+use nova_storage::redis::{RedisStore as Server, RedisUrl};
 use nova_types::Clock;
 use tokio::sync::{oneshot, watch};
 
@@ -16,7 +16,7 @@ use crate::{
     error::Error,
     ledger::{
         Reader,
-        redis::{Claimant, RedisLedger, RedisReader, Role, durability, lead},
+        redis::{Claimant, RedisLedger, RedisReader, Role, TAG, lead},
         sqlite::{Readers, SqliteLedger},
     },
     record::Durability,
@@ -43,7 +43,8 @@ pub(crate) async fn open_sqlite(
     clock: Arc<dyn Clock>,
 ) -> Result<Store, Error> {
     let reader = Arc::new(Readers::new(&path));
-    let (store, parts, role) = assemble(settings, clock, reader, Durability::Synced, Role::Leader(0));
+    let durability = watch::Sender::new(Durability::Synced).subscribe();
+    let (store, parts, role) = assemble(settings, clock, reader, durability, Role::Leader(0));
     let (ready, opened) = oneshot::channel();
     let stopped = on_thread(move || async move {
         let (mut parts, mut ledger) = (parts, SqliteLedger::open(path).await?);
@@ -62,19 +63,19 @@ pub(crate) async fn open_sqlite(
 /// # Errors
 /// The server cannot be reached, is too old, or may lose what it holds.
 pub(crate) async fn open_redis(
-    url: &str,
+    url: &RedisUrl,
     claimant: Claimant,
     settings: Settings,
     clock: Arc<dyn Clock>,
 ) -> Result<Store, Error> {
-    let server = Server::connect(url).await?;
-    let durability = durability(&server).await?;
-    let reader = Arc::new(RedisReader::new(server));
+    let reader = Arc::new(RedisReader::new(Server::connect(url, TAG).await?));
+    // The ledger says what it is before anything is answered.
+    let (level, durability) = watch::channel(Durability::Memory);
     let (store, parts, role) = assemble(settings, clock, reader, durability, Role::Unknown);
     let (ready, opened) = oneshot::channel();
     let (url, mut decided) = (url.to_owned(), role.subscribe());
     let stopped = on_thread(move || async move {
-        let ledger = RedisLedger::open(&url, claimant).await?;
+        let ledger = RedisLedger::open(&url, claimant, level).await?;
         ready.send(()).map_err(|()| Error::Closed)?;
         lead(ledger, parts, role).await
     })?;
@@ -89,7 +90,7 @@ pub(crate) fn assemble(
     settings: Settings,
     clock: Arc<dyn Clock>,
     reader: Arc<dyn Reader>,
-    durability: Durability,
+    durability: watch::Receiver<Durability>,
     role: Role,
 ) -> (Store, Parts, watch::Sender<Role>) {
     let (inbox, outlet) = inbox(settings.calls, settings.bytes);

@@ -5,6 +5,7 @@
 mod attempts;
 mod control;
 mod crash;
+mod durability;
 mod fair;
 mod flows;
 mod harness;

@@ -19,7 +19,7 @@ pub(super) fn check(view: &View<'_>, rules: &Rules, found: &mut Violations) {
 
 /// Whether what an enqueue was told may be gone.
 fn excused(view: &View<'_>, stored: &Stored<'_>) -> bool {
-    stored.level != Level::Synced && view.history.may_be_lost(stored.operation)
+    matches!(stored.level, Level::Memory | Level::Aof) && view.history.may_be_lost(stored.operation)
 }
 
 fn acknowledged_is_there(view: &View<'_>, found: &mut Violations) {

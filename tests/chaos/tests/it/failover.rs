@@ -1,9 +1,7 @@
 //! Redis fails over to a replica that has not seen the last commits: they are lost, as a suffix, and nothing else is.
 
-use std::time::Duration;
-
 use nova_chaos::history::{Answer, Call};
-use nova_testkit::{eventually, redis::RedisServer};
+use nova_testkit::redis::RedisServer;
 use tempfile::TempDir;
 
 use crate::{
@@ -15,36 +13,11 @@ use crate::{
 /// Calls that are answered between two blows.
 const CALLS: usize = 100;
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn query<T: redis::FromRedisValue>(server: &RedisServer, words: &[&str]) -> T {
-    let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
-    let mut command = redis::cmd(words[0]);
-    command.arg(&words[1..]).query(&mut connection).unwrap()
-}
-
-/// A number out of what a server says of its replication.
-fn offset(server: &RedisServer, name: &str) -> u64 {
-    let info: String = query(server, &["INFO", "replication"]);
-    let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or("0");
-    line.trim().parse().unwrap()
-}
-
 /// A replica that has seen all of a server.
 fn replica_of(primary: &RedisServer) -> RedisServer {
     let replica = RedisServer::start_with(&["--replicaof", &format!("127.0.0.1 {}", primary.port())]);
-    catch_up(primary, &replica);
+    replica.catch_up_with(primary);
     replica
-}
-
-/// Waits until the replica has all that the primary has now.
-fn catch_up(primary: &RedisServer, replica: &RedisServer) {
-    let all = offset(primary, "master_repl_offset").max(1);
-    eventually("the replica catches up", PATIENCE, || {
-        let info: String = query(replica, &["INFO", "replication"]);
-        let linked = info.contains("master_link_status:up");
-        (linked && offset(replica, "slave_repl_offset") >= all).then_some(())
-    });
 }
 
 async fn fail_over(daemons: usize, seed: u64) {
@@ -58,9 +31,9 @@ async fn fail_over(daemons: usize, seed: u64) {
         let replica = replica_of(&primary);
         load.get_on(CALLS).await;
         let from = load.recorder.now().order;
-        catch_up(&primary, &replica);
+        replica.catch_up_with(&primary);
         // From here on the replica hears no more, and the primary acknowledges on.
-        query::<()>(&replica, &["REPLICAOF", "NO", "ONE"]);
+        replica.query::<()>(&["REPLICAOF", "NO", "ONE"]);
         load.get_on(CALLS).await;
         primary.kill();
         let lost = load.recorder.now().order;

@@ -12,6 +12,7 @@ mod kills;
 mod leaders;
 mod load;
 mod power;
+mod promotion;
 mod proxy;
 mod rest;
 mod strace;

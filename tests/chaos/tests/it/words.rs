@@ -33,6 +33,7 @@ pub(crate) fn refer(lease: &Hold) -> pb::LeaseRef {
 pub(crate) fn stored(answer: pb::EnqueueResponse) -> Answer {
     let level = match answer.durability() {
         pb::Durability::Synced => Level::Synced,
+        pb::Durability::Replicated => Level::Replicated,
         pb::Durability::Aof => Level::Aof,
         pb::Durability::Memory | pb::Durability::Unspecified => Level::Memory,
     };

@@ -1,20 +1,40 @@
 //! The same on Redis: the queue's and the key-value's state are there.
 
+use std::time::Duration;
+
 use nova_testkit::Nova;
-use nova_testkit::redis::RedisServer;
+use nova_testkit::redis::{RedisCluster, RedisSentinel, RedisServer};
 
 use crate::kill::survives;
 use crate::run::orchestrated;
 
-#[test]
-fn a_plan_runs_on_redis_and_stays_readable() {
-    let (redis, nova) = (RedisServer::start(), Nova::new());
-    nova.run(&["up", "--store", &redis.url()]).ok();
+/// Nobody fails over because the machine is busy.
+const LONG: Duration = Duration::from_secs(60);
+
+fn a_plan_runs_and_stays_readable(store: &str) {
+    let nova = Nova::new();
+    nova.run(&["up", "--store", store]).ok();
     let run = orchestrated(&nova, &[]);
     nova.run(&["down"]).ok();
-    nova.run(&["up", "--store", &redis.url()]).ok();
+    nova.run(&["up", "--store", store]).ok();
     let shown = nova.run(&["workflow", "show", &run.id]).ok();
     assert!(shown.contains("foundation"), "{shown}");
+}
+
+#[test]
+fn a_plan_runs_on_redis_and_stays_readable() {
+    a_plan_runs_and_stays_readable(&RedisServer::start().url());
+}
+
+#[test]
+fn a_plan_runs_on_a_cluster_and_stays_readable() {
+    a_plan_runs_and_stays_readable(&RedisCluster::start(LONG).url());
+}
+
+#[test]
+fn a_plan_runs_where_sentinels_say_and_stays_readable() {
+    let redis = RedisSentinel::start(LONG);
+    a_plan_runs_and_stays_readable(&format!("{}?replicas=1", redis.url()));
 }
 
 #[test]

@@ -112,5 +112,12 @@ local function range(keys, args)
   return page
 end
 
+-- KEYS state, changes; ARGS from (a place in the stream), limit. All from one moment.
+local function changes(keys, args)
+  local facts = redis.call('HMGET', keys[1], 'revision', 'floor')
+  return { facts, redis.call('XRANGE', keys[2], args[1], '+', 'COUNT', args[2]) }
+end
+
 redis.register_function('@LIB@_commit', commit)
 redis.register_function { function_name = '@LIB@_range', callback = range, flags = { 'no-writes' } }
+redis.register_function { function_name = '@LIB@_changes', callback = changes, flags = { 'no-writes' } }

@@ -23,7 +23,7 @@ use self::reply::{ChangesReply, CommitReply, RangeReply};
 use self::watcher::Watcher;
 use super::entries::{Bounds, raise};
 use super::{Change, Commit, Entry, Kv, MAX_PAGE, Range, Revision, Write, limits};
-use crate::redis::{Functions, Library, RedisStore};
+use crate::redis::{Functions, Library, RedisStore, RedisUrl};
 use crate::{CommitError, Error};
 
 const SOURCE: &str = include_str!("kv.lua");
@@ -49,9 +49,14 @@ struct Keys {
     commits: String,
 }
 
+/// The hash tag of a store's keys.
+fn tag(name: &str) -> String {
+    format!("nkv:{name}")
+}
+
 impl Keys {
     fn new(name: &str) -> Self {
-        let key = |part: &str| format!("{{nkv:{name}}}:{part}");
+        let key = |part: &str| format!("{{{}}}:{part}", tag(name));
         Self {
             entries: key("entries"),
             index: key("keys"),
@@ -67,15 +72,8 @@ impl RedisKv {
     ///
     /// # Errors
     /// See [`RedisStore::connect`].
-    pub async fn connect(url: &str, name: &str) -> Result<Self, Error> {
-        Self::open(RedisStore::connect(url).await?, name).await
-    }
-
-    /// Opens the store `name` over a connection.
-    ///
-    /// # Errors
-    /// [`Error::Redis`].
-    pub async fn open(store: RedisStore, name: &str) -> Result<Self, Error> {
+    pub async fn connect(url: &RedisUrl, name: &str) -> Result<Self, Error> {
+        let store = RedisStore::connect(url, &tag(name)).await?;
         let functions = store.load(Library::new("nova_kv", SOURCE)).await?;
         let keys = Arc::new(Keys::new(name));
         let revision = watcher::revision(&mut store.connection(), &keys.state).await?;
@@ -90,16 +88,9 @@ impl RedisKv {
 
     /// A page of the log, whatever the prefix, from one moment. `from` is a stream id, excluded.
     async fn changes_from(&self, from: &str) -> Result<ChangesReply, Error> {
-        let mut pipeline = redis::pipe();
-        pipeline.atomic();
-        pipeline.cmd("HMGET").arg(&self.keys.state).arg("revision").arg("floor");
-        pipeline.cmd("XRANGE").arg(&self.keys.changes).arg(format!("({from}")).arg("+");
-        pipeline.arg("COUNT").arg(MAX_PAGE);
-        patiently(|| async {
-            let mut connection = self.functions.store().connection();
-            Ok(pipeline.query_async(&mut connection).await?)
-        })
-        .await
+        let keys = [&self.keys.state, &self.keys.changes];
+        let args = [format!("({from}"), MAX_PAGE.to_string()];
+        patiently(|| self.functions.call("changes", &keys, &args)).await
     }
 }
 
@@ -126,7 +117,7 @@ impl Kv for RedisKv {
         let args = commit_arguments(&commit);
         let keys = &self.keys;
         let keys = [&keys.entries, &keys.index, &keys.changes, &keys.state, &keys.commits];
-        let reply: CommitReply = patiently(|| self.functions.call("commit", &keys, &args)).await?;
+        let reply: CommitReply = patiently(|| self.functions.write("commit", &keys, &args)).await?;
         let revision = reply::revision_or_conflict(reply)?;
         self.latest.send_if_modified(|latest| raise(latest, revision));
         Ok(revision)

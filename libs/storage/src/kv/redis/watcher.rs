@@ -4,14 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike, MultiplexedConnection};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::Error;
 use crate::kv::Revision;
 use crate::kv::entries::raise;
-use crate::redis::RedisStore;
+use crate::redis::{Connection, RedisStore};
 
 /// Longest blocking read. When it ends with nothing, the revision is read again all the same.
 const BLOCK: Duration = Duration::from_secs(5);
@@ -68,11 +67,7 @@ async fn follow(
     }
 }
 
-async fn wait_for_change(
-    connection: &mut MultiplexedConnection,
-    changes: &str,
-    present: Revision,
-) -> Result<(), Error> {
+async fn wait_for_change(connection: &mut Connection, changes: &str, present: Revision) -> Result<(), Error> {
     let mut command = redis::cmd("XREAD");
     command.arg("COUNT").arg(1).arg("BLOCK").arg(BLOCK.as_millis());
     command.arg("STREAMS").arg(changes).arg(format!("{present}-{}", u64::MAX));
@@ -81,7 +76,7 @@ async fn wait_for_change(
 }
 
 /// The revision of the last commit.
-pub(super) async fn revision(connection: &mut impl ConnectionLike, state: &str) -> Result<Revision, Error> {
+pub(super) async fn revision(connection: &mut Connection, state: &str) -> Result<Revision, Error> {
     let mut command = redis::cmd("HGET");
     command.arg(state).arg("revision");
     let present: Option<Revision> = command.query_async(connection).await?;

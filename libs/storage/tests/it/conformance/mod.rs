@@ -32,6 +32,24 @@ macro_rules! conformance {
                 }
             )+)+
         }
+        mod over_a_cluster {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $claim() {
+                    let backend = super::backend::SharedRedis::cluster();
+                    super::$subject::$claim(&backend).await;
+                }
+            )+)+
+        }
+        mod over_sentinels {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $claim() {
+                    let backend = super::backend::SharedRedis::sentinel();
+                    super::$subject::$claim(&backend).await;
+                }
+            )+)+
+        }
     };
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct Options {
     #[arg(long)]
     keep: bool,
     /// Where a mesh that is brought up keeps its state: sqlite, or a Redis such as
-    /// redis://127.0.0.1:6379/0 [default: that of the last mesh in this home, else sqlite]
+    /// redis://127.0.0.1:6379/0 (`nova up --help` has the other forms) [default: that of the last mesh in this home, else sqlite]
     #[arg(long, env = "NOVA_STORE", value_name = "URL", hide_env_values = true, value_parser = arguments::store)]
     store: Option<String>,
     /// Send the traces on to an OTLP/gRPC collector, such as http://127.0.0.1:4317.

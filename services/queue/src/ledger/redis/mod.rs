@@ -15,14 +15,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nova_storage::redis::{Functions, Library, RedisStore as Server};
-use tokio::time::sleep;
+use nova_storage::redis::{Functions, Library, RedisStore as Server, RedisUrl};
+use tokio::{sync::watch, time::sleep};
 use uuid::Uuid;
 
 use self::write::{Commands, Writer, text};
 pub(crate) use self::{
     lead::{Role, lead},
     read::RedisReader,
+    rows::TAG,
 };
 use crate::{
     core::{Core, Limits, batch::Batch, entry::Row},
@@ -65,15 +66,20 @@ pub(crate) struct RedisLedger {
     written: Instant,
     offset: Micros,
     writer: Writer,
+    durability: watch::Sender<Durability>,
 }
 
 impl RedisLedger {
-    /// A ledger that owns nothing yet.
+    /// A ledger that owns nothing yet. It tells the durability of its commits, which a failover may change.
     ///
     /// # Errors
     /// The server cannot be reached, is too old, or may lose what it holds.
-    pub(crate) async fn open(url: &str, claimant: Claimant) -> Result<Self, Error> {
-        let server = Server::connect(url).await?;
+    pub(crate) async fn open(
+        url: &RedisUrl,
+        claimant: Claimant,
+        durability: watch::Sender<Durability>,
+    ) -> Result<Self, Error> {
+        let server = Server::connect(url, TAG).await?;
         let functions = server.load(Library::new("nova_queue", LIBRARY)).await?;
         Ok(Self {
             functions,
@@ -85,6 +91,7 @@ impl RedisLedger {
             written: Instant::now(),
             offset: 0,
             writer: Writer::default(),
+            durability,
         })
     }
 
@@ -136,18 +143,30 @@ impl RedisLedger {
         match answer.as_str() {
             "DONE" => {
                 self.commit += 1;
-                Ok(())
+                self.tell_durability().await
             }
             "DEPOSED" => Err(Error::Deposed),
             _ => Err(Error::Store("redis has lost the last commits of the queue".into())),
         }
     }
 
+    /// What an acknowledgement survives, where the last commit went.
+    async fn tell_durability(&self) -> Result<(), Error> {
+        let server = self.functions.store();
+        let level = match (server.replicas(), server.appends().await?) {
+            (1.., _) => Durability::Replicated,
+            (0, true) => Durability::Aof,
+            (0, false) => Durability::Memory,
+        };
+        self.durability.send_if_modified(|told| std::mem::replace(told, level) != level);
+        Ok(())
+    }
+
     /// Repeats a write that had no answer: its number tells Redis whether it was applied.
     async fn call_until_answered(&self, keys: &[Vec<u8>], args: &[Vec<u8>]) -> Result<String, Error> {
         let begun = Instant::now();
         loop {
-            match self.functions.call("write", keys, args).await {
+            match self.functions.write("write", keys, args).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) if begun.elapsed() > PATIENCE => return Err(error.into()),
                 Err(error) => tracing::warn!(%error, "redis did not answer a write: it is repeated"),
@@ -201,15 +220,4 @@ impl Ledger for RedisLedger {
 
 fn unreadable() -> Error {
     Error::Store("redis answered what the queue does not understand".into())
-}
-
-/// What this server's acknowledgements survive.
-///
-/// # Errors
-/// The server cannot be asked.
-pub(crate) async fn durability(server: &Server) -> Result<Durability, Error> {
-    let mut command = ::redis::cmd("INFO");
-    command.arg("persistence");
-    let info: String = server.query(&command).await?;
-    Ok(if info.contains("aof_enabled:1") { Durability::Aof } else { Durability::Memory })
 }

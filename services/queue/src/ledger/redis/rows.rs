@@ -23,7 +23,10 @@ use crate::{
     trail::{pack_trail, unpack_trail},
 };
 
-/// What every key begins with; the braces keep all of them on one node of a cluster.
+/// The hash tag of every key, which keeps all of them on one node of a cluster.
+pub(crate) const TAG: &str = "nova.queue";
+
+/// What every key begins with: the tag in braces.
 const PREFIX: &str = "{nova.queue}:";
 
 /// Rows of a bucket.

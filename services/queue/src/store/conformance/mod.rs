@@ -14,12 +14,20 @@ mod proofs;
 mod schedules;
 mod upkeep;
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{
+    fmt::Debug,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
-use nova_testkit::redis::RedisServer;
+use nova_testkit::redis::{RedisServer, shared_cluster, shared_sentinel};
 use nova_types::{Clock, SystemClock};
 use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use crate::{
@@ -63,18 +71,62 @@ impl Home for SqliteHome {
     }
 }
 
+async fn open_at_redis(url: &str, config: Config, clock: Arc<dyn Clock>) -> Store {
+    let claimant = Claimant { instance: Uuid::now_v7(), url: "http://here:1".into() };
+    open_redis(&url.parse().unwrap(), claimant, config.settings(), clock).await.unwrap()
+}
+
 #[derive(Debug)]
 struct RedisHome(RedisServer);
 
 #[async_trait]
 impl Home for RedisHome {
     async fn open_at(&self, config: Config, clock: Arc<dyn Clock>) -> Store {
-        let claimant = Claimant { instance: Uuid::now_v7(), url: "http://here:1".into() };
-        open_redis(&self.0.url(), claimant, config.settings(), clock).await.unwrap()
+        open_at_redis(&self.0.url(), config, clock).await
     }
 }
 
-/// Instantiates every claim for both stores.
+/// A database of its own in the Redis that all tests share.
+#[derive(Debug)]
+struct SentinelHome(usize);
+
+impl SentinelHome {
+    fn new() -> Self {
+        static DATABASES: AtomicUsize = AtomicUsize::new(0);
+        Self(DATABASES.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+#[async_trait]
+impl Home for SentinelHome {
+    async fn open_at(&self, config: Config, clock: Arc<dyn Clock>) -> Store {
+        open_at_redis(&shared_sentinel().database(self.0), config, clock).await
+    }
+}
+
+/// The cluster that all tests share, one after the other: it has one database, and a queue is alone in it.
+#[derive(Debug)]
+struct ClusterHome(
+    #[expect(dead_code, reason = "it is this test's turn while it is held")] MutexGuard<'static, ()>,
+);
+
+impl ClusterHome {
+    async fn new() -> Self {
+        static TURN: Mutex<()> = Mutex::const_new(());
+        let home = Self(TURN.lock().await);
+        shared_cluster().flush();
+        home
+    }
+}
+
+#[async_trait]
+impl Home for ClusterHome {
+    async fn open_at(&self, config: Config, clock: Arc<dyn Clock>) -> Store {
+        open_at_redis(&shared_cluster().url(), config, clock).await
+    }
+}
+
+/// Instantiates every claim for every store.
 macro_rules! conformance {
     ($($module:ident :: $claim:ident,)*) => {
         mod sqlite_store {
@@ -89,6 +141,18 @@ macro_rules! conformance {
             async fn $claim() {
                 let home = super::RedisHome(nova_testkit::redis::RedisServer::start());
                 super::$module::$claim(&home).await;
+            })*
+        }
+        mod cluster_store {
+            $(#[tokio::test]
+            async fn $claim() {
+                super::$module::$claim(&super::ClusterHome::new().await).await;
+            })*
+        }
+        mod sentinel_store {
+            $(#[tokio::test]
+            async fn $claim() {
+                super::$module::$claim(&super::SentinelHome::new()).await;
             })*
         }
     };

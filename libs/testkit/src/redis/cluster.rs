@@ -1,0 +1,138 @@
+//! A cluster: three primaries, which share the slots, and a replica when it is asked for.
+
+use std::time::Duration;
+
+use super::{RedisServer, free_port};
+use crate::eventually;
+
+const SLOTS: usize = 16_384;
+const PRIMARIES: usize = 3;
+/// A node begins to serve two seconds after it started.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running cluster; its nodes are killed when this is dropped.
+#[derive(Debug)]
+pub struct RedisCluster {
+    /// The nodes that own the slots at first, each a third of them in order.
+    pub primaries: Vec<RedisServer>,
+    /// Of one of them.
+    pub replica: Option<RedisServer>,
+}
+
+impl RedisCluster {
+    /// Three primaries. A node that is silent for `timeout` is taken for dead.
+    ///
+    /// # Panics
+    /// When it does not come to agree.
+    #[track_caller]
+    pub fn start(timeout: Duration) -> Self {
+        let ports: Vec<u16> = (0..PRIMARIES).map(|_| free_port()).collect();
+        let primaries: Vec<_> = ports.iter().map(|port| node(*port, timeout)).collect();
+        for (number, primary) in primaries.iter().enumerate() {
+            let (first, after) = (SLOTS * number / PRIMARIES, SLOTS * (number + 1) / PRIMARIES);
+            let (first, last) = (first.to_string(), (after - 1).to_string());
+            primary.query::<()>(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
+            primary.query::<()>(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
+            meet(&primaries[0], primary, ports[number]);
+        }
+        let cluster = Self { primaries, replica: None };
+        cluster.agree();
+        cluster
+    }
+
+    /// The same with a replica of the node that owns a hash tag.
+    ///
+    /// # Panics
+    /// See [`RedisCluster::start`].
+    #[track_caller]
+    pub fn with_replica_of(tag: &str, timeout: Duration) -> Self {
+        let mut cluster = Self::start(timeout);
+        let port = free_port();
+        let replica = node(port, timeout);
+        meet(&cluster.primaries[0], &replica, port);
+        let owner: String = cluster.primaries[cluster.owner(tag)].query(&["CLUSTER", "MYID"]);
+        eventually("the replica knows its primary", PATIENCE, || {
+            replica.try_query::<()>(&["CLUSTER", "REPLICATE", &owner]).ok()
+        });
+        replica.catch_up_with(&cluster.primaries[cluster.owner(tag)]);
+        cluster.replica = Some(replica);
+        cluster.agree();
+        cluster
+    }
+
+    /// `redis-cluster://…` with every node.
+    pub fn url(&self) -> String {
+        let nodes: Vec<_> = self.nodes().map(|node| format!("127.0.0.1:{}", node.port())).collect();
+        format!("redis-cluster://{}", nodes.join(","))
+    }
+
+    /// Which of the primaries owned a hash tag at first.
+    pub fn owner(&self, tag: &str) -> usize {
+        let slot: usize = self.primaries[0].query(&["CLUSTER", "KEYSLOT", tag]);
+        (0..PRIMARIES).find(|number| slot < SLOTS * (number + 1) / PRIMARIES).expect("a slot has an owner")
+    }
+
+    /// Moves the slot of a hash tag, with its keys, from its first owner to another primary.
+    ///
+    /// # Panics
+    /// When a node refuses.
+    #[track_caller]
+    pub fn move_slot(&self, tag: &str, to: usize) {
+        let (from, to) = (&self.primaries[self.owner(tag)], &self.primaries[to]);
+        let slot = from.query::<u16>(&["CLUSTER", "KEYSLOT", tag]).to_string();
+        let (source, target): (String, String) =
+            (from.query(&["CLUSTER", "MYID"]), to.query(&["CLUSTER", "MYID"]));
+        to.query::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source]);
+        from.query::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target]);
+        let port = to.port().to_string();
+        loop {
+            let keys: Vec<String> = from.query(&["CLUSTER", "GETKEYSINSLOT", &slot, "1"]);
+            let Some(key) = keys.first() else { break };
+            from.query::<()>(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
+        }
+        for node in [to, from] {
+            node.query::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &target]);
+        }
+    }
+
+    /// Forgets every key.
+    pub fn flush(&self) {
+        self.primaries.iter().for_each(|primary| primary.query(&["FLUSHALL"]));
+    }
+
+    /// Every node that was started.
+    pub fn nodes(&self) -> impl Iterator<Item = &RedisServer> {
+        self.primaries.iter().chain(&self.replica)
+    }
+
+    /// Waits until all nodes see the same, and their replica has caught up.
+    #[track_caller]
+    fn agree(&self) {
+        let known = format!("cluster_known_nodes:{}\r", self.nodes().count());
+        for node in self.nodes() {
+            eventually("the nodes of a cluster agree", PATIENCE, || {
+                let info: String = node.query(&["CLUSTER", "INFO"]);
+                (info.contains("cluster_state:ok") && info.contains(&known)).then_some(())
+            });
+        }
+    }
+}
+
+fn node(bus: u16, timeout: Duration) -> RedisServer {
+    let (bus, timeout) = (bus.to_string(), timeout.as_millis().to_string());
+    RedisServer::start_with(&[
+        "--cluster-enabled",
+        "yes",
+        "--cluster-port",
+        &bus,
+        "--cluster-node-timeout",
+        &timeout,
+        "--repl-diskless-sync-delay",
+        "0",
+    ])
+}
+
+fn meet(first: &RedisServer, other: &RedisServer, bus: u16) {
+    let (port, bus) = (other.port().to_string(), bus.to_string());
+    first.query::<()>(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
+}
