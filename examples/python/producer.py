@@ -11,7 +11,7 @@ ENDED = (tasks.TASK_STATE_COMPLETED, tasks.TASK_STATE_DEAD, tasks.TASK_STATE_CAN
 
 channel, stub = connect()
 with channel:
-    payload = json.dumps({"text": sys.argv[1], "flaky": True}).encode()
+    payload = json.dumps({"text": sys.argv[1], "flaky": True, "not_before": int(time.time() * 1000) + 500}).encode()
     task = tasks.NewTask(queue=QUEUE, kind=KIND, payload=payload, metadata={"example": "python"})
     stored = stub.Enqueue(queue.EnqueueRequest(tasks=[task]), timeout=10).tasks[0]
     while True:

@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import threading
+import time
 from collections import Counter
 
 import grpc
@@ -15,6 +16,7 @@ from mesh import KIND, QUEUE, connect
 from nova.queue.v1 import queue_pb2 as queue, task_pb2 as tasks, work_pb2 as work
 
 LEASE_SECONDS = 30
+PART = 2  # Words between two checkpoints; real work has more between them.
 stop = threading.Event()
 
 
@@ -26,11 +28,29 @@ class Failure(Exception):
         self.reason, self.permanent, self.retry_after = reason, permanent, retry_after
 
 
-def count(task, attempt):
+class Snooze(Exception):
+    """Puts the task off; the attempt does not count."""
+
+    def __init__(self, seconds):
+        super().__init__()
+        self.seconds = seconds
+
+
+def count(task, attempt, checkpoint, report):
     """The work itself: the number of words, and the most frequent one."""
-    if task.get("flaky") and attempt == 1:
-        raise Failure("UNLUCKY", "the first attempt fails", retry_after=0.1)
-    counts = Counter(re.findall(r"[^\W_]+", task["text"].lower()))
+    early = task.get("not_before", 0) / 1000 - time.time()
+    if early > 0:
+        raise Snooze(early)
+    words = re.findall(r"[^\W_]+", task["text"].lower())
+    done = json.loads(checkpoint or b'{"words": 0, "counts": {}}')
+    counts = Counter(done["counts"])
+    for begin in range(done["words"], len(words), PART):
+        end = min(begin + PART, len(words))
+        counts.update(words[begin:end])
+        # The next attempt goes on from here.
+        report(end / len(words), "counting", json.dumps({"words": end, "counts": counts}).encode())
+        if task.get("flaky") and attempt == 1:
+            raise Failure("UNLUCKY", "the first attempt fails", retry_after=0.1)
     if not counts:
         raise Failure("NO_WORDS", "the text has no words", permanent=True)
     top, times = min(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -56,6 +76,23 @@ class Heartbeat(threading.Thread):
                 return
 
 
+def reporter(stub, lease):
+    """Tells progress and leaves a checkpoint, which the queue has once this returns."""
+
+    def report(fraction, note, checkpoint):
+        progress = tasks.Progress(fraction=fraction, note=note)
+        said = work.LeaseReport(lease=lease, progress=progress, checkpoint=checkpoint)
+        request = work.HeartbeatRequest(reports=[said])
+        request.lease_duration.FromSeconds(LEASE_SECONDS)
+        try:
+            stub.Heartbeat(request, timeout=5)
+        except grpc.RpcError as error:
+            # The next attempt would only do more again.
+            print(f"no checkpoint: {error.code().name}", flush=True)
+
+    return report
+
+
 def attempt(stub, lease):
     """Does one task, and settles it under the token of its lease."""
     mine = work.LeaseRef(task_id=lease.task.id, token=lease.token)
@@ -64,8 +101,12 @@ def attempt(stub, lease):
     try:
         if lease.task.kind != KIND:
             raise Failure("UNKNOWN_KIND", lease.task.kind, permanent=True)
-        result = count(json.loads(lease.task.payload), lease.attempt)
+        task, report = json.loads(lease.task.payload), reporter(stub, mine)
+        result = count(task, lease.attempt, lease.task.checkpoint, report)
         settle = queue.CompleteRequest(lease=mine, result=json.dumps(result).encode())
+    except Snooze as snooze:
+        settle = queue.ReleaseRequest(lease=mine)
+        settle.delay.FromMilliseconds(max(1, int(snooze.seconds * 1000)))
     except Failure as failure:
         settle = fail(mine, failure)
     except Exception as error:  # A bug is a failed attempt, not the end of the worker.
@@ -73,7 +114,8 @@ def attempt(stub, lease):
     finally:
         heartbeat.done.set()
     if not heartbeat.lost.is_set():
-        send(stub.Complete if isinstance(settle, queue.CompleteRequest) else stub.Fail, settle)
+        calls = {queue.CompleteRequest: stub.Complete, queue.ReleaseRequest: stub.Release}
+        send(calls.get(type(settle), stub.Fail), settle)
 
 
 def fail(lease, failure):

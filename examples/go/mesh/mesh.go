@@ -21,10 +21,12 @@ const (
 	Kind = "words.count"
 )
 
-// CountWords is the task: a text, and whether the first attempt is to fail to show a retry.
+// CountWords is the task: a text, whether the first attempt is to fail to show a retry, and the time before which it
+// is not to be counted, milliseconds since the epoch.
 type CountWords struct {
-	Text  string `json:"text"`
-	Flaky bool   `json:"flaky"`
+	Text      string `json:"text"`
+	Flaky     bool   `json:"flaky"`
+	NotBefore int64  `json:"not_before"`
 }
 
 // Counted is the result: words in all, the most frequent one, and how often that occurs.

@@ -35,7 +35,9 @@ func main() {
 // produce enqueues a text and answers its task once that has ended.
 func produce(client queue.QueueServiceClient, text string) (*queue.Task, error) {
 	ctx := context.Background()
-	payload, err := json.Marshal(mesh.CountWords{Text: text, Flaky: true})
+	payload, err := json.Marshal(mesh.CountWords{
+		Text: text, Flaky: true, NotBefore: time.Now().Add(500 * time.Millisecond).UnixMilli(),
+	})
 	if err != nil {
 		return nil, err
 	}

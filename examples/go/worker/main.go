@@ -27,6 +27,7 @@ import (
 const (
 	places        = 4
 	leaseDuration = 30 * time.Second
+	part          = 2 // Words between two checkpoints; real work has more between them.
 )
 
 // failure is a failed attempt.
@@ -38,21 +39,40 @@ type failure struct {
 
 func (f *failure) Error() string { return f.reason + ": " + f.message }
 
-// count is the work itself: the number of words, and the most frequent one.
-func count(_ context.Context, task mesh.CountWords, attempt uint32) (*mesh.Counted, error) {
-	if task.Flaky && attempt == 1 {
-		return nil, &failure{reason: "UNLUCKY", message: "the first attempt fails", retryAfter: 100 * time.Millisecond}
+// snooze puts the task off; the attempt does not count.
+type snooze time.Duration
+
+func (s snooze) Error() string { return "not before " + time.Duration(s).String() }
+
+// checkpoint is what was counted so far: the next attempt goes on from here.
+type checkpoint struct {
+	Words int            `json:"words"`
+	Times map[string]int `json:"times"`
+}
+
+// count is the work itself: the number of words, and the most frequent one. It reports what was done part by part.
+func count(task mesh.CountWords, attempt uint32, done checkpoint, report func(float64, checkpoint)) (*mesh.Counted, error) {
+	if early := time.Until(time.UnixMilli(task.NotBefore)); early > 0 {
+		return nil, snooze(early)
 	}
 	separator := func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }
 	words := strings.FieldsFunc(strings.ToLower(task.Text), separator)
 	if len(words) == 0 {
 		return nil, &failure{reason: "NO_WORDS", message: "the text has no words", permanent: true}
 	}
-	times := map[string]int{}
-	top := words[0]
-	for _, word := range words {
-		times[word]++
+	times := done.Times
+	for done.Words < len(words) {
+		end := min(done.Words+part, len(words))
+		for _, word := range words[done.Words:end] {
+			times[word]++
+		}
+		done.Words = end
+		report(float64(end)/float64(len(words)), done)
+		if task.Flaky && attempt == 1 {
+			return nil, &failure{reason: "UNLUCKY", message: "the first attempt fails", retryAfter: 100 * time.Millisecond}
+		}
 	}
+	top := words[0]
 	for word, n := range times {
 		if n > times[top] || n == times[top] && word < top {
 			top = word
@@ -82,7 +102,7 @@ func (w *worker) attempt(lease *queue.Lease) {
 	w.mutex.Lock()
 	w.held[lease.Token] = held{mine, lost}
 	w.mutex.Unlock()
-	result, err := run(ctx, lease)
+	result, err := w.run(ctx, lease)
 	w.mutex.Lock()
 	delete(w.held, lease.Token)
 	w.mutex.Unlock()
@@ -93,7 +113,7 @@ func (w *worker) attempt(lease *queue.Lease) {
 }
 
 // run reads the task and writes the result; a panic is a failed attempt, not the end of the worker.
-func run(ctx context.Context, lease *queue.Lease) (result []byte, err error) {
+func (w *worker) run(ctx context.Context, lease *queue.Lease) (result []byte, err error) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
 			err = &failure{reason: "HANDLER_PANICKED", message: fmt.Sprint(panicked)}
@@ -106,11 +126,40 @@ func run(ctx context.Context, lease *queue.Lease) (result []byte, err error) {
 	if err := json.Unmarshal(lease.Task.Payload, &task); err != nil {
 		return nil, &failure{reason: "INVALID_PAYLOAD", message: err.Error(), permanent: true}
 	}
-	counted, err := count(ctx, task, lease.Attempt)
+	done := checkpoint{Times: map[string]int{}}
+	if len(lease.Task.Checkpoint) > 0 {
+		if err := json.Unmarshal(lease.Task.Checkpoint, &done); err != nil {
+			return nil, &failure{reason: "INVALID_CHECKPOINT", message: err.Error()}
+		}
+	}
+	counted, err := count(task, lease.Attempt, done, func(fraction float64, done checkpoint) {
+		w.report(ctx, lease, fraction, done)
+	})
 	if err != nil {
 		return nil, err
 	}
 	return json.Marshal(counted)
+}
+
+// report tells progress and leaves a checkpoint for the next attempt, which the queue has once this returns. Without it
+// that attempt would only do more again.
+func (w *worker) report(ctx context.Context, lease *queue.Lease, fraction float64, done checkpoint) {
+	left, err := json.Marshal(done)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		_, err = w.client.Heartbeat(ctx, &queue.HeartbeatRequest{
+			LeaseDuration: durationpb.New(leaseDuration),
+			Reports: []*queue.LeaseReport{{
+				Lease:      &queue.LeaseRef{TaskId: lease.Task.Id, Token: lease.Token},
+				Progress:   &queue.Progress{Fraction: fraction, Note: "counting"},
+				Checkpoint: left,
+			}},
+		})
+	}
+	if err != nil {
+		log.Printf("no checkpoint: %v", err)
+	}
 }
 
 // settle repeats itself until the queue has answered: settling is idempotent.
@@ -134,6 +183,12 @@ func (w *worker) settle(lease *queue.LeaseRef, result []byte, err error) {
 func (w *worker) send(ctx context.Context, lease *queue.LeaseRef, result []byte, err error) error {
 	if err == nil {
 		_, answer := w.client.Complete(ctx, &queue.CompleteRequest{Lease: lease, Result: result})
+		return answer
+	}
+	var later snooze
+	if errors.As(err, &later) {
+		delay := durationpb.New(time.Duration(later))
+		_, answer := w.client.Release(ctx, &queue.ReleaseRequest{Lease: lease, Delay: delay})
 		return answer
 	}
 	failed := &failure{reason: "HANDLER_FAILED", message: err.Error()}

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use nova_client::{Credential, Credentials, Endpoints, Mesh};
@@ -20,6 +21,9 @@ pub struct CountWords {
     /// True: the first attempt fails, to show a retry.
     #[serde(default)]
     pub flaky: bool,
+    /// Not to be counted before this time, milliseconds since the epoch.
+    #[serde(default)]
+    pub not_before: u64,
 }
 
 /// The result.
@@ -31,6 +35,13 @@ pub struct Counted {
     pub top: String,
     /// How often that occurs.
     pub times: u64,
+}
+
+/// Milliseconds since the epoch.
+#[expect(clippy::disallowed_methods, reason = "an example has the machine's clock")]
+pub fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Reaches the mesh that `nova up` started in `NOVA_HOME`, with the token in `NOVA_TOKEN`.

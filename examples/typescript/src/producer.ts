@@ -12,7 +12,8 @@ function call<Q, A>(method: (request: Q, done: (error: ServiceError | null, answ
   });
 }
 
-const payload = Buffer.from(JSON.stringify({ text: process.argv[2] ?? "", flaky: true }));
+const words = { text: process.argv[2] ?? "", flaky: true, not_before: Date.now() + 500 };
+const payload = Buffer.from(JSON.stringify(words));
 const task = { queue: QUEUE, kind: KIND, payload, metadata: { example: "typescript" } };
 const stored = await call(client.Enqueue, { tasks: [task] });
 for (;;) {

@@ -11,6 +11,7 @@ import { connect, KIND, QUEUE } from "./mesh.ts";
 
 const PLACES = 4;
 const LEASE_SECONDS = 30;
+const PART = 2; // Words between two checkpoints; real work has more between them.
 
 /** A failed attempt. */
 class Failure extends Error {
@@ -24,12 +25,26 @@ class Failure extends Error {
   }
 }
 
+/** Puts the task off; the attempt does not count. */
+class Snooze extends Error {
+  constructor(readonly milliseconds: number) {
+    super();
+  }
+}
+
 /** The work itself: the number of words, and the most frequent one. */
-async function count(task: { text: string; flaky?: boolean }, attempt: number) {
-  if (task.flaky && attempt === 1) throw new Failure("UNLUCKY", "the first attempt fails", false, 100);
-  const counts = new Map<string, number>();
-  for (const [word] of task.text.toLowerCase().matchAll(/[\p{L}\p{N}]+/gu)) {
-    counts.set(word, (counts.get(word) ?? 0) + 1);
+async function count(task: { text: string; flaky?: boolean; not_before?: number }, lease: Lease__Output) {
+  const early = (task.not_before ?? 0) - Date.now();
+  if (early > 0) throw new Snooze(early);
+  const words = task.text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
+  const checkpoint = lease.task!.checkpoint.toString();
+  const done: { words: number; counts: [string, number][] } = JSON.parse(checkpoint || '{"words":0,"counts":[]}');
+  const counts = new Map(done.counts);
+  for (let begin = done.words; begin < words.length; begin += PART) {
+    const end = Math.min(begin + PART, words.length);
+    for (const word of words.slice(begin, end)) counts.set(word, (counts.get(word) ?? 0) + 1);
+    await report(lease, end / words.length, { words: end, counts: [...counts] });
+    if (task.flaky && lease.attempt === 1) throw new Failure("UNLUCKY", "the first attempt fails", false, 100);
   }
   const ranked = [...counts].sort(([a, n], [b, m]) => m - n || (a < b ? -1 : 1));
   if (ranked.length === 0) throw new Failure("NO_WORDS", "the text has no words", true);
@@ -37,19 +52,38 @@ async function count(task: { text: string; flaky?: boolean }, attempt: number) {
   return { words: [...counts.values()].reduce((sum, n) => sum + n), top, times };
 }
 
+/** Tells progress and leaves a checkpoint for the next attempt, which the queue has once this resolves. */
+function report(lease: Lease__Output, fraction: number, checkpoint: unknown): Promise<void> {
+  const progress = { fraction, note: "counting" };
+  const said = { lease: refer(lease), progress, checkpoint: Buffer.from(JSON.stringify(checkpoint)) };
+  const request = { reports: [said], leaseDuration: { seconds: LEASE_SECONDS } };
+  return new Promise((resolve) => {
+    client.Heartbeat(request, { deadline: Date.now() + 5000 }, (error) => {
+      // Without it the next attempt would only do more again.
+      if (error) console.error(`no checkpoint: ${error.message}`);
+      resolve();
+    });
+  });
+}
+
 /** Runs an attempt; what it answers settles the lease. */
 async function attempt(lease: Lease__Output): Promise<Settlement> {
   const mine = refer(lease);
   try {
     if (lease.task?.kind !== KIND) throw new Failure("UNKNOWN_KIND", `${lease.task?.kind}`, true);
-    const result = await count(JSON.parse(lease.task.payload.toString()), lease.attempt);
+    const result = await count(JSON.parse(lease.task.payload.toString()), lease);
     return { lease: mine, completed: Buffer.from(JSON.stringify(result)) };
   } catch (error) {
+    if (error instanceof Snooze) return { lease: mine, released: { delay: delay(error.milliseconds) } };
     const failure = error instanceof Failure ? error : new Failure("HANDLER_FAILED", String(error));
     const { reason, message, permanent, retryAfterMs } = failure;
-    const retryAfter = retryAfterMs === undefined ? undefined : { nanos: retryAfterMs * 1e6 };
+    const retryAfter = retryAfterMs === undefined ? undefined : delay(retryAfterMs);
     return { lease: mine, failed: { error: { reason, message }, permanent, retryAfter } };
   }
+}
+
+function delay(milliseconds: number) {
+  return { seconds: Math.floor(milliseconds / 1000), nanos: (milliseconds % 1000) * 1e6 };
 }
 
 const client = connect();

@@ -214,7 +214,6 @@ impl Authorizer for PolicyPoint {
             policy.cached = field::Empty,
             otel.status_code = field::Empty,
         );
-        let _entered = span.enter();
         let started = Instant::now();
         let (answer, remembered) = active.engine.decide_call(question);
         let elapsed = if remembered { Duration::ZERO } else { started.elapsed() };

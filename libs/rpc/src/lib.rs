@@ -17,6 +17,7 @@ pub mod deadline;
 mod error;
 mod expiry;
 pub mod lease;
+pub mod messaging;
 mod method;
 pub mod metrics;
 pub mod raw;

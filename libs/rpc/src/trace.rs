@@ -60,14 +60,35 @@ fn traceparent(context: &Context) -> Option<String> {
 /// Hangs a new span below a stored `traceparent`. Call it before the span is entered;
 /// text that is no traceparent leaves the span as it is.
 pub fn set_remote_parent(span: &Span, traceparent: &str) {
-    let mut headers = HeaderMap::new();
-    let Ok(value) = HeaderValue::from_str(traceparent) else { return };
-    headers.insert(TRACEPARENT, value);
-    if let Some(parent) = extract(&headers)
+    if let Some(parent) = stored(traceparent)
         && span.set_parent(parent).is_err()
     {
         tracing::debug!("no OpenTelemetry layer: the span is in no trace");
     }
+}
+
+/// Makes a span below a stored `traceparent`; none below one that is not recorded, and below the present span where the
+/// text is no traceparent.
+pub fn below(traceparent: &str, span: impl FnOnce() -> Span) -> Span {
+    let Some(parent) = stored(traceparent) else { return span() };
+    if !parent.span().span_context().is_sampled() {
+        return Span::none();
+    }
+    let _attached = parent.attach();
+    span()
+}
+
+/// What happens in `span` belongs to: itself, or what it would be below where it is not recorded. None outside of any
+/// trace. It does not keep the span open.
+pub fn context_of(span: &Span, traceparent: &str) -> Option<SpanContext> {
+    let context = if span.is_none() { stored(traceparent)? } else { span.context() };
+    let context = context.span().span_context().clone();
+    context.is_valid().then_some(context)
+}
+
+fn stored(traceparent: &str) -> Option<Context> {
+    let value = HeaderValue::from_str(traceparent).ok()?;
+    extract(&HeaderMap::from_iter([(TRACEPARENT, value)]))
 }
 
 /// How a call is traced, at either end.

@@ -131,7 +131,8 @@ fn subscribe(
 ) -> Result<(), TelemetryError> {
     let filter =
         EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse(&config.log_filter)?;
-    let filter = filter.and(filter_fn(|metadata| metadata.is_event()));
+    // Asked first: it is asked of every span, and the other one is dearer.
+    let filter = filter_fn(|metadata| metadata.is_event()).and(filter);
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     let log: Box<dyn Layer<Registry> + Send + Sync> = match config.log_format {
         LogFormat::Json => Box::new(lines.event_format(JsonLines { service }).with_filter(filter)),
@@ -141,6 +142,7 @@ fn subscribe(
         .with_tracer(tracer.tracer("nova"))
         .with_location(false)
         .with_threads(false)
+        .with_target(false)
         .with_tracked_inactivity(false)
         .with_filter(own_spans());
     if tracing_subscriber::registry().with(log).with(spans).try_init().is_err() {

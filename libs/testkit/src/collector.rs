@@ -1,6 +1,7 @@
 //! An OTLP collector inside the test, and what a trace must look like.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
@@ -9,6 +10,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use tokio::runtime::Runtime;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -28,6 +30,19 @@ pub struct Span {
     pub service: String,
     /// Name.
     pub name: String,
+    /// `client`, `server`, `producer`, `consumer` or `internal`.
+    pub kind: String,
+    /// Attributes that are texts or numbers, as text.
+    pub attributes: BTreeMap<String, String>,
+    /// Ids of the spans that it is linked to, hex.
+    pub links: Vec<String>,
+}
+
+impl Span {
+    /// An attribute; empty when it is not there.
+    pub fn attribute(&self, key: &str) -> &str {
+        self.attributes.get(key).map_or("", String::as_str)
+    }
 }
 
 /// Collects until it is dropped.
@@ -36,11 +51,15 @@ pub struct Collector {
     /// Where it listens, `http://127.0.0.1:port`.
     pub endpoint: String,
     received: Received,
-    _runtime: Runtime,
+    runtime: Option<Runtime>,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Received(Arc<Mutex<Vec<Span>>>);
+#[derive(Clone, Debug)]
+struct Received {
+    /// None: they are only counted.
+    spans: Option<Arc<Mutex<Vec<Span>>>>,
+    count: Arc<AtomicU64>,
+}
 
 impl Collector {
     /// Listens on a free port.
@@ -48,26 +67,57 @@ impl Collector {
     /// # Panics
     /// When it cannot.
     pub fn start() -> Self {
+        Self::keeping(Some(Arc::default()))
+    }
+
+    /// The same, but spans are only counted: for many.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub fn counting() -> Self {
+        Self::keeping(None)
+    }
+
+    fn keeping(spans: Option<Arc<Mutex<Vec<Span>>>>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime for the collector");
-        let received = Received::default();
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
+        let received = Received { spans, count: Arc::default() };
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
+        listener.set_nonblocking(true).expect("a socket can be set so");
+        let entered = runtime.enter();
+        let listener = tokio::net::TcpListener::from_std(listener).expect("a listening socket");
+        drop(entered);
         let service = TraceServiceServer::new(received.clone()).max_decoding_message_size(64 << 20);
         runtime.spawn(
             Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)),
         );
-        Self { endpoint, received, _runtime: runtime }
+        Self { endpoint, received, runtime: Some(runtime) }
     }
 
-    /// The spans that came so far.
+    /// The spans that came so far; none where they are only counted.
     pub fn spans(&self) -> Vec<Span> {
-        self.received.0.lock().expect("no test panics while holding it").clone()
+        let Some(spans) = &self.received.spans else { return Vec::new() };
+        spans.lock().expect("no test panics while holding it").clone()
+    }
+
+    /// How many spans came so far.
+    pub fn count(&self) -> u64 {
+        self.received.count.load(Ordering::Relaxed)
     }
 
     /// The tree of one trace.
     pub fn tree(&self, trace: &str) -> Tree {
         Tree { spans: self.spans().into_iter().filter(|span| span.trace == trace).collect() }
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        // One that is dropped by a task must not wait.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -77,8 +127,13 @@ impl TraceService for Received {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let spans = spans_of(&request.into_inner());
-        self.0.lock().expect("no test panics while holding it").extend(spans);
+        let batch = request.into_inner();
+        let scopes = batch.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+        let count: usize = scopes.map(|scope| scope.spans.len()).sum();
+        self.count.fetch_add(count as u64, Ordering::Relaxed);
+        if let Some(kept) = &self.spans {
+            kept.lock().expect("no test panics while holding it").extend(spans_of(&batch));
+        }
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
@@ -101,6 +156,40 @@ impl Tree {
         let ids: BTreeSet<&str> = self.spans.iter().map(|span| span.id.as_str()).collect();
         let orphaned = |span: &&Span| !span.parent.is_empty() && !ids.contains(span.parent.as_str());
         self.spans.iter().filter(orphaned).collect()
+    }
+
+    /// The span with this id.
+    pub fn span(&self, id: &str) -> Option<&Span> {
+        self.spans.iter().find(|span| span.id == id)
+    }
+
+    /// Spans of one operation of messaging: `send`, `receive`, `process` or `settle`.
+    pub fn operation(&self, operation: &str) -> Vec<&Span> {
+        let of = |span: &&Span| span.attribute("messaging.operation.type") == operation;
+        self.spans.iter().filter(of).collect()
+    }
+
+    /// Asserts that each task is told as OpenTelemetry's conventions for messaging have it: received and processed
+    /// below the span that sent it, settled below the one that processed it.
+    ///
+    /// # Panics
+    /// When one is not.
+    #[track_caller]
+    pub fn assert_messages(&self) {
+        let rules =
+            [("send", "producer", ""), ("receive", "client", "send"), ("process", "consumer", "send")];
+        for (operation, kind, above) in rules.into_iter().chain([("settle", "client", "process")]) {
+            for span in self.operation(operation) {
+                let queue = span.attribute("messaging.destination.name");
+                let name = format!("{operation} {queue}");
+                assert_eq!((span.name.as_str(), span.kind.as_str()), (name.trim_end(), kind), "{span:?}");
+                assert_eq!(span.attribute("messaging.system"), "nova", "{span:?}");
+                assert_eq!(span.attribute("messaging.operation.name"), operation, "{span:?}");
+                let parent = self.span(&span.parent).expect("no span is an orphan");
+                let parent_is = parent.attribute("messaging.operation.type");
+                assert!(above.is_empty() || parent_is == above, "{span:?} below {parent:?}");
+            }
+        }
     }
 
     /// How many spans each service made.
@@ -135,10 +224,22 @@ fn spans_of(batch: &ExportTraceServiceRequest) -> Vec<Span> {
                 parent: hex(&span.parent_span_id),
                 service: service.clone(),
                 name: span.name.clone(),
+                kind: span.kind().as_str_name().trim_start_matches("SPAN_KIND_").to_ascii_lowercase(),
+                attributes: span.attributes.iter().filter_map(text_of).collect(),
+                links: span.links.iter().map(|link| hex(&link.span_id)).collect(),
             });
         }
     }
     spans
+}
+
+fn text_of(attribute: &KeyValue) -> Option<(String, String)> {
+    let text = match attribute.value.as_ref()?.value.as_ref()? {
+        Value::StringValue(text) => text.clone(),
+        Value::IntValue(number) => number.to_string(),
+        _ => return None,
+    };
+    Some((attribute.key.clone(), text))
 }
 
 fn hex(bytes: &[u8]) -> String {

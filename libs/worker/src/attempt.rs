@@ -4,13 +4,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nova_proto::queue::v1::{Released, settlement};
+use nova_rpc::messaging::{self, Message};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::{BoxError, ServiceExt as _};
+use tracing::Span;
 
-use crate::{CancelReason, Failure, TaskRequest, TaskService};
+use crate::{CancelReason, Context, Failure, TaskRequest, TaskService};
 
-/// Calls the handler, sees to it that it stops when it must, and answers what is owed to the queue. Ends only when
+/// Largest result, bytes.
+const RESULT: usize = 1 << 20;
+
+/// Calls the handler, sees to it that it stops when it must, and answers what is owed to the queue, with the span of the
+/// settlement. Ends only when
 /// nothing works on the task any more: to give a lease up is to say so.
 ///
 /// `grace_over` fires when a drain has waited long enough; a handler that is told to stop has `patience` to do so.
@@ -19,7 +25,7 @@ pub(crate) async fn attempt(
     request: TaskRequest,
     grace_over: CancellationToken,
     patience: Duration,
-) -> settlement::Outcome {
+) -> (settlement::Outcome, Span) {
     let context = request.context.clone();
     let mut work = Box::pin(service.oneshot(request));
     let ended = tokio::select! {
@@ -38,16 +44,39 @@ pub(crate) async fn attempt(
     drop(work);
     context.blocking.close();
     context.blocking.wait().await;
-    outcome(ended, context.cancel_reason())
+    let outcome = outcome(ended, context.cancel_reason());
+    let settling = settling(&context, &outcome);
+    (outcome, settling)
 }
 
 /// A drain burns no attempts: what it cut short is handed back.
 fn outcome(ended: Option<Result<Bytes, BoxError>>, cancelled: Option<CancelReason>) -> settlement::Outcome {
     match (ended, cancelled) {
+        (Some(Ok(result)), _) if result.len() > RESULT => {
+            let message = format!("{} bytes must be at most {RESULT}", result.len());
+            Failure::permanent("INVALID_RESULT", message).into_outcome()
+        }
         (Some(Ok(result)), _) => settlement::Outcome::Completed(result),
         (Some(Err(_)), Some(CancelReason::Draining)) | (None, _) => {
             settlement::Outcome::Released(Released::default())
         }
         (Some(Err(error)), _) => Failure::of(error).into_outcome(),
     }
+}
+
+/// The span of a settlement, which begins here and ends when the queue has answered.
+fn settling(context: &Context, outcome: &settlement::Outcome) -> Span {
+    let Some(process) = context.claim.process() else { return Span::none() };
+    let message =
+        Message { queue: &context.task.queue, id: &context.task.id, producer: &context.task.traceparent };
+    let (operation, error) = match outcome {
+        settlement::Outcome::Completed(_) => ("complete", None),
+        settlement::Outcome::Released(_) => ("release", None),
+        settlement::Outcome::Failed(failed) => ("fail", failed.error.as_ref()),
+    };
+    let span = messaging::settle(&message, operation, process);
+    if let Some(error) = error {
+        messaging::fail(&span, &error.reason);
+    }
+    span
 }

@@ -1,8 +1,10 @@
-//! What a handler and the link share of one lease: whether it is to stop, and how long the lease stands.
+//! What a handler and the link share of one lease: whether it is to stop, how long the lease stands, and
+//! which span the work has.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use opentelemetry::trace::SpanContext;
 use tokio::time::Instant;
 
 use crate::cancellation::Cancellation;
@@ -12,18 +14,33 @@ use crate::cancellation::Cancellation;
 pub(crate) struct Claim {
     pub(crate) cancellation: Cancellation,
     until: Arc<Mutex<Instant>>,
+    process: Arc<OnceLock<SpanContext>>,
 }
 
 impl Claim {
     /// A lease that stands until then.
     pub(crate) fn new(until: Instant) -> Self {
-        Self { cancellation: Cancellation::default(), until: Arc::new(Mutex::new(until)) }
+        Self {
+            cancellation: Cancellation::default(),
+            until: Arc::new(Mutex::new(until)),
+            process: Arc::default(),
+        }
     }
 
     /// The queue has extended it.
     pub(crate) fn extend(&self, until: Instant) {
         let mut present = self.until.lock().unwrap_or_else(PoisonError::into_inner);
         *present = until.max(*present);
+    }
+
+    /// The handler's span; the first that is told counts.
+    pub(crate) fn begin(&self, process: SpanContext) {
+        self.process.get_or_init(|| process);
+    }
+
+    /// The span of the handler, where it has one.
+    pub(crate) fn process(&self) -> Option<&SpanContext> {
+        self.process.get()
     }
 
     /// How long it still stands; zero when nothing is certain any more.

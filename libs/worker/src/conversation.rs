@@ -1,6 +1,6 @@
 //! What is said on one `Work` stream, and which answers are still to come.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use nova_proto::queue::v1::work_request::Message;
@@ -13,22 +13,50 @@ use tonic::Status;
 
 use crate::CancelReason;
 use crate::held::{Held, LeaseKey, references};
+use crate::reports::Report;
 
 /// Messages that may wait to be sent: room for all that the largest worker can owe.
 const OUTGOING: usize = 8_192;
 /// Leases in one message.
 const BATCH: usize = 1_000;
-/// Results in one message, in bytes.
+/// Results or checkpoints in one message, in bytes.
 const BATCH_BYTES: usize = 2 << 20;
 
 /// One stream's side of the worker.
 #[derive(Debug)]
 pub(crate) struct Conversation {
     outgoing: mpsc::Sender<WorkRequest>,
-    /// Leases of each heartbeat that has no answer yet, in order, and when it was sent.
-    beats: VecDeque<(Instant, Vec<LeaseKey>)>,
+    /// Heartbeats that have no answer yet, in order.
+    beats: VecDeque<Beat>,
     /// Leases of each settlement that has no answer yet, in order.
     settlements: VecDeque<(Instant, Vec<LeaseKey>)>,
+}
+
+/// A heartbeat: its leases in order, with what it reports. One that reports on a lease does so on all of its leases.
+#[derive(Debug)]
+struct Beat {
+    sent: Instant,
+    leases: Vec<(LeaseKey, Option<Report>)>,
+}
+
+impl Beat {
+    fn of(leases: Vec<(LeaseKey, Option<Report>)>) -> Self {
+        Self { sent: Instant::now(), leases }
+    }
+
+    fn reports(&self) -> bool {
+        self.leases.first().is_some_and(|(_, report)| report.is_some())
+    }
+}
+
+/// What the queue answered for one lease of a heartbeat.
+#[derive(Debug)]
+pub(crate) struct Beaten {
+    pub(crate) key: LeaseKey,
+    /// What was reported.
+    pub(crate) report: Option<Report>,
+    /// Why the lease is gone, if it is.
+    pub(crate) gone: Option<CancelReason>,
 }
 
 impl Conversation {
@@ -50,9 +78,37 @@ impl Conversation {
     pub(crate) fn beat(&mut self, held: &Held) -> Result<(), Status> {
         for keys in held.running().chunks(BATCH) {
             self.say(Message::Heartbeat(WorkHeartbeat { leases: references(keys), ..Default::default() }))?;
-            self.beats.push_back((Instant::now(), keys.to_vec()));
+            self.beats.push_back(Beat::of(keys.iter().map(|key| (key.clone(), None)).collect()));
         }
         Ok(())
+    }
+
+    /// Reports on these leases, in as few messages as they fit; that keeps them, too.
+    pub(crate) fn report(&mut self, reports: BTreeMap<LeaseKey, Report>) -> Result<(), Status> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for (key, report) in reports {
+            let size = report.size();
+            if !batch.is_empty() && (batch.len() == BATCH || bytes + size > BATCH_BYTES) {
+                self.send_reports(std::mem::take(&mut batch))?;
+                bytes = 0;
+            }
+            batch.push((key, Some(report)));
+            bytes += size;
+        }
+        if batch.is_empty() { Ok(()) } else { self.send_reports(batch) }
+    }
+
+    /// Noted as sent before it is: what cannot be said is unanswered.
+    fn send_reports(&mut self, batch: Vec<(LeaseKey, Option<Report>)>) -> Result<(), Status> {
+        let reports = batch.iter().filter_map(|(key, report)| Some(report.as_ref()?.to_wire(key))).collect();
+        self.beats.push_back(Beat::of(batch));
+        self.say(Message::Heartbeat(WorkHeartbeat { reports, ..Default::default() }))
+    }
+
+    /// Reports that have no answer yet, in the order in which they were sent; none is waited for any more.
+    pub(crate) fn unanswered(&mut self) -> Vec<(LeaseKey, Report)> {
+        let beats = std::mem::take(&mut self.beats).into_iter().flat_map(|beat| beat.leases);
+        beats.filter_map(|(key, report)| Some((key, report?))).collect()
     }
 
     /// Settles these leases, in as few messages as they fit.
@@ -82,17 +138,13 @@ impl Conversation {
         Ok(())
     }
 
-    /// The leases of the oldest heartbeat, each with why it is gone if it is; and when that was sent.
-    pub(crate) fn beaten(
-        &mut self,
-        results: &[HeartbeatResult],
-    ) -> (Instant, Vec<(LeaseKey, Option<CancelReason>)>) {
-        let (sent, keys) = self.beats.pop_front().unwrap_or((Instant::now(), Vec::new()));
-        let answered = keys.into_iter().zip(results);
-        let answered = answered
-            .filter(|(key, result)| result.task_id == key.task_id)
-            .map(|(key, result)| (key, gone(result)));
-        (sent, answered.collect())
+    /// What became of the leases of the oldest heartbeat, and when that was sent.
+    pub(crate) fn beaten(&mut self, results: &[HeartbeatResult]) -> (Instant, Vec<Beaten>) {
+        let Beat { sent, leases } = self.beats.pop_front().unwrap_or_else(|| Beat::of(Vec::new()));
+        let answered = leases.into_iter().zip(results);
+        let answered = answered.filter(|((key, _), result)| result.task_id == key.task_id);
+        let beaten = answered.map(|((key, report), result)| Beaten { key, report, gone: gone(result) });
+        (sent, beaten.collect())
     }
 
     /// The leases of the oldest settlement, each with whether it came too late.
@@ -105,14 +157,14 @@ impl Conversation {
             .collect()
     }
 
-    /// Fails when a settlement has waited longer than this for its answer: the stream is of no use.
+    /// Fails when a settlement or a report has waited longer than this for its answer: the stream is of no use.
     pub(crate) fn check_answers(&self, patience: Duration) -> Result<(), Status> {
-        match self.settlements.front() {
-            Some((sent, _)) if sent.elapsed() > patience => {
-                Err(Status::deadline_exceeded("the queue does not answer a settlement"))
-            }
-            _ => Ok(()),
+        let reported = self.beats.iter().find(|beat| beat.reports()).map(|beat| &beat.sent);
+        let settled = self.settlements.front().map(|(sent, _)| sent);
+        if reported.into_iter().chain(settled).any(|sent| sent.elapsed() > patience) {
+            return Err(Status::deadline_exceeded("the queue does not answer"));
         }
+        Ok(())
     }
 }
 

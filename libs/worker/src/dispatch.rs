@@ -10,10 +10,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Span;
 
 use crate::attempt::attempt;
 use crate::handler::Handlers;
 use crate::link::{Assignment, Finished};
+use crate::reports::{Reporter, Reports};
 use crate::{Activity, Context, Task, TaskRequest};
 
 /// The side of the worker that runs handlers.
@@ -22,6 +24,7 @@ pub(crate) struct Dispatch {
     pub(crate) handlers: Arc<Handlers>,
     pub(crate) mesh: Mesh,
     pub(crate) activity: Activity,
+    pub(crate) reports: Reports,
     pub(crate) concurrency: usize,
     pub(crate) stop_timeout: Duration,
     pub(crate) assignments: mpsc::Receiver<Assignment>,
@@ -59,7 +62,7 @@ impl Dispatch {
         let key = assignment.key.clone();
         if self.drain.is_cancelled() || assignment.claim.cancellation.reason().is_some() {
             let outcome = settlement::Outcome::Released(Released::default());
-            running.spawn(report(finished, Finished { key, outcome }));
+            running.spawn(report(finished, Finished { key, outcome, settling: Span::none() }));
             return;
         }
         let request = self.request(assignment);
@@ -67,15 +70,16 @@ impl Dispatch {
         let active = Active::new(&self.activity);
         let work = attempt(service, request, self.grace_over.clone(), self.stop_timeout);
         running.spawn(async move {
-            let outcome = work.await;
-            report(finished, Finished { key, outcome }).await;
+            let (outcome, settling) = work.await;
+            report(finished, Finished { key, outcome, settling }).await;
             drop(active);
         });
     }
 
     fn request(&self, assignment: Assignment) -> TaskRequest {
         let lease = assignment.lease;
-        let task = lease.task.unwrap_or_default();
+        let mut task = lease.task.unwrap_or_default();
+        let checkpoint = std::mem::take(&mut task.checkpoint);
         let mesh = self.mesh.under_lease(&task.namespace, &task.id, lease.token);
         let (task, payload) = Task::from_wire(task);
         let context = Context {
@@ -85,6 +89,8 @@ impl Dispatch {
             mesh,
             extensions: http::Extensions::new(),
             claim: assignment.claim,
+            checkpoint,
+            reporter: Reporter { key: assignment.key, reports: self.reports.clone() },
             draining: self.drain.clone(),
             blocking: TaskTracker::new(),
         };

@@ -13,6 +13,7 @@ use tower::BoxError;
 const REASON: usize = 64;
 /// Longest message, in bytes.
 const MESSAGE: usize = 4 << 10;
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// An attempt that did not end with a result.
 ///
@@ -31,8 +32,8 @@ enum Next {
     Retry(Option<Duration>),
     /// Give up.
     Bury,
-    /// Hand it to somebody else; the attempt does not count.
-    Release,
+    /// Hand it to somebody else, after this long if at all; the attempt does not count.
+    Release(Option<Duration>),
 }
 
 impl Failure {
@@ -51,7 +52,14 @@ impl Failure {
     /// Hands the task back as if it had never been started: it is ready at once, and the attempt does not count.
     /// For a worker that finds that it cannot do this task, while another may.
     pub fn release() -> Self {
-        Self { next: Next::Release, ..Self::new("RELEASED", "the worker handed the task back") }
+        Self { next: Next::Release(None), ..Self::new("RELEASED", "the worker handed the task back") }
+    }
+
+    /// Puts the task off for this long (at most 365 days), as if it had never been started: the attempt does not count, and
+    /// its checkpoint stays. For a task that waits for something; only a deadline ends one that is put off for ever.
+    pub fn snooze(wait: Duration) -> Self {
+        let next = Next::Release(Some(wait.min(365 * DAY)));
+        Self { next, ..Self::new("SNOOZED", "the worker put the task off") }
     }
 
     /// A call of the mesh failed. Its reason is kept; what was denied, malformed or absent is permanent.
@@ -61,10 +69,10 @@ impl Failure {
         if is_permanent(status.code()) { Self { next: Next::Bury, ..failure } } else { failure }
     }
 
-    /// Tries again after this long (at most 365 days) instead of the policy's backoff.
+    /// Tries again after this long (at most 30 days) instead of the policy's backoff.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
-        self.next = Next::Retry(Some(wait));
+        self.next = Next::Retry(Some(wait.min(30 * DAY)));
         self
     }
 
@@ -83,9 +91,9 @@ impl Failure {
         self.next == Next::Bury
     }
 
-    /// True when the task is handed back and the attempt does not count.
+    /// True when the task is handed back, at once or later, and the attempt does not count.
     pub fn is_release(&self) -> bool {
-        self.next == Next::Release
+        matches!(self.next, Next::Release(_))
     }
 
     /// What a service answered, whatever layers made of it.
@@ -98,7 +106,10 @@ impl Failure {
 
     pub(crate) fn into_outcome(self) -> settlement::Outcome {
         let (permanent, retry_after) = match self.next {
-            Next::Release => return settlement::Outcome::Released(pb::Released::default()),
+            Next::Release(wait) => {
+                let delay = wait.and_then(|wait| wait.try_into().ok());
+                return settlement::Outcome::Released(pb::Released { delay });
+            }
             Next::Bury => (true, None),
             Next::Retry(wait) => (false, wait),
         };
@@ -154,7 +165,7 @@ fn chain(error: &dyn Error) -> String {
 }
 
 /// Cuts at a character, and says so.
-fn cut(text: &str, most: usize) -> String {
+pub(crate) fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
     }
@@ -224,6 +235,16 @@ mod tests {
     fn failure_that_went_through_layers_is_itself() {
         let failure = Failure::permanent("R", "m");
         assert_eq!(Failure::of(Box::new(failure.clone())), failure);
+    }
+
+    #[test]
+    fn waits_are_no_longer_than_the_queue_takes() {
+        let snoozed = Failure::snooze(Duration::MAX).into_outcome();
+        let settlement::Outcome::Released(released) = snoozed else { panic!("a snooze is a release") };
+        assert_eq!(released.delay.unwrap().seconds, 365 * 24 * 3_600);
+        let retried = Failure::new("R", "m").retry_after(Duration::MAX).into_outcome();
+        let settlement::Outcome::Failed(failed) = retried else { panic!("a retry is a failure") };
+        assert_eq!(failed.retry_after.unwrap().seconds, 30 * 24 * 3_600);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use nova_proto::queue::v1::{LeaseRef, Settlement, settlement};
 use tokio::time::Instant;
+use tracing::Span;
 
 use crate::CancelReason;
 use crate::claim::Claim;
@@ -22,7 +23,7 @@ impl From<LeaseRef> for LeaseKey {
 }
 
 impl LeaseKey {
-    fn to_wire(&self) -> LeaseRef {
+    pub(crate) fn to_wire(&self) -> LeaseRef {
         LeaseRef { task_id: self.task_id.clone(), token: self.token }
     }
 }
@@ -33,8 +34,8 @@ enum Stage {
     Running(Claim),
     /// Another worker may have it; the handler has been told and has not ended yet.
     Lost,
-    /// The handler has ended, and the queue does not know yet.
-    Owed(settlement::Outcome),
+    /// The handler has ended, and the queue does not know yet. The span lasts until it does.
+    Owed(settlement::Outcome, Span),
 }
 
 /// All leases of a worker.
@@ -62,14 +63,14 @@ impl Held {
 
     /// Notes how the work ended. True when a settlement is owed now; false when the lease
     /// is lost: then it is gone from here.
-    pub(crate) fn finish(&mut self, key: &LeaseKey, outcome: settlement::Outcome) -> bool {
+    pub(crate) fn finish(&mut self, key: &LeaseKey, outcome: settlement::Outcome, settling: Span) -> bool {
         match self.leases.get_mut(key) {
             Some(stage @ Stage::Running(_)) => {
-                *stage = Stage::Owed(outcome);
+                *stage = Stage::Owed(outcome, settling);
                 self.owed += 1;
                 true
             }
-            Some(Stage::Owed(_)) => true,
+            Some(Stage::Owed(..)) => true,
             Some(Stage::Lost) | None => {
                 self.leases.remove(key);
                 false
@@ -86,19 +87,19 @@ impl Held {
                 }
                 true
             }
-            Some(Stage::Lost | Stage::Owed(_)) | None => false,
+            Some(Stage::Lost | Stage::Owed(..)) | None => false,
         }
     }
 
-    /// The queue answered a settlement: nothing is owed any more. Answers what was.
-    pub(crate) fn settled(&mut self, key: &LeaseKey) -> Option<settlement::Outcome> {
+    /// The queue answered a settlement: nothing is owed any more. Answers what was, and the span that ends with it.
+    pub(crate) fn settled(&mut self, key: &LeaseKey) -> Option<(settlement::Outcome, Span)> {
         match self.leases.get(key) {
-            Some(Stage::Owed(_)) => {}
+            Some(Stage::Owed(..)) => {}
             _ => return None,
         }
         self.owed -= 1;
         match self.leases.remove(key) {
-            Some(Stage::Owed(outcome)) => Some(outcome),
+            Some(Stage::Owed(outcome, settling)) => Some((outcome, settling)),
             _ => None,
         }
     }
@@ -109,16 +110,21 @@ impl Held {
         running.map(|(key, _)| key.clone()).collect()
     }
 
+    /// Whether a handler works on it, or soon will.
+    pub(crate) fn is_running(&self, key: &LeaseKey) -> bool {
+        matches!(self.leases.get(key), Some(Stage::Running(_)))
+    }
+
     /// What is owed to the queue.
     pub(crate) fn owed(&self) -> Vec<LeaseKey> {
-        let owed = self.leases.iter().filter(|(_, stage)| matches!(stage, Stage::Owed(_)));
+        let owed = self.leases.iter().filter(|(_, stage)| matches!(stage, Stage::Owed(..)));
         owed.map(|(key, _)| key.clone()).collect()
     }
 
     /// The message that settles a lease; none when nothing is owed for it.
     pub(crate) fn settlement(&self, key: &LeaseKey) -> Option<Settlement> {
         match self.leases.get(key) {
-            Some(Stage::Owed(outcome)) => {
+            Some(Stage::Owed(outcome, _)) => {
                 Some(Settlement { lease: Some(key.to_wire()), outcome: Some(outcome.clone()) })
             }
             _ => None,
@@ -162,9 +168,9 @@ mod tests {
     fn result_is_owed_until_it_is_answered() {
         let mut held = Held::default();
         held.take(key(1), Instant::now());
-        assert!(held.finish(&key(1), completed()));
+        assert!(held.finish(&key(1), completed(), Span::none()));
         assert_eq!((held.owed(), held.running()), (vec![key(1)], vec![]));
-        assert_eq!(held.settled(&key(1)), Some(completed()));
+        assert_eq!(held.settled(&key(1)).unwrap().0, completed());
         assert_eq!((held.len(), held.owes(), held.occupied()), (0, 0, 0));
     }
 
@@ -175,7 +181,7 @@ mod tests {
         assert!(held.lose(&key(1), CancelReason::LeaseLost));
         assert_eq!(claim.cancellation.reason(), Some(CancelReason::LeaseLost));
         assert_eq!((held.occupied(), held.running()), (1, vec![]), "its handler still has a place");
-        assert!(!held.finish(&key(1), completed()));
+        assert!(!held.finish(&key(1), completed(), Span::none()));
         assert_eq!(held.len(), 0);
     }
 
@@ -183,7 +189,7 @@ mod tests {
     fn later_lease_of_the_same_task_is_another() {
         let mut held = Held::default();
         held.take(key(1), Instant::now());
-        held.finish(&key(1), completed());
+        held.finish(&key(1), completed(), Span::none());
         held.take(key(2), Instant::now());
         assert!(held.settled(&key(1)).is_some());
         assert_eq!(held.running(), [key(2)]);

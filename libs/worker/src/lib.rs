@@ -7,6 +7,8 @@
 //!   hogs the runtime cannot keep heartbeats from being sent.
 //! - A lease is held until the queue has answered its settlement, or said that it is lost. A result
 //!   that met a broken stream is sent again on the next one.
+//! - A checkpoint that a handler saved is the queue's when it says so ([`Context::save_checkpoint`]), and the next attempt
+//!   begins with it.
 //! - A handler whose lease is lost is told to stop ([`Context::cancellation`]); what it answers is dropped.
 //! - A lease is given up only when nothing works on its task any more.
 //! - A drain starts nothing new, hands back what was not started, gives what runs a grace, and hands back the rest.
@@ -53,6 +55,7 @@ mod held;
 mod layers;
 mod link;
 mod producer;
+mod reports;
 mod signals;
 mod tally;
 mod task;

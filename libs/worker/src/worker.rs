@@ -15,6 +15,7 @@ use crate::dispatch::Dispatch;
 use crate::handler::Handlers;
 use crate::held::Held;
 use crate::link::Link;
+use crate::reports::Reports;
 use crate::signals::told_to_end;
 use crate::tally::Tally;
 use crate::{Summary, WorkerBuilder};
@@ -110,7 +111,7 @@ impl Worker {
     /// ([`WorkerBuilder::drain_timeout`]), cancels and hands back the rest, and tells what the worker has done.
     pub async fn run(self, drain: CancellationToken) -> Result<Summary, WorkerError> {
         let tally = Tally::default();
-        let grace_over = CancellationToken::new();
+        let (grace_over, reports) = (CancellationToken::new(), Reports::default());
         let (assign, assignments) = mpsc::channel(self.settings.places());
         let (finish, finished) = mpsc::channel(self.settings.places());
         let link = Link {
@@ -120,6 +121,7 @@ impl Worker {
             drain: drain.clone(),
             tally: tally.clone(),
             held: Held::default(),
+            reports: reports.clone(),
             free: 0,
         };
         let ended = start(link, self.mesh.clone())?;
@@ -127,6 +129,7 @@ impl Worker {
             handlers: self.handlers,
             mesh: self.mesh,
             activity: self.activity,
+            reports,
             concurrency: self.settings.concurrency,
             stop_timeout: self.settings.stop_timeout,
             assignments,

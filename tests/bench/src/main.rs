@@ -77,7 +77,7 @@ impl Arguments {
     fn runs(&self) -> impl Iterator<Item = (StoreKind, bool)> {
         let stores = [StoreKind::Sqlite, StoreKind::Redis].into_iter();
         let stores = stores.filter(|store| self.store.is_none_or(|only| only == *store));
-        let traced = !(self.untraced || self.short || self.profile);
+        let traced = !(self.untraced || self.profile);
         stores.flat_map(move |store| {
             [false].into_iter().chain(traced.then_some(true)).map(move |on| (store, on))
         })
@@ -114,7 +114,8 @@ async fn measure(arguments: &Arguments, figures: &mut Figures) -> anyhow::Result
     if arguments.scenario != [Scenario::Mesh] {
         for (store, traced) in arguments.runs() {
             let mut system = NovaSystem::open(store, traced, plan.most_tasks())?;
-            let wants = |scenario| arguments.wants(scenario) && (!traced || scenario.is_a_rate());
+            let wants =
+                |scenario| arguments.wants(scenario) && (!traced || scenario.is_traced(arguments.short));
             let mut bench = Bench { system: &mut system, plan: &plan, figures: &mut *figures };
             scenarios::measure(&mut bench, wants).await?;
         }

@@ -27,10 +27,12 @@ pub(crate) fn scratch() -> anyhow::Result<PathBuf> {
 }
 
 /// Brings a mesh up over `store`, and answers once it is ready. It goes down with the answer.
-pub(crate) fn up(store: &str, traced: bool, most_tasks: u64) -> anyhow::Result<Nova> {
+/// Every call is traced where there is a collector at the end, which the mesh passes all spans on to.
+pub(crate) fn up(store: &str, collector: Option<&str>, most_tasks: u64) -> anyhow::Result<Nova> {
     let nova = Nova::new();
     let mut command = nova.command(&["--json", "up", "--store", store]);
-    command.env(TRACE_RATIO, if traced { "1" } else { "0" });
+    command.args(collector.iter().flat_map(|endpoint| ["--otlp", endpoint]));
+    command.env(TRACE_RATIO, if collector.is_some() { "1" } else { "0" });
     let output = command.env(MAX_TASKS, most_tasks.to_string()).output()?;
     ensure!(output.status.success(), "nova up failed: {}", String::from_utf8_lossy(&output.stderr));
     Ok(nova)
@@ -42,7 +44,7 @@ pub(crate) fn measure(starts: usize, figures: &mut Figures) -> anyhow::Result<()
     let mut bytes = 0.0_f64;
     for _ in 0..starts {
         let started = Instant::now();
-        let nova = up("sqlite", true, DEFAULT_TASKS)?;
+        let nova = up("sqlite", None, DEFAULT_TASKS)?;
         seconds.push(started.elapsed().as_secs_f64());
         let status = nova.run(&["--json", "status"]).json();
         bytes = bytes.max(status["memory_bytes"].as_f64().context("status tells memory_bytes")?);

@@ -9,6 +9,8 @@ pub(crate) struct Plan {
     pub(crate) seconds: f64,
     /// How long the same load runs before it is measured.
     pub(crate) warm_up: f64,
+    /// Lives a second that are traced, and that are not.
+    pub(crate) pace: f64,
     /// Jobs of each of bullmq-bench's scenarios, and those before that are not counted.
     pub(crate) jobs: u64,
     pub(crate) warm_up_jobs: u64,
@@ -27,6 +29,7 @@ impl Plan {
             starts: 7,
             seconds: seconds as f64,
             warm_up: 1.0,
+            pace: 10_000.0,
             jobs: 10_000,
             warm_up_jobs: 1_000,
             backlogs,
@@ -40,6 +43,7 @@ impl Plan {
             starts: 1,
             seconds: 0.3,
             warm_up: 0.1,
+            pace: 200.0,
             jobs: 100,
             warm_up_jobs: 10,
             backlogs: vec![100, 1_000],

@@ -20,9 +20,25 @@ pub(crate) trait System: Send {
     /// Processes that enqueue and work, with all that they started.
     fn clients(&self) -> Vec<u32>;
 
+    /// Its spans since it is up, where it makes any.
+    fn spans(&self) -> Option<SpanCounts> {
+        None
+    }
+
     /// Does it, and answers once it is done. All that is enqueued is completed when the last of it is worked off:
     /// a system that can tell checks it.
     async fn run(&mut self, job: &Job) -> anyhow::Result<Outcome>;
+}
+
+/// What became of spans.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SpanCounts {
+    /// That the servers recorded, as they say.
+    pub(crate) recorded: u64,
+    /// That they lost, as they say.
+    pub(crate) lost: u64,
+    /// That arrived at the collector at the end.
+    pub(crate) arrived: u64,
 }
 
 /// Processor time that a job took, and memory held when it ended.

@@ -10,7 +10,7 @@ use serde_json::Value;
 const STORES: [&str; 2] = ["nova-sqlite", "nova-redis"];
 
 /// Scenarios in which whole tasks are lived, and what each of them tells.
-const LOADS: [&str; 4] = ["unary-128", "unary-256", "batched-64", "half-load"];
+const LOADS: [&str; 5] = ["unary-128", "unary-256", "batched-64", "half-load", "traced"];
 const OF_A_LOAD: [&str; 8] = [
     "enqueued",
     "completed",
@@ -23,7 +23,8 @@ const OF_A_LOAD: [&str; 8] = [
 ];
 
 /// What only some scenarios tell.
-const FURTHER: [(&str, &str); 14] = [
+const FURTHER: [(&str, &str); 15] = [
+    ("traced", "lives_per_second"),
     ("unary-128", "lives_per_second"),
     ("unary-256", "lives_per_second"),
     ("batched-64", "lives_per_second"),
@@ -51,6 +52,11 @@ fn the_short_form_prints_every_figure_and_loses_no_task() {
         let count = |metric: &str| figures[&key(load, store, metric)];
         assert!(count("enqueued") >= 1.0, "{store} {load}");
         assert!(same(count("enqueued"), count("completed")), "{store} {load}");
+    }
+    for store in STORES {
+        let count = |metric: &str| figures[&key("traced", &format!("{store}-traced"), metric)];
+        assert!(count("spans_arrived") >= count("enqueued"), "{store}");
+        assert!(same(count("spans_lost"), 0.0), "{store}");
     }
 }
 

@@ -31,8 +31,17 @@ impl Callers {
     /// When it does not come up.
     #[track_caller]
     pub fn of_a_new_mesh() -> Self {
+        Self::of_a_mesh(&[])
+    }
+
+    /// Brings a mesh up with these arguments of `nova up`.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[track_caller]
+    pub fn of_a_mesh(arguments: &[&str]) -> Self {
         let nova = Nova::new();
-        nova.run(&["up"]).ok();
+        nova.run(&[&["up"], arguments].concat()).ok();
         let authority = authority(&nova.home().join("authority"));
         let runtime = Runtime::new().expect("a runtime for the calls");
         Self { nova, authority, runtime }
@@ -107,10 +116,24 @@ impl Callers {
     /// When the mesh is gone.
     pub fn worker(&self, name: &str, roles: &[&str], endpoints: Endpoints) -> Mesh {
         let _entered = self.runtime.enter();
-        let token = token_of(&format!("worker/{name}"), &self.authority, roles, SystemClock.now());
+        let token = self.worker_token(name, roles);
         let credential = Credential::bearer(self.nova.operator().roots, Some(token));
         let credentials = Credentials::new(credential).expect("the roots are good");
         Mesh::new(endpoints, credentials).expect("endpoints are URLs")
+    }
+
+    /// The token of a worker of this name with these roles.
+    pub fn worker_token(&self, name: &str, roles: &[&str]) -> String {
+        token_of(&format!("worker/{name}"), &self.authority, roles, SystemClock.now())
+    }
+
+    /// The mesh's roots, as PEM.
+    ///
+    /// # Panics
+    /// When no mesh ran.
+    pub fn roots(&self) -> String {
+        let path = self.nova.home().join("operator/bundle.pem");
+        std::fs::read_to_string(path).expect("a mesh ran here")
     }
 
     /// Where the daemons are.

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nova_examples::{CountWords, Counted, KIND, QUEUE, connect};
+use nova_examples::{CountWords, Counted, KIND, QUEUE, connect, now};
 use nova_worker::{Context, Failure, TimeoutLayer, Worker};
+use serde::{Deserialize, Serialize};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -19,18 +20,39 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Words between two checkpoints; real work has more between them.
+const PART: usize = 2;
+
+/// What was counted so far: the next attempt goes on from here.
+#[derive(Default, Serialize, Deserialize)]
+struct Checkpoint {
+    parts: usize,
+    counts: BTreeMap<String, u64>,
+}
+
 async fn count(task: CountWords, context: Context) -> Result<Counted, Failure> {
-    if task.flaky && context.attempt == 1 {
-        return Err(
-            Failure::new("UNLUCKY", "the first attempt fails").retry_after(Duration::from_millis(100))
-        );
+    let early = task.not_before.saturating_sub(now());
+    if early > 0 {
+        return Err(Failure::snooze(Duration::from_millis(early)));
     }
-    let mut counts = BTreeMap::<String, u64>::new();
-    for word in task.text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
-        *counts.entry(word.to_lowercase()).or_default() += 1;
+    let words = words(&task.text);
+    let mut done = context.checkpoint::<Checkpoint>()?.unwrap_or_default();
+    for part in words.chunks(PART).skip(done.parts) {
+        part.iter().for_each(|word| *done.counts.entry(word.clone()).or_default() += 1);
+        done.parts += 1;
+        context.progress((done.parts * PART) as f64 / words.len() as f64, "counting");
+        context.save_checkpoint(&done).await?;
+        if task.flaky && context.attempt == 1 {
+            let failure = Failure::new("UNLUCKY", "the first attempt fails");
+            return Err(failure.retry_after(Duration::from_millis(100)));
+        }
     }
-    let words = counts.values().sum();
-    let top = counts.into_iter().rev().max_by_key(|(_, times)| *times);
+    let top = done.counts.into_iter().rev().max_by_key(|(_, times)| *times);
     let (top, times) = top.ok_or_else(|| Failure::permanent("NO_WORDS", "the text has no words"))?;
-    Ok(Counted { words, top, times })
+    Ok(Counted { words: words.len() as u64, top, times })
+}
+
+fn words(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.map(str::to_lowercase).collect()
 }

@@ -1,12 +1,12 @@
 //! Spans as OTLP has them, written straight to bytes: one copy, where the messages of the contract would be dozens of
 //! small ones for each span.
 //!
-//! Source: `opentelemetry/proto/trace/v1/trace.proto`. Nova's spans have neither events nor links.
+//! Source: `opentelemetry/proto/trace/v1/trace.proto`. Nova's spans have no events.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use opentelemetry::trace::{SpanId, SpanKind, Status};
+use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind, Status};
 use opentelemetry::{Array, Key, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SpanData;
@@ -39,12 +39,33 @@ pub(super) fn append_span(out: &mut Vec<u8>, span: &SpanData) {
             append_attribute(out, 9, &attribute.key, &attribute.value);
         }
         varint_field(out, 10, u64::from(span.dropped_attributes_count));
+        span.links.iter().for_each(|link| append_link(out, link));
+        varint_field(out, 14, u64::from(span.links.dropped_count));
         append_status(out, &span.status);
-        let remote = if span.parent_span_is_remote { PARENT_IS_REMOTE } else { 0 };
-        key(out, 16, FIXED32);
-        let flags = u32::from(context.trace_flags().to_u8()) | PARENT_IS_KNOWN | remote;
-        out.extend_from_slice(&flags.to_le_bytes());
+        append_flags(out, 16, context, span.parent_span_is_remote);
     });
+}
+
+fn append_link(out: &mut Vec<u8>, link: &Link) {
+    message(out, 13, |out| {
+        let context = &link.span_context;
+        bytes(out, 1, &context.trace_id().to_bytes());
+        bytes(out, 2, &context.span_id().to_bytes());
+        text(out, 3, &context.trace_state().header());
+        for attribute in &link.attributes {
+            append_attribute(out, 4, &attribute.key, &attribute.value);
+        }
+        varint_field(out, 5, u64::from(link.dropped_attributes_count));
+        append_flags(out, 6, context, context.is_remote());
+    });
+}
+
+/// Flags of a span's own context, and whether that (or its parent's, of a span) is of another process.
+fn append_flags(out: &mut Vec<u8>, field: u32, context: &SpanContext, remote: bool) {
+    key(out, field, FIXED32);
+    let remote = if remote { PARENT_IS_REMOTE } else { 0 };
+    let flags = u32::from(context.trace_flags().to_u8()) | PARENT_IS_KNOWN | remote;
+    out.extend_from_slice(&flags.to_le_bytes());
 }
 
 /// Who made the spans, as the first field of a `ResourceSpans`.
@@ -191,6 +212,14 @@ mod tests {
 
     use super::*;
 
+    fn links() -> SpanLinks {
+        let (trace, id) = (TraceId::from(7_u128), SpanId::from(10_u64));
+        let before = SpanContext::new(trace, id, TraceFlags::SAMPLED, true, TraceState::default());
+        let mut links = SpanLinks::default();
+        links.links.push(Link::new(before, vec![KeyValue::new("why", "a retry")], 1));
+        links
+    }
+
     fn span() -> SpanData {
         let (trace, id) = (TraceId::from(7_u128), SpanId::from(8_u64));
         SpanData {
@@ -212,7 +241,7 @@ mod tests {
             ],
             dropped_attributes_count: 3,
             events: SpanEvents::default(),
-            links: SpanLinks::default(),
+            links: links(),
             status: Status::error("it broke"),
             instrumentation_scope: InstrumentationScope::default(),
         }

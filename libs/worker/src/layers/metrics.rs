@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use nova_rpc::messaging;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, UpDownCounter};
 use tokio::time::Instant;
@@ -45,7 +46,7 @@ impl MetricsLayer {
 
     fn record(&self, mut attributes: Vec<KeyValue>, elapsed: Duration, error: Option<&str>) {
         if let Some(reason) = error {
-            attributes.push(KeyValue::new("error.type", reason.to_owned()));
+            attributes.push(KeyValue::new(messaging::ERROR_TYPE, reason.to_owned()));
         }
         self.duration.record(elapsed.as_secs_f64(), &attributes);
     }
@@ -90,9 +91,9 @@ impl Service<TaskRequest> for Measured {
 
 fn attributes(task: &Task) -> Vec<KeyValue> {
     vec![
-        KeyValue::new("messaging.system", "nova"),
-        KeyValue::new("messaging.operation.name", "process"),
-        KeyValue::new("messaging.destination.name", task.queue.clone()),
+        KeyValue::new(messaging::SYSTEM, messaging::NOVA),
+        KeyValue::new(messaging::OPERATION_NAME, "process"),
+        KeyValue::new(messaging::DESTINATION, task.queue.clone()),
         KeyValue::new("nova.task.kind", task.kind.clone()),
     ]
 }

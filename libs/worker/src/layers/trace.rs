@@ -1,21 +1,29 @@
 //! The span of an attempt: a consumer's, below the trace of whoever enqueued the task.
 //!
-//! Source: OpenTelemetry's semantic conventions for messaging.
+//! It lasts as long as the handler, but no longer than [`OPEN`]: then it is ended while the handler goes on below it. So a
+//! worker that dies in the middle of a long task leaves no orphans, since the span above them was told long ago. The end
+//! of a long attempt is told by its settlement.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use opentelemetry::trace::{SpanContext, TraceContextExt as _};
+use nova_rpc::messaging::{self, Attempt, Message};
+use opentelemetry::Context as Trace;
+use opentelemetry::trace::{FutureExt as _, SpanContext, TraceContextExt as _};
+use tokio::time::timeout;
 use tower::{BoxError, Layer, Service};
-use tracing::{Instrument as _, Span, field};
+use tracing::{Instrument as _, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::take_ready;
 use crate::{Failure, TaskRequest, TaskService};
 
+/// Longest that the span of an attempt is open.
+const OPEN: Duration = Duration::from_secs(1);
 /// Failed attempts that are remembered, for the spans of those that follow.
 const REMEMBERED: usize = 1_024;
 
@@ -76,23 +84,54 @@ impl Service<TaskRequest> for Traced {
     }
 
     fn call(&mut self, request: TaskRequest) -> Self::Future {
-        let (span, task) = (span_of(&request.context), request.context.task.id.clone());
-        if request.context.attempt > 1
-            && let Some(before) = self.failed.recall(&task)
+        let span = self.span_of(&request.context);
+        let process = nova_rpc::trace::context_of(&span, &request.context.task.traceparent);
+        if let Some(process) = &process {
+            request.context.claim.begin(process.clone());
+        }
+        let (inner, failed) = (take_ready(&mut self.inner), self.failed.clone());
+        let trace = process.map_or_else(Trace::current, |span| Trace::new().with_remote_span_context(span));
+        let mut work = Box::pin(attempt(inner, request, failed)).with_context(trace).instrument(span);
+        Box::pin(async move {
+            if let Ok(ended) = timeout(OPEN, &mut work).await {
+                return ended;
+            }
+            drop(std::mem::replace(work.span_mut(), Span::none()));
+            work.await
+        })
+    }
+}
+
+impl Traced {
+    fn span_of(&self, context: &crate::Context) -> Span {
+        let task = &context.task;
+        let message = Message { queue: &task.queue, id: &task.id, producer: &task.traceparent };
+        let (run, step) = (task.metadata.get("run"), task.metadata.get("step"));
+        let span =
+            messaging::process(&message, &Attempt { kind: &task.kind, number: context.attempt, run, step });
+        if context.attempt > 1
+            && let Some(before) = self.failed.recall(&task.id)
         {
             span.add_link(before);
         }
-        let (mut inner, failed) = (take_ready(&mut self.inner), self.failed.clone());
-        let work = async move {
-            let ended = inner.call(request).await.map_err(Failure::of);
-            if let Err(failure) = &ended {
-                note(failure);
-                failed.remember(task, Span::current().context().span().span_context().clone());
-            }
-            ended.map_err(Into::into)
-        };
-        Box::pin(work.instrument(span))
+        span
     }
+}
+
+async fn attempt(
+    mut inner: TaskService,
+    request: TaskRequest,
+    failed: TraceLayer,
+) -> Result<Bytes, BoxError> {
+    let (task, claim) = (request.context.task.id.clone(), request.context.claim.clone());
+    let ended = inner.call(request).await.map_err(Failure::of);
+    if let Err(failure) = &ended {
+        note(failure);
+        if let Some(process) = claim.process() {
+            failed.remember(task, process.clone());
+        }
+    }
+    ended.map_err(Into::into)
 }
 
 /// Writes a failure on the attempt's span and into its log.
@@ -101,33 +140,8 @@ fn note(failure: &Failure) {
         tracing::info!("a task is handed back");
         return;
     }
-    let span = Span::current();
-    span.record("otel.status_code", "ERROR");
-    span.record("error.type", failure.reason());
+    messaging::fail(&Span::current(), failure.reason());
     tracing::info!(reason = failure.reason(), error = failure.message(), "an attempt failed");
-}
-
-fn span_of(context: &crate::Context) -> Span {
-    let task = &context.task;
-    let span = tracing::info_span!(
-        parent: None,
-        "task",
-        otel.name = format!("process {}", task.kind),
-        otel.kind = "consumer",
-        otel.status_code = field::Empty,
-        error.r#type = field::Empty,
-        messaging.system = "nova",
-        messaging.operation.name = "process",
-        messaging.operation.r#type = "process",
-        messaging.destination.name = task.queue,
-        messaging.message.id = task.id,
-        nova.task.kind = task.kind,
-        nova.task.attempt = context.attempt,
-        nova.run = task.metadata.get("run"),
-        nova.step = task.metadata.get("step"),
-    );
-    nova_rpc::trace::set_remote_parent(&span, &task.traceparent);
-    span
 }
 
 #[cfg(test)]

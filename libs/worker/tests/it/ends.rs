@@ -20,8 +20,13 @@ async fn a_child_works_until_it_is_told_to_end_or_killed() {
     let Ok(address) = std::env::var(QUEUE) else { return };
     let address: SocketAddr = address.parse().unwrap();
     let wait = |_: Value, _: Context| std::future::pending::<Result<(), Failure>>();
+    let half = |_: Value, context: Context| async move {
+        context.save_checkpoint("half").await?;
+        std::future::pending::<Result<(), Failure>>().await
+    };
     let moment = Duration::from_millis(20);
-    let builder = worker(address).drain_timeout(moment).stop_timeout(moment).handle("wait", wait);
+    let builder = worker(address).drain_timeout(moment).stop_timeout(moment);
+    let builder = builder.handle("wait", wait).handle("half", half);
     let summary = builder.build().unwrap().run_until_signal().await.unwrap();
     assert_eq!((summary.released, summary.abandoned), (1, 0));
 }
@@ -47,6 +52,24 @@ async fn task_of_a_killed_worker_is_done_by_another() {
     let working = Working::start(queue.worker().handle("wait", prompt));
     let task = queue.eventually(&id, TaskState::Completed).await;
     assert_eq!((&task.result[..], task.attempts), (&b"2"[..], 2));
+    working.finish().await;
+}
+
+#[tokio::test]
+async fn task_of_a_killed_worker_goes_on_from_its_checkpoint() {
+    let queue = RealQueue::start().await;
+    let id = queue.put("half", ()).await;
+    let mut child = child(queue.wire.address);
+    queue.until(&id, |task| !task.checkpoint.is_empty()).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let rest = |_: Value, context: Context| async move {
+        let done = context.checkpoint::<String>()?.unwrap_or_default();
+        Ok(format!("{done}, then the rest in attempt {}", context.attempt))
+    };
+    let working = Working::start(queue.worker().handle("half", rest));
+    let task = queue.eventually(&id, TaskState::Completed).await;
+    assert_eq!(task.result, "\"half, then the rest in attempt 2\"");
     working.finish().await;
 }
 

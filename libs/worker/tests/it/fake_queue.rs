@@ -92,6 +92,19 @@ impl Stream {
         }
     }
 
+    /// The next report on a lease; the heartbeats before it are answered.
+    pub(crate) async fn hear_report(&mut self) -> LeaseReport {
+        loop {
+            let Said::Heartbeat(mut beat) = self.hear().await else { continue };
+            if let Some(report) = beat.reports.pop() {
+                return report;
+            }
+            for lease in beat.leases {
+                self.say_kept(&lease.task_id).await;
+            }
+        }
+    }
+
     pub(crate) async fn say(&self, heard: Heard) {
         self.answers.send(Ok(WorkResponse { message: Some(heard) })).await.unwrap();
     }
@@ -105,6 +118,10 @@ impl Stream {
             payload: payload.to_owned().into(),
             ..Task::default()
         };
+        self.lease_task(task, token).await;
+    }
+
+    pub(crate) async fn lease_task(&self, task: Task, token: u64) {
         let lease = Lease { task: Some(task), token, attempt: 1, ..Lease::default() };
         self.say(Heard::Leases(WorkLeases { leases: vec![lease] })).await;
     }
@@ -128,7 +145,15 @@ impl Stream {
     }
 
     pub(crate) async fn say_lost(&self, task_id: &str) {
-        let result = HeartbeatResult { task_id: task_id.into(), lost: true, ..HeartbeatResult::default() };
+        self.answer_heartbeat(task_id, true).await;
+    }
+
+    pub(crate) async fn say_kept(&self, task_id: &str) {
+        self.answer_heartbeat(task_id, false).await;
+    }
+
+    async fn answer_heartbeat(&self, task_id: &str, lost: bool) {
+        let result = HeartbeatResult { task_id: task_id.into(), lost, ..HeartbeatResult::default() };
         self.say(Heard::Heartbeats(HeartbeatResponse { results: vec![result] })).await;
     }
 

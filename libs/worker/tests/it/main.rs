@@ -10,4 +10,6 @@ mod leases;
 mod life;
 mod outage;
 mod real_queue;
+mod reports;
 mod settlements;
+mod trace;

@@ -1,12 +1,13 @@
 //! The commands, one file or folder each, and what they share: how arguments are read
-//! ([`arguments`]), long lists fetched ([`pages`]), streams kept up ([`resume`]), and answers
-//! printed ([`output`], [`cells`]).
+//! ([`arguments`]), long lists fetched ([`pages`]), streams kept up ([`resume`]), spans of daemons
+//! counted ([`spans`]), and answers printed ([`output`], [`cells`]).
 
 mod arguments;
 mod cells;
 mod output;
 mod pages;
 mod resume;
+mod spans;
 
 pub(crate) mod agents;
 pub(crate) mod completions;

@@ -7,6 +7,7 @@ use nova_runtime::StoreUrl;
 use serde::Serialize;
 
 use super::output;
+use super::spans::Spans;
 use crate::cli::Context;
 use crate::failure;
 use crate::home::MeshFile;
@@ -24,6 +25,8 @@ struct Report {
     daemons: Vec<Daemon>,
     /// Proportional share of memory of all processes of the mesh but the agents', bytes.
     memory_bytes: u64,
+    /// Of all daemons since they started.
+    spans: Spans,
 }
 
 #[derive(Debug, Serialize)]
@@ -36,6 +39,7 @@ struct Daemon {
     grpc: String,
     http: String,
     memory_bytes: u64,
+    spans: Spans,
 }
 
 impl Status {
@@ -57,7 +61,8 @@ pub(crate) async fn show(context: &Context, mesh: &MeshFile) -> anyhow::Result<E
     let memory_bytes = daemons.iter().map(|daemon| daemon.memory_bytes).sum::<u64>() + pss(mesh.pid);
     let home = context.home.path().display().to_string();
     let mesh = MeshFile { store: StoreUrl::shown(&mesh.store), ..mesh.clone() };
-    let report = Report { mesh, home, daemons, memory_bytes };
+    let spans = daemons.iter().map(|daemon| daemon.spans).sum();
+    let report = Report { mesh, home, daemons, memory_bytes, spans };
     if context.json {
         output::json(&report)?
     } else {
@@ -80,17 +85,21 @@ fn print(report: &Report) -> anyhow::Result<()> {
     });
     output::table(&["DAEMON", "PID", "STATE", "GRPC", "HTTP", "MEMORY"], rows)?;
     output::line(&format!(
-        "\nhome       {}\nstore      {}\ncollector  {}\nmemory     {} in all, the supervisor included",
+        "\nhome       {}\nstore      {}\ncollector  {}\nmemory     {} in all, the supervisor included\nspans      \
+         {} recorded by the daemons, {} lost",
         report.home,
         report.mesh.store,
         report.mesh.collector,
-        mebibytes(report.memory_bytes)
+        mebibytes(report.memory_bytes),
+        report.spans.recorded,
+        report.spans.lost
     ))
 }
 
 impl Daemon {
     async fn of(name: &'static str, mesh: &MeshFile) -> Self {
         let http = mesh.http.get(name).cloned().unwrap_or_default();
+        let spans = Spans::of(&http).await;
         let missing = missing(&http).await.unwrap_or_else(|error| error);
         let pid = mesh.pids.get(name).copied();
         Self {
@@ -101,6 +110,7 @@ impl Daemon {
             grpc: endpoint(name, mesh),
             http: format!("http://{http}"),
             memory_bytes: pid.map_or(0, pss),
+            spans,
         }
     }
 }

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use launch::{Launch, Launched};
 use orders::Orders;
-pub(crate) use ready::missing;
+pub(crate) use ready::{get, missing};
 
 use crate::home::{Home, Lock, MeshFile};
 

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use nova_proto::queue::v1 as pb;
-use nova_rpc::Caller;
+use nova_rpc::{Caller, messaging, trace};
 use nova_types::{Violations, wire as check};
 use tonic::Status;
+use tracing::Span;
 
 use crate::{
     Error, metrics,
@@ -20,16 +21,27 @@ pub(super) async fn enqueue(
     caller: &Caller,
     request: pb::EnqueueRequest,
 ) -> Result<pb::EnqueueResponse, Status> {
-    let traceparent = nova_rpc::trace::current_traceparent().unwrap_or_default();
+    let span = sending(&request);
+    let traceparent = trace::traceparent_of(&span).or_else(trace::current_traceparent).unwrap_or_default();
     let tasks = parse::tasks(request, &traceparent).map_err(refused)?;
     reserved::may_enqueue(caller, tasks.iter().map(|task| task.spec.queue.as_ref()))?;
     let receipts = service.store.enqueue(tasks).await?;
     metrics::enqueued(receipts.iter().filter(|receipt| !receipt.duplicate).count());
+    if let [receipt] = &receipts[..] {
+        span.record(messaging::MESSAGE_ID, tracing::field::display(receipt.id));
+    }
     let tasks = receipts.into_iter();
     let tasks =
         tasks.map(|receipt| pb::EnqueuedTask { id: wire::id_text(receipt.id), duplicate: receipt.duplicate });
     let durability = wire::durability(service.store.durability()).into();
     Ok(pb::EnqueueResponse { tasks: tasks.collect(), durability })
+}
+
+/// The span that tasks are sent in. Made here, so that every producer has one, in any language.
+fn sending(request: &pb::EnqueueRequest) -> Span {
+    let first = request.tasks.first().map(|task| task.queue.as_str());
+    let queue = first.filter(|first| request.tasks.iter().all(|task| task.queue == *first));
+    messaging::send(queue, request.tasks.len())
 }
 
 /// Takes work; a wait ends early, and empty, when the daemon drains.

@@ -12,12 +12,12 @@ use async_trait::async_trait;
 use clap::ValueEnum;
 use nova_client::{Channel, Credential, Credentials, Mesh};
 use nova_proto::queue::v1::queue_service_client::QueueServiceClient;
-use nova_testkit::Nova;
 use nova_testkit::redis::RedisServer;
+use nova_testkit::{Collector, Nova};
 use tokio::task::JoinSet;
 
 use crate::job::{Job, Outcome, Spread};
-use crate::system::System;
+use crate::system::{SpanCounts, System};
 use crate::{mesh, process};
 use producers::Calls;
 use tally::Tally;
@@ -50,7 +50,8 @@ pub(crate) enum StoreKind {
 #[derive(Debug)]
 pub(crate) struct NovaSystem {
     store: StoreKind,
-    traced: bool,
+    /// Where every call is traced: what counts the spans that arrive.
+    collector: Option<Collector>,
     producing: Vec<Client>,
     working: Vec<Client>,
     tally: Arc<Tally>,
@@ -64,11 +65,12 @@ impl NovaSystem {
     pub(crate) fn open(store: StoreKind, traced: bool, most_tasks: u64) -> anyhow::Result<Self> {
         let redis = (store == StoreKind::Redis).then(|| RedisServer::start_with(&REDIS));
         let url = redis.as_ref().map_or_else(|| "sqlite".to_owned(), RedisServer::url);
-        let nova = mesh::up(&url, traced, most_tasks)?;
+        let collector = traced.then(Collector::counting);
+        let nova = mesh::up(&url, collector.as_ref().map(|collector| &*collector.endpoint), most_tasks)?;
         // Each mesh client has a connection of its own.
         let producing = (0..CONNECTIONS).map(|_| nova.mesh().queue()).collect();
         let working = workers_of(&nova)?;
-        Ok(Self { store, traced, producing, working, tally: Arc::new(Tally::new()), nova, redis })
+        Ok(Self { store, collector, producing, working, tally: Arc::new(Tally::new()), nova, redis })
     }
 
     /// The process of its queue daemon.
@@ -118,7 +120,7 @@ impl NovaSystem {
 #[async_trait]
 impl System for NovaSystem {
     fn name(&self) -> &str {
-        match (self.store, self.traced) {
+        match (self.store, self.collector.is_some()) {
             (StoreKind::Sqlite, true) => "nova-sqlite-traced",
             (StoreKind::Redis, true) => "nova-redis-traced",
             (store, false) => SYSTEMS[store as usize],
@@ -130,7 +132,7 @@ impl System for NovaSystem {
             StoreKind::Sqlite => "fsync before every reply",
             StoreKind::Redis => "Redis, AOF everysec",
         };
-        let traces = if self.traced { "every call traced" } else { "no traces" };
+        let traces = if self.collector.is_some() { "every call traced" } else { "no traces" };
         format!(
             "{sync}; mTLS, identity and policy on every call; {CONNECTIONS} connections of producers, {STREAMS} Work \
              streams with credit {CREDIT} each where a job does not say how many are worked at once; {traces}"
@@ -145,6 +147,13 @@ impl System for NovaSystem {
 
     fn clients(&self) -> Vec<u32> {
         vec![process::own()]
+    }
+
+    fn spans(&self) -> Option<SpanCounts> {
+        let collector = self.collector.as_ref()?;
+        let status = self.nova.run(&["--json", "status"]).json();
+        let count = |which: &str| status["spans"][which].as_u64().unwrap_or_default();
+        Some(SpanCounts { recorded: count("recorded"), lost: count("lost"), arrived: collector.count() })
     }
 
     async fn run(&mut self, job: &Job) -> anyhow::Result<Outcome> {

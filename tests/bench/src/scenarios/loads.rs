@@ -39,14 +39,23 @@ pub(super) async fn latency(bench: &mut Bench<'_>) -> anyhow::Result<()> {
         Some(rate) => rate,
         None => bench.run(&Job::lives(CALLERS, 1, bench.plan.seconds)).await?.rate(),
     };
-    let at_half = |seconds| Job::Lives { callers: CALLERS, batch: 1, per_second: Some(full / 2.0), seconds };
-    bench.run(&at_half(bench.plan.warm_up)).await?;
-    let job = at_half(bench.plan.seconds);
+    paced(bench, "half-load", full / 2.0).await.map(drop)
+}
+
+/// One task a call, so many a second; answers the job and what came of it.
+pub(super) async fn paced(
+    bench: &mut Bench<'_>,
+    scenario: &str,
+    rate: f64,
+) -> anyhow::Result<(Job, Outcome)> {
+    let at_pace = |seconds| Job::Lives { callers: CALLERS, batch: 1, per_second: Some(rate), seconds };
+    bench.run(&at_pace(bench.plan.warm_up)).await?;
+    let job = at_pace(bench.plan.seconds);
     let (outcome, cost) = bench.cost(&job).await?;
-    note_counts(bench, "half-load", &job, &outcome);
-    note_spreads(bench, "half-load", &job, &outcome);
-    note_cost(bench, "half-load", &job, &outcome, &cost);
-    Ok(())
+    note_counts(bench, scenario, &job, &outcome);
+    note_spreads(bench, scenario, &job, &outcome);
+    note_cost(bench, scenario, &job, &outcome, &cost);
+    Ok((job, outcome))
 }
 
 fn note_counts(bench: &mut Bench<'_>, scenario: &str, job: &Job, outcome: &Outcome) {

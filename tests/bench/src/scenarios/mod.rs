@@ -3,6 +3,7 @@
 mod backlog;
 mod bullmq_bench;
 mod loads;
+mod traced;
 
 use clap::ValueEnum;
 
@@ -22,6 +23,8 @@ pub(crate) enum Scenario {
     Batched,
     /// How long enqueue, and enqueue to start, take at half of the unary load.
     Latency,
+    /// 10,000 lives a second, not as fast as they go: without traces, and with every call traced.
+    Traced,
     /// bullmq-bench's four: `queue-add`, `queue-add-bulk`, `worker-generic`, `worker-concurrent`.
     BullmqBench,
     /// What a task costs while a thousand, and while a million others stand.
@@ -29,9 +32,9 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    /// Whether it tells lives a second: what is measured with traces, too.
-    pub(crate) fn is_a_rate(self) -> bool {
-        matches!(self, Self::Unary | Self::Batched)
+    /// Whether it is measured with traces, too; in the short form only what is about them.
+    pub(crate) fn is_traced(self, short: bool) -> bool {
+        self == Self::Traced || !short && matches!(self, Self::Unary | Self::Batched)
     }
 }
 
@@ -45,6 +48,9 @@ pub(crate) async fn measure(bench: &mut Bench<'_>, wants: impl Fn(Scenario) -> b
     }
     if wants(Scenario::Latency) {
         loads::latency(bench).await?;
+    }
+    if wants(Scenario::Traced) {
+        traced::measure(bench).await?;
     }
     if wants(Scenario::BullmqBench) {
         bullmq_bench::measure(bench).await?;

@@ -1,32 +1,28 @@
-//! A worker that was cut off changes nothing anywhere once its lease may be another's.
+//! A worker that was cut off, or stopped, changes nothing anywhere once its lease may be another's.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::time::Duration;
+mod stale;
 
-use futures::FutureExt as _;
-use nova_client::Mesh;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Stdio};
+
+use nova_client::{Credential, Credentials, Mesh};
 use nova_e2e::callers::Callers;
 use nova_e2e::line::Lines;
-use nova_proto::lifecycle::v1::{
-    AgentState, GetAgentRequest, GetSessionRequest, RegisterAgentRequest, Session, SetAgentStateRequest,
-    StartSessionRequest, UpdateSessionRequest,
-};
-use nova_proto::memory::v1::{MemoryKind, PutMemoryRequest, SearchMemoriesRequest};
-use nova_proto::queue::v1::{
-    CompleteRequest, EnqueueRequest, GetTaskRequest, HeartbeatRequest, Lease, LeaseProof, LeaseRef,
-    LeaseRequest, NewTask, ProveLeasesRequest,
-};
+use nova_testkit::redis::RedisServer;
 use nova_types::{Clock as _, SystemClock, Timestamp};
-use tonic::{Code, Request, Status};
-use tonic_types::StatusExt as _;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tonic::Code;
 
-const QUEUE: &str = "fenced";
-const AGENT: &str = "orion";
-/// Long enough to begin with on a slow machine; the test waits for its end.
-const LEASE: i64 = 4;
-/// What is said into a line that is cut waits for it.
-const PATIENCE: Duration = Duration::from_secs(60);
+use stale::{
+    LEASE, ROLES, assert_completed_well, assert_lost, assert_nothing_landed, complete_well, lease, memory,
+    prepare, prove, put, say_all, showing, texts, under,
+};
+
+/// Tells a child what to work on: home, token, session.
+const STOPPED: &str = "NOVA_E2E_STOPPED_WORKER";
 
 #[test]
 fn a_worker_that_was_cut_off_changes_nothing_once_its_task_may_be_anothers() {
@@ -34,11 +30,23 @@ fn a_worker_that_was_cut_off_changes_nothing_once_its_task_may_be_anothers() {
     callers.block_on(cut_off_and_healed(&callers));
 }
 
+#[test]
+fn a_worker_that_was_cut_off_changes_nothing_on_redis_either() {
+    let redis = RedisServer::start();
+    let callers = Callers::of_a_mesh(&["--store", &redis.url()]);
+    callers.block_on(cut_off_and_healed(&callers));
+}
+
+#[test]
+fn a_worker_whose_process_was_stopped_changes_nothing_once_its_task_may_be_anothers() {
+    let callers = Callers::of_a_new_mesh();
+    callers.block_on(stopped_and_continued(&callers));
+}
+
 async fn cut_off_and_healed(callers: &Callers) {
     let lines = Lines::to(&callers.endpoints()).await;
-    let roles = ["worker", "operator"];
-    let first = callers.worker("first", &roles, lines.endpoints());
-    let second = callers.worker("second", &roles, callers.endpoints());
+    let first = callers.worker("first", &ROLES, lines.endpoints());
+    let second = callers.worker("second", &ROLES, callers.endpoints());
     let session = prepare(&first).await;
 
     let lost = lease(&first, LEASE).await;
@@ -70,161 +78,96 @@ async fn cut_off_and_healed(callers: &Callers) {
     say_all(&first, &lost, &proof, &session).await.iter().for_each(assert_lost);
     let stolen = second.memory().put_memory(showing(&proof, memory("stolen"))).await;
     assert_eq!(stolen.unwrap_err().code(), Code::Unauthenticated, "a proof is its holder's alone");
-    second.queue().complete(complete(&held, "second")).await.unwrap();
+    complete_well(&second, &held).await;
     say_all(&first, &lost, &proof, &session).await.iter().for_each(assert_lost);
 
     assert_nothing_landed(&second, &session).await;
     assert_eq!(texts(&second).await, ["the second's", "before"]);
-    let task = GetTaskRequest { task_id: refer(&held).task_id, ..Default::default() };
-    assert_eq!(
-        &second.queue().get_task(task).await.unwrap().into_inner().task.unwrap().result[..],
-        b"second"
-    );
+    assert_completed_well(&second, &held).await;
 }
 
-/// An agent with a session, a task, and connections that stand; answers the session's id.
-async fn prepare(mesh: &Mesh) -> String {
-    let agent = RegisterAgentRequest { agent_id: AGENT.into(), role: "auditor".into(), ..Default::default() };
-    mesh.agents().register_agent(agent).await.unwrap();
-    let session = StartSessionRequest { agent_id: AGENT.into(), ..Default::default() };
-    let session = mesh.sessions().start_session(session).await.unwrap().into_inner().session.unwrap();
-    assert!(texts(mesh).await.is_empty());
-    let task = NewTask { queue: QUEUE.into(), kind: "k".into(), ..Default::default() };
-    mesh.queue().enqueue(EnqueueRequest { tasks: vec![task], ..Default::default() }).await.unwrap();
-    session.id
+async fn stopped_and_continued(callers: &Callers) {
+    let second = callers.worker("second", &ROLES, callers.endpoints());
+    let session = prepare(&second).await;
+    let mut first = StoppedWorker::start(callers, &session);
+    first.hold();
+    first.signal("STOP");
+    let held = lease(&second, 60).await;
+    first.go_on();
+    first.ended();
+    assert_nothing_landed(&second, &session).await;
+    assert_eq!(texts(&second).await, ["before"]);
+    complete_well(&second, &held).await;
+    assert_completed_well(&second, &held).await;
 }
 
-/// Everything that the first worker may say of its task, with its old proof; the answers.
-async fn say_all(mesh: &Mesh, lost: &Lease, proof: &LeaseProof, session: &str) -> Vec<Result<(), Status>> {
-    let starting = SetAgentStateRequest {
-        agent_id: AGENT.into(),
-        state: AgentState::Starting.into(),
-        ..Default::default()
-    };
-    let context = Session { context_json: r#"{"stale":true}"#.into(), ..Default::default() };
-    let update = UpdateSessionRequest {
-        session_id: session.into(),
-        session: Some(context),
-        update_mask: Some(prost_types::FieldMask { paths: vec!["context_json".into()] }),
-        ..Default::default()
-    };
-    let more = NewTask { queue: QUEUE.into(), kind: "k".into(), ..Default::default() };
-    let more = EnqueueRequest { tasks: vec![more], ..Default::default() };
-    let named = PutMemoryRequest { request_id: "run/step/1".into(), ..memory("stale") };
-    let (mut queue, mut memories) = (mesh.queue(), mesh.memory());
-    let (mut other_queue, mut other_memories, mut agents) = (mesh.queue(), mesh.memory(), mesh.agents());
-    let (mut third_queue, mut sessions) = (mesh.queue(), mesh.sessions());
-    let calls = [
-        memories.put_memory(showing(proof, memory("stale"))).map(dropped).boxed(),
-        other_memories.put_memory(showing(proof, named)).map(dropped).boxed(),
-        agents.set_agent_state(showing(proof, starting)).map(dropped).boxed(),
-        sessions.update_session(showing(proof, update)).map(dropped).boxed(),
-        queue.complete(patient(complete(lost, "stale"))).map(dropped).boxed(),
-        other_queue.enqueue(showing(proof, more)).map(dropped).boxed(),
-        beat(&mut third_queue, lost).boxed(),
-    ];
-    futures::future::join_all(calls).await
+/// What the child does; in any other process it does nothing.
+#[test]
+fn a_child_holds_a_lease_and_goes_on_when_it_is_told() {
+    let Ok(told) = std::env::var(STOPPED) else { return };
+    let told: Value = serde_json::from_str(&told).unwrap();
+    Runtime::new().unwrap().block_on(hold_and_go_on(&told));
 }
 
-/// A heartbeat tells that the lease is lost without failing.
-async fn beat(
-    queue: &mut nova_proto::queue::v1::queue_service_client::QueueServiceClient<nova_client::Channel>,
-    lost: &Lease,
-) -> Result<(), Status> {
-    let request = HeartbeatRequest { leases: vec![refer(lost)], ..Default::default() };
-    let answer = queue.heartbeat(patient(request)).await?.into_inner();
-    if answer.results[0].lost { Err(lease_lost()) } else { Ok(()) }
+async fn hold_and_go_on(told: &Value) {
+    nova_client::install_crypto_provider();
+    let text = |key: &str| told[key].as_str().unwrap().to_owned();
+    let credential = Credential::token_from_pem(&text("roots"), text("token")).unwrap();
+    let endpoints = serde_json::from_value(told["endpoints"].clone()).unwrap();
+    let mesh = Mesh::new(endpoints, Credentials::new(credential).unwrap()).unwrap();
+    let lost = lease(&mesh, LEASE).await;
+    put(&under(&mesh, &lost), "before").await.unwrap();
+    let proof = prove(&mesh, &lost).await;
+    std::io::stdout().write_all(b"held\n").unwrap();
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    // Stopped here, and as sure of its lease as before.
+    say_all(&mesh, &lost, &proof, &text("session")).await.iter().for_each(assert_lost);
+    assert_lost(&put(&under(&mesh, &lost), "stale").await);
+    assert!(prove(&mesh, &lost).await.lost);
 }
 
-fn lease_lost() -> Status {
-    let details = tonic_types::ErrorDetails::with_error_info("LEASE_LOST", "nova", []);
-    Status::with_error_details(Code::FailedPrecondition, "", details)
+/// This very test binary, as a worker; killed when a test fails before its end.
+struct StoppedWorker(Child);
+
+impl StoppedWorker {
+    fn start(callers: &Callers, session: &str) -> Self {
+        let token = callers.worker_token("first", &ROLES);
+        let (endpoints, roots) = (callers.endpoints(), callers.roots());
+        let told = json!({"endpoints": endpoints, "roots": roots, "token": token, "session": session});
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "partition::a_child_holds_a_lease_and_goes_on_when_it_is_told", "--nocapture"])
+            .env(STOPPED, told.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        Self(child.unwrap())
+    }
+
+    /// Waits until it has a lease, and a proof of it.
+    fn hold(&mut self) {
+        let lines = BufReader::new(self.0.stdout.as_mut().unwrap()).lines();
+        assert!(lines.map_while(Result::ok).any(|line| line.ends_with("held")), "the child ended early");
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args(["-s", signal, &self.0.id().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    fn go_on(&mut self) {
+        self.0.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+        self.signal("CONT");
+    }
+
+    fn ended(mut self) {
+        assert!(self.0.wait().unwrap().success(), "something that the stopped worker said was taken");
+    }
 }
 
-fn dropped<T>(answer: Result<T, Status>) -> Result<(), Status> {
-    answer.map(drop)
-}
-
-#[track_caller]
-fn assert_lost(answer: &Result<(), Status>) {
-    let status = answer.as_ref().expect_err("a stale worker is refused");
-    let reason = status.get_error_details().error_info().map(|info| info.reason.clone());
-    assert_eq!(
-        (status.code(), reason.as_deref()),
-        (Code::FailedPrecondition, Some("LEASE_LOST")),
-        "{status}"
-    );
-}
-
-async fn assert_nothing_landed(mesh: &Mesh, session: &str) {
-    let agent = GetAgentRequest { agent_id: AGENT.into(), ..Default::default() };
-    let agent = mesh.agents().get_agent(agent).await.unwrap().into_inner().agent.unwrap();
-    assert_eq!(agent.state(), AgentState::Registered);
-    let session = GetSessionRequest { session_id: session.into(), ..Default::default() };
-    let session = mesh.sessions().get_session(session).await.unwrap().into_inner().session.unwrap();
-    assert_eq!(session.context_json, "{}");
-    assert!(texts(mesh).await.iter().all(|text| text != "stale"));
-    let queues = mesh.queue().list_queues(nova_proto::queue::v1::ListQueuesRequest::default()).await.unwrap();
-    let queues = queues.into_inner().queues;
-    let stored: u64 =
-        queues.iter().map(|queue| queue.waiting + queue.ready + queue.leased + queue.completed).sum();
-    assert_eq!(stored, 1, "a stale worker has enqueued nothing");
-}
-
-fn under(mesh: &Mesh, lease: &Lease) -> Mesh {
-    let LeaseRef { task_id, token } = refer(lease);
-    mesh.under_lease("", &task_id, token)
-}
-
-fn refer(lease: &Lease) -> LeaseRef {
-    LeaseRef { task_id: lease.task.as_ref().unwrap().id.clone(), token: lease.token }
-}
-
-async fn lease(mesh: &Mesh, seconds: i64) -> Lease {
-    let duration = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
-    let request = LeaseRequest {
-        queues: vec![QUEUE.into()],
-        worker: "w".into(),
-        lease_duration: duration(seconds),
-        wait: duration(50),
-        ..Default::default()
-    };
-    let leases = mesh.queue().lease(patient(request)).await.unwrap().into_inner().leases;
-    leases.into_iter().next().expect("the task is handed out in time")
-}
-
-async fn prove(mesh: &Mesh, lease: &Lease) -> LeaseProof {
-    let request = ProveLeasesRequest { leases: vec![refer(lease)], ..Default::default() };
-    mesh.queue().prove_leases(request).await.unwrap().into_inner().proofs.remove(0)
-}
-
-fn complete(lease: &Lease, result: &str) -> CompleteRequest {
-    let result = result.as_bytes().to_vec().into();
-    CompleteRequest { lease: Some(refer(lease)), result, ..Default::default() }
-}
-
-fn memory(text: &str) -> PutMemoryRequest {
-    PutMemoryRequest { text: text.into(), kind: MemoryKind::Episodic.into(), ..Default::default() }
-}
-
-async fn put(mesh: &Mesh, text: &str) -> Result<(), Status> {
-    mesh.memory().put_memory(memory(text)).await.map(drop)
-}
-
-/// All memories, the newest first.
-async fn texts(mesh: &Mesh) -> Vec<String> {
-    let found = mesh.memory().search_memories(SearchMemoriesRequest::default()).await.unwrap();
-    found.into_inner().hits.into_iter().map(|hit| hit.memory.unwrap().text).collect()
-}
-
-fn patient<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(PATIENCE);
-    request
-}
-
-fn showing<T>(proof: &LeaseProof, message: T) -> Request<T> {
-    let mut request = patient(message);
-    request.metadata_mut().insert("nova-lease", proof.proof.parse().unwrap());
-    request
+impl Drop for StoppedWorker {
+    fn drop(&mut self) {
+        // One that has ended needs no kill.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }

@@ -14,9 +14,14 @@ fn one_run_is_one_connected_trace_through_every_part() {
     let run = orchestrated(&nova, &["--otlp", &collector.endpoint]);
     let tree = eventually("the trace is complete", Duration::from_secs(20), || {
         let tree = collector.tree(&run.trace);
-        (!tree.spans.is_empty() && tree.orphans().is_empty()).then_some(tree)
+        let attempts = tree.operation("process").len();
+        let settled = attempts > 0 && attempts == tree.operation("settle").len();
+        (settled && tree.orphans().is_empty()).then_some(tree)
     });
     assert_eq!(tree.roots().len(), 1, "{:?}", tree.roots());
+    tree.assert_messages();
+    let count = |operation| tree.operation(operation).len();
+    assert!(count("send") > 0 && count("receive") >= count("process"), "{:?}", tree.services());
     for part in PARTS {
         assert!(tree.services().contains_key(part), "no span of {part}: {:?}", tree.services());
     }
