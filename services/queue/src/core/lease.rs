@@ -45,7 +45,7 @@ impl Core {
     ) -> Option<(Lease, usize)> {
         let entry = self.entries.get(&row).filter(|entry| entry.status.state == State::Ready)?;
         self.queues.at(entry.queue).performance.started(now - ready_since(entry), now);
-        let token = self.next_token(now);
+        let token = self.next_token();
         let mut payload = None;
         self.apply(row, Event::Lease, now, |entry| {
             let timeout = entry.spec.attempt_timeout.map(|timeout| after(now, timeout));
@@ -69,9 +69,10 @@ impl Core {
         Some((Lease { task, token, duration }, size))
     }
 
-    /// Grows with every lease that is ever given, and across restarts even when the clock goes back.
-    fn next_token(&mut self, now: Micros) -> u64 {
-        self.last_token = (self.last_token + 1).max(u64::try_from(now).unwrap_or(0));
+    /// Grows with every lease that is ever given. Counted, never read from a clock: what is lost is as many tokens as
+    /// there were leases, and not as many as microseconds went by.
+    fn next_token(&mut self) -> u64 {
+        self.last_token += 1;
         self.last_token
     }
 

@@ -51,8 +51,6 @@ pub(crate) struct Parts {
     pub(crate) outlet: Outlet,
     /// Where events go to.
     pub(crate) ring: Arc<Ring>,
-    /// Greatest token that was ever given here: what the ledger has lost since is not given again.
-    pub(crate) last_token: u64,
 }
 
 /// Memory, the ledger, and who waits for them.
@@ -73,8 +71,7 @@ impl<'a, L: Ledger> Engine<'a, L> {
     /// # Errors
     /// The ledger cannot be read, or belongs to another daemon.
     pub(crate) async fn over(parts: &'a mut Parts, ledger: &'a mut L) -> Result<Self, Error> {
-        let mut core = ledger.recover(parts.limits.clone(), parts.noise, parts.clock.now().micros()).await?;
-        core.continue_tokens(parts.last_token);
+        let core = ledger.recover(parts.limits.clone(), parts.noise, parts.clock.now().micros()).await?;
         parts.ring.reset(core.head(), core.floor());
         Ok(Self {
             parts,
@@ -267,7 +264,6 @@ impl<'a, L: Ledger> Engine<'a, L> {
     /// Commits what memory has changed, then answers and publishes.
     async fn commit(&mut self, now: Micros) -> Result<(), Error> {
         let batch = self.core.take_batch(now);
-        self.parts.last_token = self.parts.last_token.max(batch.last_token);
         let written =
             if batch.is_empty() { self.ledger.keep().await } else { self.ledger.write(&batch).await };
         match written {
@@ -362,7 +358,6 @@ impl<'a, L: Ledger> Engine<'a, L> {
         sleep(REST).await;
         let (limits, noise) = (self.parts.limits.clone(), self.parts.noise);
         self.core = self.ledger.recover(limits, noise, self.parts.clock.now().micros()).await?;
-        self.core.continue_tokens(self.parts.last_token);
         // A commit that failed may stand after all: watches read on from the ledger.
         self.parts.ring.reset(self.core.head(), self.core.floor());
         self.show();
