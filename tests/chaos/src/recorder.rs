@@ -74,6 +74,12 @@ impl Recorder {
         self.tape().history.marks.push(Mark::Restarted(at));
     }
 
+    /// Notes that another server took over.
+    pub fn failed_over(&self) {
+        let at = self.now();
+        self.tape().history.marks.push(Mark::FailedOver(at));
+    }
+
     /// Notes that the clock was set; `before` is what it showed.
     pub fn clock_set(&self, before: i64) {
         let at = self.now();

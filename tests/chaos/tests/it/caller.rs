@@ -161,8 +161,12 @@ impl Caller {
                 let say = |answer: pb::FailResponse| Answer::Settled(words::state(answer.state()));
                 self.ask(call, async |mut client| client.fail(request).await, say).await
             }
-            Outcome::Released => {
-                let request = pb::ReleaseRequest { lease: lease_ref, ..Default::default() };
+            Outcome::Released | Outcome::Snoozed(_) => {
+                let delay = match outcome {
+                    Outcome::Snoozed(delay) => Some(words::span(*delay)),
+                    _ => None,
+                };
+                let request = pb::ReleaseRequest { lease: lease_ref, delay, ..Default::default() };
                 let say = |_| Answer::Settled(State::Ready);
                 self.ask(call, async |mut client| client.release(request).await, say).await
             }

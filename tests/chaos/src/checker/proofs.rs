@@ -1,0 +1,36 @@
+//! 2, beyond the queue: while a lease is proven, and a margin more, its task is given to nobody else.
+
+use super::{
+    Rules, Violations,
+    tokens::has_passed,
+    view::{Leased, View},
+};
+use crate::history::{Answer, Call, Operation};
+
+/// What the queue waits after the end of a proof, microseconds.
+const MARGIN: i64 = 2_000_000;
+
+pub(super) fn check(view: &View<'_>, rules: &Rules, found: &mut Violations) {
+    for proof in &view.history.operations {
+        let (Call::Prove(lease), Answer::Proven(Some(good))) = (&proof.call, &proof.answer) else { continue };
+        let leases = view.leases.get(lease.id.as_str()).map_or(&[][..], Vec::as_slice);
+        let lost = leases
+            .iter()
+            .any(|leased| leased.grant.lease == *lease && view.history.may_be_lost(leased.operation));
+        let next = leases.iter().find(|leased| leased.grant.lease.token > lease.token);
+        let Some(next) = next.filter(|_| !lost) else { continue };
+        let span = good + MARGIN - rules.clock_error;
+        if !gave_its_word(view, proof, next) && !has_passed(view, proof, span, next.operation) {
+            let (id, token) = (&lease.id, next.grant.lease.token);
+            found.add(2, format!("task {id} was given with {token} while the lease before was proven"));
+        }
+    }
+}
+
+/// Whether whoever held a lease may have settled it before the next one was given.
+fn gave_its_word(view: &View<'_>, proof: &Operation, next: &Leased<'_>) -> bool {
+    let Call::Prove(lease) = &proof.call else { return false };
+    let end = next.operation.end.map_or(u64::MAX, |end| end.order);
+    let mut settled = view.settlements(lease).iter().filter(|settling| View::may_have_effect(settling));
+    settled.any(|settling| settling.operation.begin.order < end)
+}
