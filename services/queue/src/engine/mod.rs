@@ -11,7 +11,7 @@ pub(crate) mod ring;
 use std::{sync::Arc, time::Duration};
 
 use nova_types::Clock;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use self::{
     answer::Answer,
@@ -34,6 +34,9 @@ const GATHER: usize = 1_024;
 
 /// Longest sleep, so that a clock that jumps is noticed.
 const NAP: Duration = Duration::from_millis(500);
+
+/// A turn that takes this long longer than it may sleep is an outage: the ledger was away, or this process was stopped.
+const STANDSTILL: Duration = Duration::from_secs(1);
 
 /// Rest after a commit that failed: what is due of itself, such as a tick, tries again at once.
 const REST: Duration = Duration::from_millis(100);
@@ -104,8 +107,14 @@ impl<'a, L: Ledger> Engine<'a, L> {
 
     async fn run_all(&mut self) -> Result<(), Error> {
         let mut posted = Vec::with_capacity(2 * GATHER);
+        let mut turn = Instant::now();
         while self.gather(&mut posted).await {
             let now = self.now();
+            if turn.elapsed() > NAP + STANDSTILL {
+                // An outage burns no attempt: heartbeats of meanwhile are among the calls that now come.
+                self.core.forgive(now);
+            }
+            turn = Instant::now();
             self.core.tick(now);
             for Posted { command, charge } in posted.drain(..) {
                 self.charges.push(charge);

@@ -20,6 +20,7 @@ mod operator;
 mod producer;
 mod reader;
 mod shares;
+mod standstill;
 mod words;
 mod worker;
 

@@ -72,6 +72,7 @@ async fn freeze(mesh: &Mesh, seed: &mut Seed) {
     mesh.shelf.get().frozen = Some(number);
     sleep(Duration::from_millis(seed.between(500, 6_000))).await;
     mesh.shelf.get().frozen = None;
+    mesh.recorder.restarted();
 }
 
 fn fail_over(mesh: &Mesh, seed: &mut Seed) {
