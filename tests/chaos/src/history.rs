@@ -240,7 +240,7 @@ impl Operation {
 /// What was done to the queue and matters to what may be expected of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
-    /// A daemon began to serve: every lease gets a grace.
+    /// A daemon began to serve, or goes on after it stood still: every lease gets a grace.
     Restarted(Moment),
     /// Another server took over: for a moment reads may come from a daemon that does not know that it leads no more.
     FailedOver(Moment),

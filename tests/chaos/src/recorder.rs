@@ -68,7 +68,7 @@ impl Recorder {
         self.tape().moment(at)
     }
 
-    /// Notes that a daemon began to serve.
+    /// Notes that a daemon began to serve, or goes on after it stood still.
     pub fn restarted(&self) {
         let at = self.now();
         self.tape().history.marks.push(Mark::Restarted(at));

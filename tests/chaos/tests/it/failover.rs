@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nova_chaos::history::{Answer, Call};
+use nova_chaos::history::{Answer, Call, History, Rest};
 use nova_testkit::{eventually, redis::RedisServer};
 use tempfile::TempDir;
 
@@ -17,7 +17,7 @@ const CALLS: usize = 100;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn query<T: redis::FromRedisValue>(server: &RedisServer, words: &[&str]) -> T {
+pub(crate) fn query<T: redis::FromRedisValue>(server: &RedisServer, words: &[&str]) -> T {
     let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
     let mut command = redis::cmd(words[0]);
     command.arg(&words[1..]).query(&mut connection).unwrap()
@@ -81,13 +81,17 @@ async fn fail_over(daemons: usize, seed: u64) {
     }
     load.get_on(CALLS).await;
     let (history, rest) = load.check().await;
-    let gone = count(&history, |call, answer| match (call, answer) {
+    assert!(gone(&history, &rest) > 0, "the failover lost nothing, so it showed nothing");
+}
+
+/// How many enqueues were acknowledged whose tasks are not there.
+pub(crate) fn gone(history: &History, rest: &Rest) -> usize {
+    count(history, |call, answer| match (call, answer) {
         (Call::Enqueue(_), Answer::Stored(ids, _)) => {
             ids.iter().any(|(id, _)| !rest.tasks.iter().any(|task| task.id == *id))
         }
         _ => false,
-    });
-    assert!(gone > 0, "the failover lost nothing, so it showed nothing");
+    })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -73,18 +73,17 @@ pub(crate) fn snapshot(task: pb::Task) -> Snapshot {
 }
 
 pub(crate) fn fails(lease: &Hold, outcome: &Outcome) -> pb::FailRequest {
+    let pb::Failure { error, permanent, retry_after } = failure(outcome);
+    pb::FailRequest { lease: Some(refer(lease)), error, permanent, retry_after, ..Default::default() }
+}
+
+pub(crate) fn failure(outcome: &Outcome) -> pb::Failure {
     let error = pb::TaskError { reason: "BROKEN".into(), message: "chaos".into() };
     let (permanent, retry_after) = match outcome {
         Outcome::Failed { permanent, retry_after } => (*permanent, retry_after.map(span)),
         Outcome::Completed(_) | Outcome::Released | Outcome::Snoozed(_) => (false, None),
     };
-    pb::FailRequest {
-        lease: Some(refer(lease)),
-        error: Some(error),
-        permanent,
-        retry_after,
-        ..Default::default()
-    }
+    pb::Failure { error: Some(error), permanent, retry_after }
 }
 
 /// What a refusal says: only some codes say that nothing was done.
