@@ -77,7 +77,7 @@ fn started(view: &View<'_>, rules: &Rules, limits: &Limits, leases: &[Leased<'_>
     let kept: Vec<_> = leases.iter().filter(|leased| !view.history.may_be_lost(leased.operation)).collect();
     let full = usize::try_from(count).unwrap_or(usize::MAX);
     for (at, first) in kept.iter().enumerate() {
-        for (more, last) in kept[at..].iter().enumerate().skip(full).take(full) {
+        for (more, last) in kept[at..].iter().enumerate().skip(full).take(full + 1) {
             let end = last.operation.end.unwrap_or(last.operation.begin);
             let begin = first.operation.begin;
             let by_the_clock = view.history.latest(begin, end) - view.history.earliest(begin, end);

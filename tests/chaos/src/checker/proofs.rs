@@ -1,7 +1,8 @@
-//! 2, beyond the queue: while a lease is proven, and a margin more, its task is given to nobody else.
+//! 2, beyond tokens: what is proven is given to nobody else, and what is held is not forgotten.
 
 use super::{
     Rules, Violations,
+    held::held_through,
     tokens::has_passed,
     view::{Leased, View},
 };
@@ -11,6 +12,12 @@ use crate::history::{Answer, Call, Operation};
 const MARGIN: i64 = 2_000_000;
 
 pub(super) fn check(view: &View<'_>, rules: &Rules, found: &mut Violations) {
+    proven_is_not_given(view, rules, found);
+    held_is_not_forgotten(view, rules, found);
+}
+
+/// While a lease is proven, and a margin more, its task is given to nobody else.
+fn proven_is_not_given(view: &View<'_>, rules: &Rules, found: &mut Violations) {
     for proof in &view.history.operations {
         let (Call::Prove(lease), Answer::Proven(Some(good))) = (&proof.call, &proof.answer) else { continue };
         let leases = view.leases.get(lease.id.as_str()).map_or(&[][..], Vec::as_slice);
@@ -33,4 +40,20 @@ fn gave_its_word(view: &View<'_>, proof: &Operation, next: &Leased<'_>) -> bool 
     let end = next.operation.end.map_or(u64::MAX, |end| end.order);
     let mut settled = view.settlements(lease).iter().filter(|settling| View::may_have_effect(settling));
     settled.any(|settling| settling.operation.begin.order < end)
+}
+
+/// Nobody forgets a task that is held.
+fn held_is_not_forgotten(view: &View<'_>, rules: &Rules, found: &mut Violations) {
+    let purged = |operation: &&Operation| operation.answer == Answer::Removed(true);
+    let purges = view.history.operations.iter().filter(purged);
+    for (purge, id) in purges.filter_map(|other| match &other.call {
+        Call::Purge(id) => Some((other, id.as_str())),
+        _ => None,
+    }) {
+        for leased in view.leases.get(id).into_iter().flatten() {
+            if held_through(view, rules, leased, purge) {
+                found.add(2, format!("task {id} was forgotten while {} held it", leased.grant.lease.token));
+            }
+        }
+    }
 }

@@ -2,7 +2,6 @@
 
 use super::{
     Rules, Violations,
-    held::held_through,
     view::{Leased, Stored, View},
 };
 use crate::history::{Answer, Call, Operation, Outcome, Snapshot, State};
@@ -12,7 +11,6 @@ pub(super) fn check(view: &View<'_>, rules: &Rules, found: &mut Violations) {
     not_before_its_retry(view, rules, found);
     not_while_paused(view, found);
     not_after_its_deadline(view, rules, found);
-    not_while_held(view, rules, found);
     passed_over(view, rules, found);
     reclaimed(view, rules, found);
 }
@@ -91,22 +89,6 @@ fn not_after_its_deadline(view: &View<'_>, rules: &Rules, found: &mut Violations
                 (leased.operation.begin, leased.operation.end.unwrap_or(leased.operation.begin));
             if view.history.earliest(begin, end) > last {
                 found.add(8, format!("task {} was given after its deadline", stored.id));
-            }
-        }
-    }
-}
-
-/// Nobody forgets a task that is held.
-fn not_while_held(view: &View<'_>, rules: &Rules, found: &mut Violations) {
-    let purged = |operation: &&Operation| operation.answer == Answer::Removed(true);
-    let purges = view.history.operations.iter().filter(purged);
-    for (purge, id) in purges.filter_map(|other| match &other.call {
-        Call::Purge(id) => Some((other, id.as_str())),
-        _ => None,
-    }) {
-        for leased in view.leases.get(id).into_iter().flatten() {
-            if held_through(view, rules, leased, purge) {
-                found.add(2, format!("task {id} was forgotten while {} held it", leased.grant.lease.token));
             }
         }
     }

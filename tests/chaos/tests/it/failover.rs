@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use nova_chaos::history::{Answer, Call, History, Rest};
 use nova_testkit::{eventually, redis::RedisServer};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{
-    daemon::Daemon,
+    daemon::{Daemon, signal},
     load::{Load, count, longer},
     proxy::Proxy,
 };
@@ -102,4 +103,18 @@ async fn a_failover_of_redis_loses_the_last_commits_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_of_redis_and_of_the_leader_at_once_gives_no_token_twice() {
     fail_over(2, 7).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_waits_for_replicas_and_one_that_hangs_stops_nobody() {
+    let (folder, primary) = (TempDir::new().unwrap(), RedisServer::start());
+    let replica = replica_of(&primary);
+    signal(replica.pid(), Signal::STOP);
+    let daemon = Daemon::start(folder.path(), &primary.url());
+    let load = Load::start(12, [daemon.address()]);
+    load.get_on(CALLS).await;
+    signal(replica.pid(), Signal::CONT);
+    let commands: String = query(&primary, &["INFO", "commandstats"]);
+    assert!(commands.contains("cmdstat_wait:"), "{commands}");
+    load.check().await;
 }

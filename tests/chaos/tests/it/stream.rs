@@ -27,9 +27,6 @@ use crate::{
 /// Leases that may be on their way at once.
 const CREDIT: u32 = 2;
 
-/// Rest between two streams.
-const REST: Duration = Duration::from_millis(20);
-
 /// Works until it is to stop, on one stream after the other.
 pub(crate) async fn work(mut caller: Caller, stopping: Arc<AtomicBool>) {
     while !stopping.load(Ordering::Relaxed) {
@@ -37,7 +34,7 @@ pub(crate) async fn work(mut caller: Caller, stopping: Arc<AtomicBool>) {
             stream.live(&stopping).await;
             stream.close();
         }
-        tokio::time::sleep(REST).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
