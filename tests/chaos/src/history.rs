@@ -3,6 +3,9 @@
 //! Times are microseconds of the queue's clock as a bystander reads it; orders are one sequence over all clients, so
 //! that of two operations it is known whether one ended before the other began.
 
+/// How long reads may be stale after a failover, microseconds: a second, and the way of the answers.
+const STALE_FOR: i64 = 1_200_000;
+
 /// When something happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
@@ -64,10 +67,25 @@ pub struct Job {
     pub priority: u8,
     /// Group that carries a limit and a weight; empty for none.
     pub group: String,
-    /// Keys of the tasks that it follows.
+    /// Ids of the tasks that it follows.
     pub parents: Vec<String>,
-    /// Schedule and tick that it stands for.
-    pub firing: Option<(String, i64)>,
+    /// It follows them also when they fail.
+    pub after_failure: bool,
+    /// While it lives, no other with this key is stored; empty for none.
+    pub unique: String,
+    /// It dies unless it completes within this time, microseconds.
+    pub deadline: Option<i64>,
+}
+
+/// What a queue lets run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Most tasks held at once.
+    pub running: Option<u32>,
+    /// Most tasks of each group held at once.
+    pub group_running: Option<u32>,
+    /// Most tasks started: how many in how many microseconds; as many may start at once.
+    pub rate: Option<(u32, i64)>,
 }
 
 /// Names a lease.
@@ -93,6 +111,8 @@ pub enum Outcome {
     },
     /// It was never started.
     Released,
+    /// It was never started, and is not to be before this long from now, microseconds.
+    Snoozed(i64),
 }
 
 /// What a client asks.
@@ -111,8 +131,20 @@ pub enum Call {
     Heartbeat(Vec<Hold>, i64),
     /// End a lease.
     Settle(Hold, Outcome),
+    /// Leave this for the next attempt, and extend the lease to this long from now, microseconds.
+    Report(Hold, String, i64),
+    /// Ask for the word that nobody else is given the task of a lease.
+    Prove(Hold),
     /// Read a task.
     Read(String),
+    /// End a task.
+    Cancel(String),
+    /// Forget a task that nobody holds.
+    Purge(String),
+    /// Limit what a queue lets run.
+    Limit(String, Limits),
+    /// Make a task at each tick of a schedule.
+    Schedule(String),
     /// Let nothing of a queue start.
     Pause(String),
     /// Let it start again.
@@ -128,6 +160,8 @@ pub struct Grant {
     pub attempt: u32,
     /// Attempts allowed.
     pub max_attempts: u32,
+    /// What the attempt before left.
+    pub checkpoint: Option<String>,
 }
 
 /// A task as it was read.
@@ -145,6 +179,8 @@ pub struct Snapshot {
     pub max_attempts: u32,
     /// What it completed with.
     pub result: Option<String>,
+    /// Why its last attempt, or all of it, failed; empty when nothing did.
+    pub reason: String,
     /// Schedule and tick that it stands for.
     pub firing: Option<(String, i64)>,
 }
@@ -162,6 +198,10 @@ pub enum Answer {
     Settled(State),
     /// The lease was the caller's no longer, and nothing changed.
     Lost,
+    /// For how long nobody else is given the task, microseconds; nothing when the lease is lost.
+    Proven(Option<i64>),
+    /// Whether the task was there to be ended or forgotten, and was.
+    Removed(bool),
     /// The task, or that there is none.
     Seen(Option<Snapshot>),
     /// It is done.
@@ -202,8 +242,10 @@ impl Operation {
 /// What was done to the queue and matters to what may be expected of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
-    /// A daemon began to serve: every lease gets a grace.
+    /// A daemon began to serve, or goes on after it stood still: every lease gets a grace.
     Restarted(Moment),
+    /// Another server took over: for a moment reads may come from a daemon that does not know that it leads no more.
+    FailedOver(Moment),
     /// The queue's clock was set, from this time on to the moment's.
     ClockSet(Moment, i64),
     /// What was first acknowledged in between, below [`Level::Synced`] and [`Level::Replicated`], may be gone; what was acknowledged last goes first.
@@ -258,6 +300,14 @@ impl History {
     pub fn may_be_lost(&self, operation: &Operation) -> bool {
         let end = operation.end.map_or(u64::MAX, |end| end.order);
         self.lossy().any(|(from, _, until)| end > from && operation.begin.order < until)
+    }
+
+    /// True when a read may tell what was, and is no more: as docs/durability.md says, for a second after a failover.
+    pub fn may_be_stale(&self, read: &Operation) -> bool {
+        self.marks.iter().any(|mark| match mark {
+            Mark::FailedOver(at) => at.order < read.begin.order && self.elapsed(*at, read.begin) <= STALE_FOR,
+            _ => false,
+        })
     }
 
     /// Every span in which acknowledgements may be lost: its begin, when the loss happened, its end.

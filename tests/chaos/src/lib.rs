@@ -12,22 +12,20 @@
 //!
 //! | | what | check | exercised by |
 //! |---|---|---|---|
-//! | 1 | an acknowledged enqueue ends terminal or is still there | [`checker`], `stored` | both |
-//! | 2 | at most one valid token per task; tokens grow | `tokens` | both |
+//! | 1 | an acknowledged enqueue ends terminal or is still there; so does a checkpoint | [`checker`], `stored`, `left` | both; checkpoints simulated |
+//! | 2 | at most one valid token per task; tokens grow; nothing proven or held is taken away | `tokens`, `proofs`, `times` | both; proofs and purges simulated |
 //! | 3 | a stale token has no effect | `tokens` | both |
 //! | 4 | a task is in exactly one state | `stored` | both |
 //! | 5 | at most one terminal transition; results are immutable | `endings` | both |
 //! | 6 | attempts stay below their maximum; poison reaches the dead letters | `endings` | both |
-//! | 7 | same key, same task | `stored` | both |
-//! | 8 | nothing starts before its time, or while paused | `times` | both; pauses not yet exercised |
-//! | 9 | running per group stays within its limit; nothing is held at rest | `groups` | rest only; limits not yet exercised |
-//! | 10 | waits are bounded; shares converge to weights | `times`, `groups` | waits simulated; shares not yet exercised |
-//! | 11 | a child runs after its parents, once | `flows` | not yet exercised |
-//! | 12 | one firing for each tick | `flows` | not yet exercised |
+//! | 7 | same key, same task; a unique key has one holder | `stored` | both; unique keys simulated |
+//! | 8 | nothing starts before its time, while paused, or after its deadline | `times` | both; pauses and deadlines simulated |
+//! | 9 | what runs and what starts stays within its limits; nothing is held at rest | `limits` | rest both; limits and rates simulated |
+//! | 10 | waits are bounded; shares converge to weights | `times`, `groups` | simulated |
+//! | 11 | a child runs after its parents, once | `flows` | simulated |
+//! | 12 | one firing for each tick | `flows` | simulated |
 //! | 13 | expired leases are reclaimed within a bound | `times` | simulated; not at ten million tasks |
 //! | 14 | a worker's clock changes nothing | all of the above | simulated: workers whose clocks jump |
-//!
-//! "Not yet exercised" is a check whose own tests pass over written histories, of a feature that the queue has not.
 
 #![warn(missing_docs)]
 

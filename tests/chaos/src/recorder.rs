@@ -68,10 +68,16 @@ impl Recorder {
         self.tape().moment(at)
     }
 
-    /// Notes that a daemon began to serve.
+    /// Notes that a daemon began to serve, or goes on after it stood still.
     pub fn restarted(&self) {
         let at = self.now();
         self.tape().history.marks.push(Mark::Restarted(at));
+    }
+
+    /// Notes that another server took over.
+    pub fn failed_over(&self) {
+        let at = self.now();
+        self.tape().history.marks.push(Mark::FailedOver(at));
     }
 
     /// Notes that the clock was set; `before` is what it showed.

@@ -1,6 +1,6 @@
 //! Giving leases and extending them.
 
-use std::{sync::Arc, time::Duration};
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use crate::{
     core::{
@@ -45,7 +45,7 @@ impl Core {
     ) -> Option<(Lease, usize)> {
         let entry = self.entries.get(&row).filter(|entry| entry.status.state == State::Ready)?;
         self.queues.at(entry.queue).performance.started(now - ready_since(entry), now);
-        let token = self.next_token(now);
+        let token = self.next_token();
         let mut payload = None;
         self.apply(row, Event::Lease, now, |entry| {
             let timeout = entry.spec.attempt_timeout.map(|timeout| after(now, timeout));
@@ -69,9 +69,10 @@ impl Core {
         Some((Lease { task, token, duration }, size))
     }
 
-    /// Grows with every lease that is ever given, and across restarts even when the clock goes back.
-    fn next_token(&mut self, now: Micros) -> u64 {
-        self.last_token = (self.last_token + 1).max(u64::try_from(now).unwrap_or(0));
+    /// Grows with every lease that is ever given. Counted, never read from a clock: what is lost is as many tokens as
+    /// there were leases, and not as many as microseconds went by.
+    fn next_token(&mut self) -> u64 {
+        self.last_token += 1;
         self.last_token
     }
 
@@ -92,6 +93,19 @@ impl Core {
         now: Micros,
     ) -> Vec<Beat> {
         leases.iter().map(|lease| self.beat(namespace, *lease, duration, now)).collect()
+    }
+
+    /// Lets every lease last for its length from now, unless its attempt must end before: the queue stood still, and
+    /// nobody could extend it. Looks at every lease.
+    pub fn forgive(&mut self, now: Micros) {
+        for Reverse((_, row, token)) in &self.expiring {
+            let Some(entry) = self.entries.get_mut(row) else { continue };
+            if let Some(hold) = entry.hold.as_ref().filter(|hold| hold.token == *token) {
+                let end = capped(after(now, hold.duration), hold.deadline);
+                // Its place is looked at when it comes up.
+                entry.status.expires = entry.status.expires.max(end);
+            }
+        }
     }
 
     pub(super) fn extend(

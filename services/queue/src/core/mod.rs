@@ -39,6 +39,8 @@ mod model;
 #[cfg(test)]
 mod model_flow;
 #[cfg(test)]
+mod model_proof;
+#[cfg(test)]
 mod shares;
 #[cfg(test)]
 mod ticks;

@@ -13,12 +13,14 @@ use super::{
     batch::Batch,
     entry::{Row, row_of},
     model_flow::{Bound, ToldOfFlows, any_bound},
+    model_proof::ToldOfProofs,
     restore::{Counters, KeptEnding, KeptTask},
 };
 use crate::{
     codec::{Stored, Unpacker, pack_changes, pack_spec, unpack_change, unpack_spec},
     record::{
-        Beat, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, QueueSettings, Report, Settlement, Spec,
+        Beat, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, QueueSettings, Report, Settled, Settlement,
+        Spec,
     },
     task::{Failure, Micros, Retry, State},
     trail::Progress,
@@ -34,6 +36,7 @@ enum Step {
     Lease { max: usize },
     Settle { which: usize, how: u8 },
     Heartbeat { which: usize },
+    Prove { which: usize },
     Bind(Bound),
     Control { which: usize, how: u8 },
     Limit { queue: u32, group: u32 },
@@ -50,6 +53,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         4 => (1usize..4).prop_map(|max| Step::Lease { max }),
         5 => (any::<usize>(), 0u8..5).prop_map(|(which, how)| Step::Settle { which, how }),
         1 => any::<usize>().prop_map(|which| Step::Heartbeat { which }),
+        2 => any::<usize>().prop_map(|which| Step::Prove { which }),
         4 => any_bound().prop_map(Step::Bind),
         2 => (any::<usize>(), 0u8..3).prop_map(|(which, how)| Step::Control { which, how }),
         1 => (0u32..4, 0u32..3).prop_map(|(queue, group)| Step::Limit { queue, group }),
@@ -66,8 +70,8 @@ pub(super) struct Disk {
     pub(super) tasks: BTreeMap<Row, (Uuid, Vec<u8>, Micros, Micros)>,
     journal: BTreeMap<u64, Vec<u8>>,
     pub(super) finished: BTreeMap<Row, KeptEnding>,
-    /// Attempts of ended tasks.
-    pub(super) attempts: BTreeMap<Row, u32>,
+    /// Attempts of ended tasks, and why the last of them failed.
+    pub(super) attempts: BTreeMap<Row, (u32, Option<Arc<Failure>>)>,
     checkpoints: BTreeMap<Row, usize>,
     facts: BTreeMap<String, String>,
     counters: Counters,
@@ -87,7 +91,7 @@ impl Disk {
             self.finished.remove(row);
         }
         for ended in &batch.finished {
-            self.attempts.insert(ended.row, ended.attempts);
+            self.attempts.insert(ended.row, (ended.attempts, ended.error.clone()));
             let (state, token, journal, at) = (ended.state, ended.token, ended.journal, ended.at);
             let ending = KeptEnding { state, token, journal, at, result_len: 1 };
             self.finished.insert(ended.row, ending);
@@ -196,6 +200,7 @@ pub(super) struct Told {
     leases: Vec<Lease>,
     last_token: u64,
     pub(super) flow: ToldOfFlows,
+    pub(super) proofs: ToldOfProofs,
 }
 
 pub(super) struct Run {
@@ -220,6 +225,7 @@ impl Run {
             Step::Lease { max } => self.lease(*max),
             Step::Settle { which, how } => self.settle(*which, *how),
             Step::Heartbeat { which } => self.heartbeat(*which),
+            Step::Prove { which } => self.prove(*which),
             Step::Bind(bound) => self.bind(bound),
             Step::Control { which, how } => self.control(*which, *how),
             Step::Limit { queue, group } => self.limit(*queue, *group),
@@ -282,6 +288,7 @@ impl Run {
         self.check_limits(&leases);
         for lease in leases {
             self.told.flow.started.push(lease.task.clone());
+            self.told.proofs.given(&lease, self.now);
             assert!(lease.token > self.told.last_token, "a token did not grow");
             assert!(lease.task.status.attempts <= 2, "more attempts than may be");
             assert!(lease.task.status.ready_at <= self.now, "a task started before its time");
@@ -348,7 +355,7 @@ impl Run {
     }
 
     /// The lease that a number picks, and whether it is the newest of its task.
-    fn pick(&self, which: usize) -> Option<(LeaseRef, bool)> {
+    pub(super) fn pick(&self, which: usize) -> Option<(LeaseRef, bool)> {
         let lease = self.told.leases.get(which.checked_rem(self.told.leases.len())?)?;
         let newest = self.told.leases.iter().rfind(|other| other.task.id == lease.task.id)?;
         Some((LeaseRef { id: lease.task.id, token: lease.token }, newest.token == lease.token))
@@ -364,7 +371,10 @@ impl Run {
             _ => Outcome::Failed { error: Failure::expired(), permanent: true, retry_after: None },
         };
         let before = self.core.task("default", lease.id);
-        self.core.settle("default", &Settlement { lease, outcome }, self.now);
+        let settled = self.core.settle("default", &Settlement { lease, outcome }, self.now);
+        if newest && settled != Settled::Lost {
+            self.told.proofs.settled(lease.id);
+        }
         if !newest || before.is_none() {
             assert_eq!(self.core.task("default", lease.id), before, "a stale token had an effect");
         }

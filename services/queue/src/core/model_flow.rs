@@ -131,11 +131,12 @@ impl Run {
     /// A dead task as the ledger has it.
     fn dead(&self, id: Uuid) -> Option<Task> {
         let row = row_of(id);
-        self.disk.finished.get(&row).filter(|ending| ending.state == State::Dead)?;
+        let ending = self.disk.finished.get(&row).filter(|ending| ending.state == State::Dead)?;
         let (id, spec, created, ready_at) = self.disk.tasks.get(&row)?;
         let spec = Arc::new(unpack_spec(spec).expect("it was packed"));
         let mut task = Entry::new(*id, 0, spec, *created, *ready_at).view();
-        task.status.attempts = self.disk.attempts[&row];
+        (task.status.attempts, task.status.last_error) = self.disk.attempts[&row].clone();
+        task.status.updated = ending.at;
         Some(task)
     }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{
     Parts, Round,
@@ -23,6 +23,9 @@ const GATHER: usize = 1_024;
 /// Longest sleep, so that a clock that jumps is noticed.
 const NAP: Duration = Duration::from_millis(500);
 
+/// A turn that takes this long longer than a sleep may is an outage: the ledger was away, or this process was stopped.
+const STANDSTILL: Duration = Duration::from_secs(1);
+
 /// Memory, and who waits for what it decides.
 #[derive(Debug)]
 pub(super) struct Desk<'a> {
@@ -34,6 +37,8 @@ pub(super) struct Desk<'a> {
     posted: Vec<Posted>,
     /// What must be added to the daemon's clock to get the ledger's.
     offset: Micros,
+    /// When calls were last taken.
+    heard: Instant,
 }
 
 impl<'a> Desk<'a> {
@@ -47,6 +52,7 @@ impl<'a> Desk<'a> {
             charges: Vec::new(),
             posted: Vec::with_capacity(2 * GATHER),
             offset,
+            heard: Instant::now(),
         };
         desk.began();
         desk
@@ -59,7 +65,6 @@ impl<'a> Desk<'a> {
     }
 
     fn began(&mut self) {
-        self.core.continue_tokens(self.parts.last_token);
         self.parts.ring.reset(self.core.head(), self.core.floor());
     }
 
@@ -92,6 +97,11 @@ impl<'a> Desk<'a> {
             self.posted.extend(come.take(GATHER));
         }
         let now = self.now();
+        if self.heard.elapsed() > NAP + STANDSTILL {
+            // An outage burns no attempt: heartbeats of meanwhile are among the calls that now come.
+            self.core.forgive(now);
+        }
+        self.heard = Instant::now();
         self.core.tick(now);
         for Posted { command, charge } in std::mem::take(&mut self.posted) {
             self.charges.push(charge);
@@ -178,7 +188,6 @@ impl<'a> Desk<'a> {
     /// Takes what must be written now, and who waits for it.
     pub(super) fn close(&mut self) -> Round {
         let batch = self.core.take_batch(self.now());
-        self.parts.last_token = self.parts.last_token.max(batch.last_token);
         let (answers, charges) = (std::mem::take(&mut self.answers), std::mem::take(&mut self.charges));
         Round { batch, answers, charges }
     }

@@ -45,8 +45,6 @@ pub(crate) struct Parts {
     pub(crate) outlet: Outlet,
     /// Where events go to.
     pub(crate) ring: Arc<Ring>,
-    /// Greatest token that was ever given here: what the ledger has lost since is not given again.
-    pub(crate) last_token: u64,
 }
 
 /// What one commit writes, and who waits for it.

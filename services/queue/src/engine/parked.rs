@@ -1,6 +1,6 @@
 //! Lease calls that wait for work, in the order in which they came.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
     engine::inbox::Reply,
@@ -26,7 +26,7 @@ pub(crate) struct Waiter {
 /// Every call that waits.
 #[derive(Debug, Default)]
 pub(crate) struct Parked {
-    waiters: HashMap<u64, Waiter>,
+    waiters: BTreeMap<u64, Waiter>,
     by_queue: HashMap<u32, BTreeSet<u64>>,
     by_time: BTreeSet<(Micros, u64)>,
     next: u64,
@@ -73,11 +73,11 @@ impl Parked {
         self.remove(number)
     }
 
-    /// Every call, to be told that the engine failed.
+    /// Every call in order, to be told that the engine failed.
     pub(crate) fn take_all(&mut self) -> Vec<Waiter> {
         self.by_queue.clear();
         self.by_time.clear();
-        self.waiters.drain().map(|(_, waiter)| waiter).collect()
+        std::mem::take(&mut self.waiters).into_values().collect()
     }
 
     /// When the first call's time is over.

@@ -28,7 +28,8 @@ use crate::{
 
 /// The writing end, which one engine owns.
 pub(crate) trait Ledger: Debug {
-    /// Builds memory from what is written. Also the way back after a write that failed.
+    /// Builds memory from what is written. Also the way back after a write that failed. Its tokens go on above every
+    /// one that was ever given, also above those that the ledger has lost.
     ///
     /// # Errors
     /// The ledger cannot be read, is damaged, or belongs to another daemon.

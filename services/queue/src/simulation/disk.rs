@@ -46,9 +46,10 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    pub(super) fn write(&mut self, batch: &Batch) {
+    pub(super) fn write(&mut self, batch: &Batch, broken: Option<Broken>) {
         self.write_tasks(batch);
         self.write_changes(batch);
+        self.write_facts(batch, broken);
     }
 
     fn write_tasks(&mut self, batch: &Batch) {
@@ -77,7 +78,7 @@ impl Disk {
         }
     }
 
-    /// A commit without its new and its ended tasks.
+    /// A commit without its new and its ended tasks, and what stands under a key.
     pub(super) fn write_changes(&mut self, batch: &Batch) {
         if !batch.changes.is_empty() {
             self.journal.insert(batch.first, pack_changes(&batch.changes));
@@ -94,19 +95,30 @@ impl Disk {
         for row in &batch.revived {
             self.ended.remove(row);
         }
+        self.counters.floor = batch.floor;
+    }
+
+    fn write_facts(&mut self, batch: &Batch, broken: Option<Broken>) {
         for (row, checkpoint) in &batch.checkpoints {
             match checkpoint {
+                Some(_) if broken == Some(Broken::LosesCheckpoints) => {}
                 Some(bytes) => drop(self.checkpoints.insert(*row, Arc::clone(bytes))),
                 None => drop(self.checkpoints.remove(row)),
             }
         }
         for (key, value) in &batch.facts {
+            let stays = broken == Some(Broken::FiresTwice) && key.starts_with("schedule/");
             match value {
+                Some(_) if stays && self.facts.contains_key(key) => {}
                 Some(value) => drop(self.facts.insert(key.clone(), value.clone())),
                 None => drop(self.facts.remove(key)),
             }
         }
-        self.counters.floor = batch.floor;
+    }
+
+    /// Greatest token that was given.
+    pub(super) fn last_token(&self) -> u64 {
+        self.counters.last_token
     }
 
     /// Memory as it follows from the rows.
@@ -166,6 +178,13 @@ impl TaskRow {
         if broken == Some(Broken::ForgetsKeys) {
             spec.request_id = "".into();
         }
+        if let Some(terms) = &mut spec.terms {
+            match broken {
+                Some(Broken::ForgetsUniqueKeys) => terms.unique_key = "".into(),
+                Some(Broken::ForgetsDeadlines) => terms.deadline = None,
+                _ => {}
+            }
+        }
         let ready_at = if broken == Some(Broken::ForgetsDelays) { self.created } else { self.ready_at };
         let payload_len = u32::try_from(self.payload.len()).unwrap();
         KeptTask { row, id: self.id, spec, payload_len, created: self.created, ready_at }
@@ -186,6 +205,7 @@ fn spoiled(mut change: Stored, broken: Option<Broken>) -> Stored {
     let status = &mut change.status;
     match broken {
         Some(Broken::ForgetsAttempts) => status.attempts = 0,
+        Some(Broken::ForgetsDeadlines) => status.deadline = 0,
         Some(Broken::ForgetsLeases) if status.state == State::Leased => {
             status.state = State::Ready;
             change.hold = None;

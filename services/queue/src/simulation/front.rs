@@ -1,23 +1,25 @@
-//! The way of a message to a daemon and back, on which it is lost, repeated or late; and the words of histories.
+//! The way of a message to a daemon and back, on which it is lost, repeated or late.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 use nova_chaos::{
-    history::{Answer, Call, Grant, Hold, Level, Outcome as Said, Snapshot, State as Seen},
+    history::{Answer, Call, Job, Outcome as Said},
     seed::Seed,
 };
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::{LATE, broken::Broken, mesh::Mesh};
+use super::{
+    LATE,
+    broken::Broken,
+    mesh::Mesh,
+    words::{grant, hold, level, micros, namespace, outcome, receipt_of, seen, snapshot, told},
+};
 use crate::{
     error::Error,
-    record::{
-        Beat, Durability, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, QueueStats, Receipt, Settled,
-        Settlement, Task,
-    },
+    record::{Beat, Lease, LeaseRef, LeaseRequest, NewTask, Report, Settled, Settlement},
     store::Store,
-    task::{Failure, Micros, State},
+    trail::Progress,
 };
 
 /// How long a client waits for an answer.
@@ -25,6 +27,18 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often, of a hundred, a message is lost, repeated, or its answer lost.
 const EACH: u64 = 4;
+const REPEATED: u64 = 2 * EACH;
+const UNHEARD: u64 = 3 * EACH;
+
+/// What becomes of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Well,
+    Lost,
+    Repeated,
+    /// Its answer is lost.
+    Unheard,
+}
 
 /// One client's way to the queue.
 #[derive(Debug)]
@@ -34,31 +48,52 @@ pub(super) struct Way {
     pub(super) seed: Seed,
 }
 
-pub(super) fn namespace() -> Arc<str> {
-    "default".into()
-}
-
 impl Way {
-    /// Sends a message; nothing when no answer came.
+    /// Sends a message that may come again, later; nothing when no answer came.
     async fn send<T, F>(&mut self, ask: impl Fn(Store) -> F) -> Option<Result<T, Error>>
     where
         T: 'static,
         F: Future<Output = Result<T, Error>> + 'static,
     {
+        let late = Duration::from_millis(self.seed.below(u64::try_from(LATE.as_millis()).unwrap()));
+        let fate = self.fate();
+        if fate == Fate::Repeated {
+            self.again(late, &ask);
+        }
+        self.deliver(fate, ask).await
+    }
+
+    /// Sends a message that comes once at most; nothing when no answer came.
+    pub(super) async fn send_once<T, F>(&mut self, ask: impl Fn(Store) -> F) -> Option<Result<T, Error>>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let fate = self.fate();
+        self.deliver(fate, ask).await
+    }
+
+    fn fate(&mut self) -> Fate {
         let faulty = !self.mesh.plan.calm && !self.mesh.stopping.get();
-        let fate = if faulty { self.seed.below(100) } else { 100 };
+        match if faulty { self.seed.below(100) } else { 100 } {
+            0..EACH => Fate::Lost,
+            EACH..REPEATED => Fate::Repeated,
+            REPEATED..UNHEARD => Fate::Unheard,
+            _ => Fate::Well,
+        }
+    }
+
+    async fn deliver<T, F>(&mut self, fate: Fate, ask: impl Fn(Store) -> F) -> Option<Result<T, Error>>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
         sleep(Duration::from_micros(self.seed.below(3_000))).await;
-        if fate < EACH {
+        if fate == Fate::Lost {
             sleep(PATIENCE).await;
             return None;
         }
         let Some(store) = self.mesh.door(&mut self.seed) else { return Some(Err(Error::Closed)) };
-        if fate < 2 * EACH {
-            let late = Duration::from_millis(self.seed.below(u64::try_from(LATE.as_millis()).unwrap()));
-            self.again(late, &ask);
-        }
         let answer = timeout(PATIENCE, ask(store)).await.ok();
-        answer.filter(|_| !(2 * EACH..3 * EACH).contains(&fate))
+        answer.filter(|_| fate != Fate::Unheard)
     }
 
     /// Sends the same message again, later; nobody hears the answer.
@@ -76,14 +111,15 @@ impl Way {
         }
     }
 
-    pub(super) async fn enqueue(&mut self, call: Call, tasks: Vec<NewTask>) -> bool {
-        let ticket = self.mesh.recorder.begin(self.client, call);
+    pub(super) async fn enqueue(&mut self, jobs: &[Job], tasks: Vec<NewTask>) -> bool {
+        let ticket = self.mesh.recorder.begin(self.client, Call::Enqueue(jobs.to_vec()));
         let answer = self.send(|store| {
             let tasks = tasks.clone();
             async move { Ok((store.enqueue(tasks).await?, store.durability())) }
         });
         let answer = told(answer.await, |(receipts, durability)| {
-            self.mesh.told.borrow_mut().extend(receipts.iter().map(|receipt| receipt.id));
+            let told = receipts.iter().zip(jobs).map(|(receipt, job)| (receipt.id, job.key.is_empty()));
+            self.mesh.told.borrow_mut().extend(told);
             Answer::Stored(receipts.iter().map(receipt_of).collect(), level(durability))
         });
         let known = answer != Answer::Unknown;
@@ -116,10 +152,14 @@ impl Way {
     /// The token that the queue looks at: a broken one takes the newest for granted.
     fn checked(&self, lease: LeaseRef) -> LeaseRef {
         let newest = self.mesh.newest.borrow().get(&lease.id).copied();
-        match self.mesh.plan.broken {
-            Some(Broken::NoTokenCheck) => LeaseRef { token: newest.unwrap_or(lease.token), ..lease },
-            _ => lease,
+        if self.is(Broken::NoTokenCheck) {
+            return LeaseRef { token: newest.unwrap_or(lease.token), ..lease };
         }
+        lease
+    }
+
+    pub(super) fn is(&self, broken: Broken) -> bool {
+        self.mesh.plan.broken == Some(broken)
     }
 
     /// Whether the lease is still held; nothing when that is not known.
@@ -141,6 +181,44 @@ impl Way {
         };
         self.mesh.recorder.end(ticket, answer);
         held
+    }
+
+    /// Leaves something for the next attempt, and says whether the lease is still held.
+    pub(super) async fn report(&mut self, lease: LeaseRef, left: String, duration: Duration) -> Option<bool> {
+        let call = Call::Report(hold(lease), left.clone(), micros(duration));
+        let ticket = self.mesh.recorder.begin(self.client, call);
+        let report = Report {
+            lease: self.checked(lease),
+            progress: Some(Progress::new(0.5, "half")),
+            checkpoint: Some(left.into_bytes().into()),
+        };
+        let answer = self.send_once(|store| {
+            let report = report.clone();
+            async move { store.report(&namespace(), Vec::new(), vec![report], duration).await }
+        });
+        let answer = told(answer.await, |ends| Answer::Extended(vec![matches!(ends[0], Beat::Until(_))]));
+        let held = match &answer {
+            Answer::Extended(held) => held.first().copied(),
+            _ => None,
+        };
+        self.mesh.recorder.end(ticket, answer);
+        held
+    }
+
+    /// Asks for a proof of a lease. A broken queue proves what it does not wait for.
+    pub(super) async fn prove(&mut self, lease: LeaseRef, duration: Duration) {
+        let ticket = self.mesh.recorder.begin(self.client, Call::Prove(hold(lease)));
+        let broken = self.is(Broken::HandsOnProven);
+        let answer = self.send_once(|store| async move {
+            if broken {
+                let beats = store.report(&namespace(), vec![lease], Vec::new(), duration).await?;
+                return Ok(matches!(beats[0], Beat::Until(_)).then_some(duration));
+            }
+            let proofs = store.prove(&namespace(), vec![lease]).await?;
+            Ok(proofs[0].map(|proof| proof.duration))
+        });
+        let answer = told(answer.await, |good| Answer::Proven(good.map(micros)));
+        self.mesh.recorder.end(ticket, answer);
     }
 
     /// Settles, and says whether there was an answer.
@@ -166,92 +244,4 @@ impl Way {
         let answer = told(answer, |task| Answer::Seen(task.as_ref().map(snapshot)));
         self.mesh.recorder.end(ticket, answer);
     }
-}
-
-/// What an answer says. Errors that certainly changed nothing are refusals.
-fn told<T>(answer: Option<Result<T, Error>>, say: impl FnOnce(T) -> Answer) -> Answer {
-    match answer {
-        Some(Ok(answer)) => say(answer),
-        Some(Err(Error::IdempotencyMismatch { .. } | Error::Busy(_) | Error::TooManyTasks { .. })) => {
-            Answer::Refused
-        }
-        Some(Err(_)) | None => Answer::Unknown,
-    }
-}
-
-fn receipt_of(receipt: &Receipt) -> (String, bool) {
-    (receipt.id.to_string(), receipt.duplicate)
-}
-
-fn level(durability: Durability) -> Level {
-    match durability {
-        Durability::Memory => Level::Memory,
-        Durability::Aof => Level::Aof,
-        Durability::Synced => Level::Synced,
-        Durability::Replicated => Level::Replicated,
-    }
-}
-
-fn grant(lease: &Lease) -> Grant {
-    let task = &lease.task;
-    Grant {
-        lease: Hold { id: task.id.to_string(), token: lease.token },
-        attempt: task.status.attempts,
-        max_attempts: task.spec.retry.max_attempts,
-    }
-}
-
-fn hold(lease: LeaseRef) -> Hold {
-    Hold { id: lease.id.to_string(), token: lease.token }
-}
-
-fn outcome(said: &Said) -> Outcome {
-    match said {
-        Said::Completed(result) => Outcome::Completed(result.as_bytes().into()),
-        Said::Released => Outcome::Released,
-        Said::Failed { permanent, retry_after } => Outcome::Failed {
-            error: Failure { reason: "BROKEN".into(), message: "simulated".into() },
-            permanent: *permanent,
-            retry_after: retry_after.map(crate::task::span),
-        },
-    }
-}
-
-pub(super) fn snapshot(task: &Task) -> Snapshot {
-    let result = task.result.as_ref().map(|result| String::from_utf8_lossy(result).into_owned());
-    Snapshot {
-        id: task.id.to_string(),
-        key: task.spec.request_id.to_string(),
-        state: seen(task.status.state),
-        attempts: task.status.attempts,
-        max_attempts: task.spec.retry.max_attempts,
-        result,
-        firing: None,
-    }
-}
-
-pub(super) fn counted(queue: &QueueStats) -> [(Seen, u64); 6] {
-    [
-        (Seen::Waiting, queue.waiting),
-        (Seen::Ready, queue.ready),
-        (Seen::Leased, queue.leased),
-        (Seen::Completed, queue.completed),
-        (Seen::Dead, queue.dead),
-        (Seen::Cancelled, queue.cancelled),
-    ]
-}
-
-fn seen(state: State) -> Seen {
-    match state {
-        State::Waiting => Seen::Waiting,
-        State::Ready => Seen::Ready,
-        State::Leased => Seen::Leased,
-        State::Completed => Seen::Completed,
-        State::Dead => Seen::Dead,
-        State::Cancelled => Seen::Cancelled,
-    }
-}
-
-pub(super) fn micros(span: Duration) -> Micros {
-    i64::try_from(span.as_micros()).unwrap()
 }

@@ -30,6 +30,9 @@ const CLAIM: Duration = Duration::from_secs(3);
 /// Most commits that a failover may lose.
 pub(super) const LOSABLE: usize = 4;
 
+/// How far tokens of an owner begin above all that is known.
+const STRIDE: u64 = 1_000;
+
 /// How often, of a hundred, a commit fails before it stands, and after.
 const FAILS: u64 = 2;
 
@@ -37,8 +40,9 @@ const FAILS: u64 = 2;
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
     pub(super) disk: Disk,
-    /// What was there before each of the last commits, and the order of the moment before it.
-    past: VecDeque<(Disk, u64)>,
+    /// What was there before each of the last commits that the replicas may not have, and the order of the moment
+    /// before it.
+    past: VecDeque<(Disk, u64, u64)>,
     commit: u64,
     epoch: u64,
     owner: Option<u32>,
@@ -67,7 +71,7 @@ impl Shared {
 
 impl Shelf {
     fn keep_past(&mut self, order: u64) {
-        self.past.push_back((self.disk.clone(), order));
+        self.past.push_back((self.disk.clone(), self.epoch, order));
         if self.past.len() > LOSABLE {
             self.past.pop_front();
         }
@@ -77,8 +81,8 @@ impl Shelf {
     pub(super) fn fail_over(&mut self, lost: usize, skew: Micros, now: u64) {
         self.skew = skew;
         for _ in 0..lost {
-            let Some((disk, order)) = self.past.pop_back() else { return };
-            self.disk = disk;
+            let Some((disk, epoch, order)) = self.past.pop_back() else { return };
+            (self.disk, self.epoch) = (disk, epoch);
             self.commit -= 1;
             let (from, at) = self.lost.unwrap_or((order, now));
             self.lost = Some((order.min(from), at));
@@ -96,6 +100,8 @@ pub(super) struct SimLedger {
     pub(super) recorder: Recorder,
     pub(super) seed: Seed,
     epoch: u64,
+    /// Greatest token that it knows of.
+    token: u64,
     commit: u64,
     offset: Micros,
     written: Instant,
@@ -121,6 +127,7 @@ impl SimLedger {
             recorder,
             seed,
             epoch: 0,
+            token: 0,
             commit: 0,
             offset: 0,
             written,
@@ -154,9 +161,18 @@ impl SimLedger {
         let other = shelf.owner.filter(|owner| *owner != self.daemon && shelf.until > now);
         if let Some(owner) = other.filter(|owner| !shelf.down.contains(owner)) {
             let left = crate::task::span(shelf.until - now);
+            self.token = self.token.max(shelf.epoch).max(shelf.disk.last_token());
             return Err(Error::Owned { url: owner.to_string().into(), epoch: shelf.epoch, left });
         }
-        shelf.epoch = (shelf.epoch + 1).max(u64::try_from(now / 1_000).unwrap());
+        let (greatest, by_clock) = (shelf.epoch.max(shelf.disk.last_token()), u64::try_from(now).unwrap());
+        if self.is(Broken::TrustsClocks) {
+            shelf.epoch = (shelf.epoch + 1).max(by_clock);
+        } else {
+            shelf.epoch = (greatest.max(self.token) + STRIDE).max(by_clock);
+        }
+        if self.plan.shared {
+            self.token = shelf.epoch;
+        }
         shelf.owner = Some(self.daemon);
         shelf.until = now + i64::try_from(CLAIM.as_micros()).unwrap();
         (self.epoch, self.commit, self.offset) = (shelf.epoch, shelf.commit, shelf.skew);
@@ -187,13 +203,21 @@ impl SimLedger {
         Ok(())
     }
 
+    /// Waits until the replicas have the claim, and all before it. Those of a lone daemon never answer.
+    async fn confirm(&mut self) {
+        self.travel().await;
+        if !self.plan.lone && !self.is(Broken::TrustsClocks) {
+            self.shelf.get().past.clear();
+        }
+    }
+
     /// What a broken queue does: it holds a commit back until the next one.
     fn put_off(&mut self, batch: &Batch) {
         if let Some(before) = self.unwritten.take() {
             self.shelf.get().disk = before;
         }
         let mut disk = self.shelf.get().disk.clone();
-        disk.write(batch);
+        disk.write(batch, self.plan.broken);
         self.unwritten = Some(disk);
     }
 
@@ -212,11 +236,13 @@ impl Ledger for SimLedger {
             self.shelf.get().disk = before;
         }
         self.claim(clock)?;
-        let core = self.shelf.get().disk.read(limits, noise, clock + self.offset, self.plan.broken);
+        let mut core = self.shelf.get().disk.read(limits, noise, clock + self.offset, self.plan.broken);
+        core.continue_tokens(if self.plan.shared { self.epoch } else { u64::try_from(clock).unwrap() });
         self.travel().await;
         self.fails("the ledger cannot be read")?;
         if self.plan.shared {
             self.apply(|_| {})?;
+            self.confirm().await;
         }
         self.recorder.restarted();
         let lost = self.shelf.get().lost.take();
@@ -238,7 +264,9 @@ impl Ledger for SimLedger {
             }
             return Err(error);
         }
-        self.apply(|disk| disk.write(&batch))?;
+        self.token = self.token.max(batch.last_token);
+        let broken = self.plan.broken;
+        self.apply(|disk| disk.write(&batch, broken))?;
         self.travel().await;
         self.fails("after the commit").map(|()| batch)
     }

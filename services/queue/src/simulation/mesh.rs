@@ -18,8 +18,8 @@ use uuid::Uuid;
 use super::{
     Plan,
     clock::SimClock,
-    front,
     ledger::{Shared, SimLedger},
+    words,
 };
 use crate::{
     config::Config,
@@ -47,8 +47,8 @@ pub(super) struct Mesh {
     pub(super) stopping: Cell<bool>,
     /// Newest token of each task, for a queue that does not check.
     pub(super) newest: RefCell<HashMap<Uuid, u64>>,
-    /// Ids that somebody was told.
-    pub(super) told: RefCell<Vec<Uuid>>,
+    /// Ids that somebody was told, and whether they may be forgotten, since no key names them.
+    pub(super) told: RefCell<Vec<(Uuid, bool)>>,
     seed: RefCell<Seed>,
     daemons: RefCell<HashMap<u32, Daemon>>,
 }
@@ -117,6 +117,12 @@ impl Mesh {
         self.daemons.borrow().contains_key(&number)
     }
 
+    /// Some id that somebody was told, and whether its task may be forgotten.
+    pub(super) fn any_task(&self, seed: &mut Seed) -> Option<(Uuid, bool)> {
+        let told = self.told.borrow();
+        told.get(usize::try_from(seed.below(told.len() as u64)).unwrap()).copied()
+    }
+
     /// The way to some daemon.
     pub(super) fn door(&self, seed: &mut Seed) -> Option<Store> {
         let daemons = self.daemons.borrow();
@@ -143,7 +149,7 @@ impl Mesh {
     }
 
     /// Asks until somebody leads and answers.
-    async fn ask_leader<T>(&self, ask: impl AsyncFn(&Store) -> Result<T, Error>) -> T {
+    pub(super) async fn ask_leader<T>(&self, ask: impl AsyncFn(&Store) -> Result<T, Error>) -> T {
         loop {
             for number in self.numbers() {
                 let store = self.daemons.borrow().get(&number).map(|daemon| daemon.store.clone());
@@ -178,7 +184,7 @@ fn settings() -> Settings {
 }
 
 async fn rest_of(store: &Store) -> Result<Rest, Error> {
-    let namespace = front::namespace();
+    let namespace = words::namespace();
     let mut rest = Rest::default();
     let mut before = None;
     loop {
@@ -193,7 +199,7 @@ async fn rest_of(store: &Store) -> Result<Rest, Error> {
         let page = store.tasks(filter).await?;
         for task in &page.tasks {
             let whole = store.task(&namespace, task.id).await?;
-            rest.tasks.extend(whole.map(|task| front::snapshot(&task)));
+            rest.tasks.extend(whole.map(|task| words::snapshot(&task)));
         }
         before = page.next;
         if before.is_none() {
@@ -205,6 +211,6 @@ async fn rest_of(store: &Store) -> Result<Rest, Error> {
 }
 
 async fn counted(store: &Store) -> Result<Vec<(State, u64)>, Error> {
-    let queues = store.queues(&front::namespace()).await?;
-    Ok(queues.iter().flat_map(front::counted).collect())
+    let queues = store.queues(&words::namespace()).await?;
+    Ok(queues.iter().flat_map(words::counted).collect())
 }

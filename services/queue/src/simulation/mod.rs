@@ -2,7 +2,8 @@
 //!
 //! One run is one thread on a paused clock, so it takes milliseconds and the same seed is the same run. Clients'
 //! messages are dropped, repeated and delayed; daemons are killed and stopped; commits fail before or after they
-//! stand; the server fails over and loses its last commits; clocks jump. What clients were told goes into a history,
+//! stand; the server fails over and loses its last commits; clocks jump. Operators pause, limit, cancel and forget
+//! meanwhile, and a schedule fires. What clients were told goes into a history,
 //! which `nova_chaos` checks.
 //!
 //! `NOVA_CHAOS_SEED=7 cargo test -p nova-queue simulation` runs one seed again, `300..900` some more;
@@ -15,18 +16,29 @@ mod front;
 mod ledger;
 mod mesh;
 mod nemesis;
+mod operator;
 mod producer;
 mod reader;
+mod shares;
+mod standstill;
+mod words;
 mod worker;
 
-use std::{rc::Rc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::Duration,
+};
 
 use nova_chaos::{
     checker::{Rules, Violation, check, explain},
-    history::{History, Rest},
+    history::{Answer, Call, History, Outcome, Rest},
     seed::{Seed, named_or},
 };
-use tokio::{task::LocalSet, time::sleep};
+use tokio::{
+    task::{JoinHandle, LocalSet, spawn_local},
+    time::sleep,
+};
 
 use self::{broken::Broken, mesh::Mesh};
 
@@ -44,19 +56,36 @@ struct Plan {
     shared: bool,
     /// Nothing goes wrong.
     calm: bool,
-    /// Of a shared server one daemon alone, which stays: then no token is given twice whatever the server's clock.
+    /// Of a shared server one daemon alone, which stays; the server's replicas never say what they have.
     lone: bool,
+    /// The clock of a server that is promoted is far from that of the last one.
+    wild: bool,
+    /// Groups with weights have more work than is done.
+    fair: bool,
     broken: Option<Broken>,
 }
 
 impl Plan {
     fn of(seed: u64) -> Self {
-        Self { seed, shared: seed % 2 == 1, calm: seed % 10 < 2, lone: seed % 20 == 7, broken: None }
+        Self {
+            seed,
+            shared: seed % 2 == 1,
+            calm: seed % 10 < 2,
+            lone: seed % 20 == 7,
+            wild: seed % 10 == 7,
+            fair: false,
+            broken: None,
+        }
+    }
+
+    fn fair(seed: u64) -> Self {
+        Self { calm: false, fair: true, ..Self::of(seed) }
     }
 
     fn broken(seed: u64, broken: Broken) -> Self {
         let shared = broken.needs_sharing().unwrap_or(seed % 2 == 1);
-        Self { seed, shared, calm: false, lone: false, broken: Some(broken) }
+        let (wild, fair) = (broken == Broken::TrustsClocks, broken == Broken::IgnoresWeights);
+        Self { seed, shared, calm: false, lone: false, wild, fair, broken: Some(broken) }
     }
 }
 
@@ -71,17 +100,15 @@ async fn live(plan: Plan) -> (History, Rest) {
     let mut seed = Seed::new(plan.seed);
     let mesh = Rc::new(Mesh::new(plan, &mut seed));
     mesh.start_all();
-    let clients = (1..=3).flat_map(|number| {
-        let produces = tokio::task::spawn_local(producer::produce(Rc::clone(&mesh), number, seed.fork()));
-        let works = tokio::task::spawn_local(worker::work(Rc::clone(&mesh), 10 + number, seed.fork()));
-        [produces, works]
-    });
-    let mut clients: Vec<_> = clients.collect();
-    clients.push(tokio::task::spawn_local(reader::read(Rc::clone(&mesh), 20, seed.fork())));
+    let mut clients = start_clients(&mesh, &mut seed);
     if !plan.calm {
-        clients.push(tokio::task::spawn_local(nemesis::break_things(Rc::clone(&mesh), seed.fork())));
+        clients.push(spawn_local(nemesis::break_things(Rc::clone(&mesh), seed.fork())));
     }
-    sleep(BUSY).await;
+    if plan.fair {
+        shares::share(&mesh, seed.fork()).await;
+    } else {
+        sleep(BUSY).await;
+    }
     mesh.settle_down();
     for client in clients {
         client.await.unwrap();
@@ -93,12 +120,28 @@ async fn live(plan: Plan) -> (History, Rest) {
     (mesh.recorder.history(), rest)
 }
 
+fn start_clients(mesh: &Rc<Mesh>, seed: &mut Seed) -> Vec<JoinHandle<()>> {
+    let mut clients = Vec::new();
+    if mesh.plan.fair {
+        return clients;
+    }
+    for number in 1..=3 {
+        clients.push(spawn_local(producer::produce(Rc::clone(mesh), number, seed.fork())));
+        clients.push(spawn_local(worker::work(Rc::clone(mesh), 10 + number, seed.fork())));
+    }
+    clients.push(spawn_local(reader::read(Rc::clone(mesh), 20, seed.fork())));
+    clients.push(spawn_local(operator::operate(Rc::clone(mesh), 21, seed.fork())));
+    clients
+}
+
 /// What a run did that it must not.
 fn violations(plan: Plan) -> (History, Vec<Violation>) {
     let (history, rest) = run(plan);
     let ageing_step = plan.calm.then(|| i64::try_from(mesh::AGEING.as_micros()).unwrap());
     let clock_error = if plan.shared { 2 * nemesis::skew(plan) } else { 0 };
-    let found = check(&history, &rest, &Rules { ageing_step, clock_error, ..Rules::default() });
+    let weights = if plan.fair { shares::weights() } else { BTreeMap::new() };
+    let rules = Rules { ageing_step, clock_error, weights, ..Rules::default() };
+    let found = check(&history, &rest, &rules);
     (history, found)
 }
 
@@ -114,12 +157,75 @@ fn no_seed_breaks_an_invariant() {
 #[test]
 fn the_same_seed_is_the_same_run() {
     for seed in [3, 4, 5, 10] {
-        assert_eq!(run(Plan::of(seed)), run(Plan::of(seed)));
+        let ((first, rest), (second, left)) = (run(Plan::of(seed)), run(Plan::of(seed)));
+        for (first, second) in first.operations.iter().zip(&second.operations) {
+            assert_eq!(first, second, "seed {seed}");
+        }
+        assert_eq!((first, rest), (second, left), "seed {seed}");
     }
 }
 
+#[test]
+fn shares_follow_weights_whatever_crashes() {
+    for seed in 0..10 {
+        let (history, found) = violations(Plan::fair(seed));
+        assert!(found.is_empty(), "{seed}\n{}", explain(&history, &found));
+    }
+}
+
+/// Kinds of answers without which some promise would not be looked at.
+fn answered(history: &History) -> BTreeSet<&'static str> {
+    let kinds =
+        history.operations.iter().filter_map(|operation| match (&operation.call, &operation.answer) {
+            (Call::Enqueue(jobs), Answer::Stored(..)) if jobs.iter().any(|job| !job.parents.is_empty()) => {
+                Some("flow")
+            }
+            (Call::Enqueue(_), Answer::Stored(told, _)) if told.iter().any(|(_, known)| *known) => {
+                Some("duplicate")
+            }
+            (Call::Lease { .. }, Answer::Given(given))
+                if given.iter().any(|grant| grant.checkpoint.is_some()) =>
+            {
+                Some("checkpoint")
+            }
+            (Call::Settle(_, Outcome::Snoozed(_)), Answer::Settled(_)) => Some("snooze"),
+            (Call::Prove(_), Answer::Proven(Some(_))) => Some("proof"),
+            (Call::Pause(_), Answer::Done) => Some("pause"),
+            (Call::Limit(..), Answer::Done) => Some("limit"),
+            (Call::Cancel(_), Answer::Removed(true)) => Some("cancel"),
+            (Call::Purge(_), Answer::Removed(true)) => Some("purge"),
+            (Call::Schedule(_), Answer::Done) => Some("schedule"),
+            _ => None,
+        });
+    kinds.collect()
+}
+
+#[test]
+fn every_promise_is_put_to_the_test() {
+    let mut seen = BTreeSet::new();
+    for seed in 2..12 {
+        let (history, rest) = run(Plan::of(seed));
+        seen.extend(answered(&history));
+        seen.extend(rest.tasks.iter().any(|task| task.firing.is_some()).then_some("tick"));
+    }
+    let all = [
+        "cancel",
+        "checkpoint",
+        "duplicate",
+        "flow",
+        "limit",
+        "pause",
+        "proof",
+        "purge",
+        "schedule",
+        "snooze",
+        "tick",
+    ];
+    assert_eq!(seen, BTreeSet::from(all));
+}
+
 /// Seeds within which a broken queue must be found out.
-const ENOUGH: u64 = 60;
+const ENOUGH: u64 = 100;
 
 #[test]
 fn every_broken_queue_is_found_out() {

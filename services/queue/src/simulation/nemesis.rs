@@ -7,15 +7,16 @@ use tokio::time::sleep;
 
 use super::{Plan, ledger::LOSABLE, mesh::Mesh};
 
-/// How far the clock of a promoted server may be from that of the last one, microseconds.
+/// How far the clock of a promoted server may be from that of the last one, microseconds: little, so that what the
+/// clock decides is seen sharply.
 const SKEW: i64 = 50_000;
 
-/// The same where the daemon stays and remembers what it has given.
-const SKEW_OF_LONE: i64 = 10_000_000;
+/// The same where nobody sets clocks: longer than takeovers and leases take.
+const WILD_SKEW: i64 = 10_000_000;
 
 /// How far server clocks may be apart in a plan, microseconds.
 pub(super) fn skew(plan: Plan) -> i64 {
-    if plan.lone { SKEW_OF_LONE } else { SKEW }
+    if plan.wild { WILD_SKEW } else { SKEW }
 }
 
 pub(super) async fn break_things(mesh: Rc<Mesh>, mut seed: Seed) {
@@ -35,14 +36,16 @@ pub(super) async fn break_things(mesh: Rc<Mesh>, mut seed: Seed) {
 }
 
 async fn crash(mesh: &Mesh, seed: &mut Seed) {
-    let number = any(mesh, seed);
-    mesh.kill(number);
-    if mesh.plan.shared && seed.chance(30) {
-        // Both at once.
+    mesh.kill(any(mesh, seed));
+    if mesh.plan.shared && seed.chance(40) {
+        // The server with it, and maybe every daemon that remembers something.
         fail_over(mesh, seed);
+        if seed.chance(50) {
+            mesh.numbers().for_each(|number| mesh.kill(number));
+        }
     }
     sleep(Duration::from_millis(seed.below(2_000))).await;
-    if !mesh.is_up(number) {
+    for number in mesh.numbers().filter(|number| !mesh.is_up(*number)) {
         mesh.start(number);
     }
 }
@@ -58,13 +61,10 @@ fn forward(mesh: &Mesh, seed: &mut Seed) {
     mesh.recorder.clock_set(before);
 }
 
-/// A server's clock that goes back may give a token twice once commits are lost, so it does with files alone.
 fn back(mesh: &Mesh, seed: &mut Seed) {
-    if !mesh.plan.shared {
-        let before = mesh.clock.micros();
-        mesh.clock.back(Duration::from_secs(seed.between(1, 10)));
-        mesh.recorder.clock_set(before);
-    }
+    let before = mesh.clock.micros();
+    mesh.clock.back(Duration::from_secs(seed.between(1, 10)));
+    mesh.recorder.clock_set(before);
 }
 
 async fn freeze(mesh: &Mesh, seed: &mut Seed) {
@@ -72,6 +72,7 @@ async fn freeze(mesh: &Mesh, seed: &mut Seed) {
     mesh.shelf.get().frozen = Some(number);
     sleep(Duration::from_millis(seed.between(500, 6_000))).await;
     mesh.shelf.get().frozen = None;
+    mesh.recorder.restarted();
 }
 
 fn fail_over(mesh: &Mesh, seed: &mut Seed) {
@@ -82,4 +83,5 @@ fn fail_over(mesh: &Mesh, seed: &mut Seed) {
     let skew = i64::try_from(seed.below(skew(mesh.plan).unsigned_abs())).unwrap();
     let skew = if seed.chance(50) { skew } else { -skew };
     mesh.shelf.get().fail_over(lost, skew, mesh.recorder.now().order);
+    mesh.recorder.failed_over();
 }

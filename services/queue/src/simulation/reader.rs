@@ -11,12 +11,7 @@ pub(super) async fn read(mesh: Rc<Mesh>, client: u32, mut seed: Seed) {
     let mut way = Way { mesh, client, seed: seed.fork() };
     while !way.mesh.stopping.get() {
         sleep(Duration::from_millis(seed.between(50, 400))).await;
-        let picked = {
-            let told = way.mesh.told.borrow();
-            let at = usize::try_from(seed.below(told.len() as u64)).unwrap();
-            told.get(at).copied()
-        };
-        if let Some(id) = picked {
+        if let Some((id, _)) = way.mesh.any_task(&mut seed) {
             way.read(id).await;
         }
     }

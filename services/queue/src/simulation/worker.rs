@@ -9,9 +9,11 @@ use nova_chaos::{
 use tokio::time::sleep;
 
 use super::{
-    front::{Way, micros, namespace},
+    front::Way,
     mesh::Mesh,
+    operator::reopen,
     producer::POISON,
+    words::{micros, namespace},
 };
 use crate::{
     record::{Lease, LeaseRef, LeaseRequest},
@@ -50,15 +52,10 @@ pub(super) async fn work(mesh: Rc<Mesh>, client: u32, mut seed: Seed) {
 
 /// Works well until there is nothing left.
 pub(super) async fn drain(mesh: &Rc<Mesh>, mut seed: Seed) {
+    reopen(mesh).await;
     let mut worker = Worker::new(Rc::clone(mesh), 30, &mut seed);
     for _ in 0..ROUNDS {
-        let leases = worker.take(10, Duration::ZERO).await;
-        for lease in &leases {
-            let said =
-                if *lease.task.spec.kind == *POISON { worker.fails() } else { worker.completes(lease) };
-            worker.say(lease, &said).await;
-        }
-        if leases.is_empty() {
+        if worker.round().await == 0 {
             let live = |(state, count): &(State, u64)| !state.is_terminal() && *count > 0;
             if !mesh.counted().await.iter().any(live) {
                 return;
@@ -68,11 +65,29 @@ pub(super) async fn drain(mesh: &Rc<Mesh>, mut seed: Seed) {
     }
 }
 
+/// Works well until so many leases were given.
+pub(super) async fn work_off(mesh: &Rc<Mesh>, mut leases: usize, mut seed: Seed) {
+    let mut worker = Worker::new(Rc::clone(mesh), 31, &mut seed);
+    while leases > 0 {
+        leases = leases.saturating_sub(worker.round().await);
+    }
+}
+
 impl Worker {
     fn new(mesh: Rc<Mesh>, client: u32, seed: &mut Seed) -> Self {
         let way = Way { mesh, client, seed: seed.fork() };
         let duration = Duration::from_millis(seed.between(1_000, 5_000));
         Self { way, seed: seed.fork(), duration, wrong: 0, said: 0 }
+    }
+
+    /// Takes tasks and ends them as they are meant to end; answers how many there were.
+    async fn round(&mut self) -> usize {
+        let leases = self.take(10, Duration::ZERO).await;
+        for lease in &leases {
+            let said = if *lease.task.spec.kind == *POISON { self.fails() } else { self.completes(lease) };
+            self.say(lease, &said).await;
+        }
+        leases.len()
     }
 
     async fn take(&mut self, max: usize, wait: Duration) -> Vec<Lease> {
@@ -94,8 +109,12 @@ impl Worker {
     async fn handle(&mut self, lease: Lease) {
         let poison = *lease.task.spec.kind == *POISON;
         match self.seed.below(100) {
-            0..10 => {}
-            10..20 => self.say(&lease, &Said::Released).await,
+            0..10 => self.prove(&lease, 100).await,
+            10..15 => self.say(&lease, &Said::Released).await,
+            15..20 => {
+                let snoozed = Said::Snoozed(i64::try_from(self.seed.below(3_000_000)).unwrap());
+                self.say(&lease, &snoozed).await;
+            }
             20..40 => {
                 let fails = self.fails();
                 self.say(&lease, &fails).await;
@@ -137,7 +156,8 @@ impl Worker {
             if self.believes() > believed {
                 return;
             }
-            match self.way.heartbeat(refer(lease), self.duration).await {
+            self.prove(lease, 20).await;
+            match self.beat(lease).await {
                 Some(true) => believed = self.believes() + micros(self.duration),
                 Some(false) => return,
                 None => {}
@@ -147,8 +167,28 @@ impl Worker {
         self.say(lease, &completes).await;
     }
 
+    /// Extends a lease; now and then it leaves something for the next attempt as well.
+    async fn beat(&mut self, lease: &Lease) -> Option<bool> {
+        if self.seed.chance(50) {
+            return self.way.heartbeat(refer(lease), self.duration).await;
+        }
+        self.said += 1;
+        let left = format!("left by {} as {}", self.way.client, self.said);
+        self.way.report(refer(lease), left, self.duration).await
+    }
+
+    /// Asks for a proof, so often of a hundred.
+    async fn prove(&mut self, lease: &Lease, percent: u64) {
+        if self.seed.chance(percent) {
+            self.way.prove(refer(lease), self.duration).await;
+        }
+    }
+
     /// Settles what it does not hold any more.
     async fn work_too_long(&mut self, lease: &Lease) {
+        if self.seed.chance(30) {
+            self.beat(lease).await;
+        }
         sleep(self.duration * 2).await;
         if self.seed.chance(30) {
             self.way.heartbeat(refer(lease), self.duration).await;

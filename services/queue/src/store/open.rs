@@ -95,14 +95,8 @@ pub(crate) fn assemble(
 ) -> (Store, Parts, watch::Sender<Role>) {
     let (inbox, outlet) = inbox(settings.calls, settings.bytes);
     let ring = Arc::new(Ring::new(0, 0));
-    let parts = Parts {
-        limits: settings.limits,
-        noise: rand::random(),
-        clock,
-        outlet,
-        ring: Arc::clone(&ring),
-        last_token: 0,
-    };
+    let parts =
+        Parts { limits: settings.limits, noise: rand::random(), clock, outlet, ring: Arc::clone(&ring) };
     let role = watch::Sender::new(role);
     let store = Store {
         inbox,

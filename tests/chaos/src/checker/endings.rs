@@ -1,5 +1,7 @@
 //! 5: at most one terminal transition, and results are immutable. 6: attempts stay below their maximum.
 
+use std::collections::BTreeMap;
+
 use super::{
     Rules, Violations,
     view::{Leased, View},
@@ -11,6 +13,11 @@ pub(super) fn check(view: &View<'_>, rules: &Rules, found: &mut Violations) {
     attempts_are_bounded(view, found);
     attempts_count(view, found);
     death_has_a_reason(view, rules, found);
+}
+
+/// Attempts that the producer of a task allowed, where that is known.
+fn allowed(view: &View<'_>) -> BTreeMap<String, u32> {
+    view.stored.iter().map(|stored| (stored.id.to_owned(), stored.job.max_attempts)).collect()
 }
 
 /// That a task had ended, as somebody was told.
@@ -28,9 +35,12 @@ fn endings<'a>(view: &View<'a>) -> Vec<Ending<'a>> {
             (Call::Settle(lease, outcome), Answer::Settled(state)) if state.is_terminal() => {
                 let result = match outcome {
                     Outcome::Completed(result) => Some(result.as_str()),
-                    Outcome::Failed { .. } | Outcome::Released => None,
+                    Outcome::Failed { .. } | Outcome::Released | Outcome::Snoozed(_) => None,
                 };
                 endings.push(Ending { id: &lease.id, state: *state, result, operation });
+            }
+            (Call::Cancel(id), Answer::Removed(true)) => {
+                endings.push(Ending { id, state: State::Cancelled, result: None, operation });
             }
             (Call::Read(id), Answer::Seen(Some(task))) if task.state.is_terminal() => {
                 let result = task.result.as_deref();
@@ -57,7 +67,8 @@ fn ends_once(view: &View<'_>, found: &mut Violations) {
                 .add(5, format!("task {id} had ended and was given again with {}", leased.grant.lease.token));
         }
         let seen = view.seen.get(id).map_or(&[][..], Vec::as_slice);
-        for (_, task) in seen.iter().filter(|(read, _)| ending.operation.precedes(read)) {
+        let seen = seen.iter().filter(|(read, _)| !view.history.may_be_stale(read));
+        for (_, task) in seen.filter(|(read, _)| ending.operation.precedes(read)) {
             if (task.state, task.result.as_deref()) != (ending.state, ending.result) {
                 found.add(
                     5,
@@ -73,7 +84,12 @@ fn attempts_are_bounded(view: &View<'_>, found: &mut Violations) {
     let given = leases.map(|grant| (&grant.lease.id, grant.attempt, grant.max_attempts));
     let seen = view.seen.values().flatten().map(|(_, task)| *task).chain(&view.rest.tasks);
     let seen = seen.map(|task| (&task.id, task.attempts, task.max_attempts));
-    for (id, attempts, max) in given.chain(seen).filter(|(_, attempts, max)| attempts > max) {
+    let allowed = allowed(view);
+    for (id, attempts, max) in given.chain(seen) {
+        let max = allowed.get(id).unwrap_or(&max);
+        if attempts <= *max {
+            continue;
+        }
         found.add(6, format!("task {id} began {attempts} attempts of {max}"));
     }
 }
@@ -94,7 +110,7 @@ fn attempts_count(view: &View<'_>, found: &mut Violations) {
 
 fn released(view: &View<'_>, lease: &Hold) -> bool {
     let mut settlements = view.settlements(lease).iter().filter(|settling| View::may_have_effect(settling));
-    settlements.any(|settling| *settling.outcome == Outcome::Released)
+    settlements.any(|settling| matches!(settling.outcome, Outcome::Released | Outcome::Snoozed(_)))
 }
 
 fn forgotten(view: &View<'_>, leased: &Leased<'_>) -> bool {
@@ -102,6 +118,8 @@ fn forgotten(view: &View<'_>, leased: &Leased<'_>) -> bool {
 }
 
 fn death_has_a_reason(view: &View<'_>, rules: &Rules, found: &mut Violations) {
+    let unbound =
+        |id: &str| view.stored.iter().any(|stored| stored.id == id && stored.job.deadline.is_none());
     for task in view.rest.tasks.iter().filter(|task| task.state == State::Dead && rules.drained) {
         let permanent =
             view.settled.iter().filter(|(lease, _)| lease.id == task.id).any(|(_, settlements)| {
@@ -109,7 +127,8 @@ fn death_has_a_reason(view: &View<'_>, rules: &Rules, found: &mut Violations) {
                 let mut outcomes = effective.map(|settling| settling.outcome);
                 outcomes.any(|outcome| matches!(outcome, Outcome::Failed { permanent: true, .. }))
             });
-        if task.attempts < task.max_attempts && !permanent {
+        let overdue = task.reason == "DEADLINE_EXCEEDED" && !unbound(&task.id);
+        if task.attempts < task.max_attempts && !permanent && !overdue {
             let (id, attempts, max) = (&task.id, task.attempts, task.max_attempts);
             found.add(6, format!("task {id} died after {attempts} attempts of {max}"));
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Violations, view::View};
-use crate::history::{Answer, Call, State};
+use crate::history::{Answer, Call, Outcome};
 
 pub(super) fn check(view: &View<'_>, found: &mut Violations) {
     after_their_parents(view, found);
@@ -11,33 +11,38 @@ pub(super) fn check(view: &View<'_>, found: &mut Violations) {
 }
 
 fn after_their_parents(view: &View<'_>, found: &mut Violations) {
-    let ids: BTreeMap<&str, &str> =
-        view.stored.iter().map(|stored| (stored.job.key.as_str(), stored.id)).collect();
-    for child in &view.stored {
+    for child in view.stored.iter().filter(|child| !child.duplicate) {
         for parent in &child.job.parents {
-            let Some(parent) = ids.get(parent.as_str()) else { continue };
-            let completed = completed_from(view, parent);
+            let over = over_from(view, parent, child.job.after_failure);
             for leased in view.leases.get(child.id).into_iter().flatten() {
-                if leased.operation.end.is_some_and(|end| end.order < completed) {
-                    found.add(11, format!("{} ran before its parent {parent} had completed", child.id));
+                if leased.operation.end.is_some_and(|end| end.order < over) {
+                    found.add(11, format!("{} ran before its parent {parent} had ended", child.id));
                 }
             }
         }
     }
 }
 
-/// The earliest order at which a task can have completed.
-fn completed_from(view: &View<'_>, id: &str) -> u64 {
-    let completes =
-        view.history.operations.iter().filter_map(|operation| match (&operation.call, &operation.answer) {
-            (Call::Settle(lease, _), Answer::Settled(State::Completed) | Answer::Unknown)
-                if lease.id == id =>
-            {
-                Some(operation.begin.order)
+/// The earliest order at which a task can have completed, or failed where that is enough.
+fn over_from(view: &View<'_>, id: &str, after_failure: bool) -> u64 {
+    let operations =
+        view.history.operations.iter().filter(|operation| match (&operation.call, &operation.answer) {
+            (Call::Settle(lease, Outcome::Completed(_)), Answer::Settled(_) | Answer::Unknown) => {
+                lease.id == id
             }
-            _ => None,
+            (Call::Cancel(of) | Call::Purge(of), _) => after_failure && of == id,
+            // Its last attempt may expire, or its deadline pass, with nobody to tell.
+            (Call::Lease { .. }, Answer::Given(grants)) => {
+                after_failure && grants.iter().any(|grant| grant.lease.id == id)
+            }
+            (Call::Lease { .. }, Answer::Unknown) => after_failure,
+            _ => false,
         });
-    completes.min().unwrap_or(u64::MAX)
+    let bound = view.stored.iter().any(|stored| stored.id == id && stored.job.deadline.is_some());
+    if bound && after_failure {
+        return 0;
+    }
+    operations.map(|operation| operation.begin.order).min().unwrap_or(u64::MAX)
 }
 
 fn fired_once(view: &View<'_>, found: &mut Violations) {

@@ -7,6 +7,10 @@
 mod endings;
 mod flows;
 mod groups;
+mod held;
+mod left;
+mod limits;
+mod proofs;
 mod stored;
 mod times;
 mod tokens;
@@ -46,8 +50,6 @@ pub struct Rules {
     pub clock_error: i64,
     /// Workers went on until nothing was left to do.
     pub drained: bool,
-    /// Most tasks of a group that may run at once.
-    pub limits: BTreeMap<String, usize>,
     /// Shares of groups that always have work.
     pub weights: BTreeMap<String, u32>,
 }
@@ -59,7 +61,6 @@ impl Default for Rules {
             reclaim_within: 2_000_000,
             clock_error: 0,
             drained: true,
-            limits: BTreeMap::new(),
             weights: BTreeMap::new(),
         }
     }
@@ -73,7 +74,10 @@ pub fn check(history: &History, rest: &Rest, rules: &Rules) -> Vec<Violation> {
     tokens::check(&view, rules, &mut found);
     endings::check(&view, rules, &mut found);
     times::check(&view, rules, &mut found);
+    limits::check(&view, rules, &mut found);
     groups::check(&view, rules, &mut found);
+    proofs::check(&view, rules, &mut found);
+    left::check(&view, &mut found);
     flows::check(&view, &mut found);
     found.0.sort();
     found.0

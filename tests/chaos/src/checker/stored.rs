@@ -15,6 +15,7 @@ pub(super) fn check(view: &View<'_>, rules: &Rules, found: &mut Violations) {
     rest_is_drained(view, rules, found);
     one_state(view, found);
     same_key_same_task(view, found);
+    one_holds_a_key(view, rules, found);
 }
 
 /// Whether what an enqueue was told may be gone.
@@ -26,6 +27,7 @@ fn acknowledged_is_there(view: &View<'_>, found: &mut Violations) {
     for (id, told) in view.jobs() {
         let strict = told.iter().find(|stored| !excused(view, stored));
         if !view.kept.contains_key(id)
+            && !view.may_be_purged(id)
             && let Some(stored) = strict
         {
             found.add(1, format!("task {id}, acknowledged as {:?}, is gone", stored.level));
@@ -38,7 +40,8 @@ fn loss_is_a_suffix(view: &View<'_>, found: &mut Violations) {
     for (from, at, until) in view.history.lossy() {
         let inside = |stored: &&Stored<'_>| {
             let end = stored.operation.end.map_or(u64::MAX, |end| end.order);
-            !stored.duplicate && end > from && stored.operation.begin.order < until
+            let told = !stored.duplicate && end > from && stored.operation.begin.order < until;
+            told && !view.may_be_purged(stored.id)
         };
         let (kept, gone): (Vec<&Stored<'_>>, Vec<&Stored<'_>>) =
             view.stored.iter().filter(inside).partition(|stored| view.kept.contains_key(stored.id));
@@ -60,7 +63,8 @@ fn settled_stays_settled(view: &View<'_>, found: &mut Violations) {
             continue;
         };
         let kept = view.kept.get(lease.id.as_str()).map(|task| task.state);
-        if state.is_terminal() && kept != Some(*state) && !view.history.may_be_lost(operation) {
+        let excused = view.may_be_purged(&lease.id) || view.history.may_be_lost(operation);
+        if state.is_terminal() && kept != Some(*state) && !excused {
             found.add(1, format!("task {} was acknowledged as {state:?} and is {kept:?}", lease.id));
         }
     }
@@ -122,4 +126,31 @@ fn same_key_same_task(view: &View<'_>, found: &mut Violations) {
     for (key, tasks) in kept.iter().filter(|(_, tasks)| **tasks > 1) {
         found.add(7, format!("{tasks} tasks have the key {key}"));
     }
+}
+
+/// A unique key keeps others away for as long as the task that holds it surely lives.
+fn one_holds_a_key(view: &View<'_>, rules: &Rules, found: &mut Violations) {
+    let new = |stored: &&Stored<'_>| !stored.duplicate && !stored.job.unique.is_empty();
+    let unique: Vec<&Stored<'_>> = view.stored.iter().filter(new).collect();
+    for first in &unique {
+        for second in &unique {
+            let same = first.job.unique == second.job.unique && first.job.queue == second.job.queue;
+            if same && first.operation.precedes(second.operation) && surely_lives(view, rules, first, second)
+            {
+                let key = &first.job.unique;
+                found.add(7, format!("{} and {} hold the unique key {key}", first.id, second.id));
+            }
+        }
+    }
+}
+
+/// Whether a task cannot have ended when another one was stored: it still waited for its time, and nobody ended it.
+fn surely_lives(view: &View<'_>, rules: &Rules, first: &Stored<'_>, second: &Stored<'_>) -> bool {
+    let end = second.operation.end.unwrap_or(second.operation.begin);
+    let begin = first.operation.begin;
+    let told = first.operation.end.unwrap_or(begin);
+    let due = view.history.earliest(begin, told) + first.job.delay - rules.clock_error;
+    let removed = view.removals(first.id).iter().any(|removal| removal.begin.order < end.order);
+    let bound = first.job.deadline.is_some() || removed || view.history.may_be_lost(first.operation);
+    !bound && view.history.latest(begin, end) < due
 }

@@ -10,6 +10,7 @@ pub(super) fn check(view: &View<'_>, rules: &Rules, found: &mut Violations) {
     not_before_its_delay(view, rules, found);
     not_before_its_retry(view, rules, found);
     not_while_paused(view, found);
+    not_after_its_deadline(view, rules, found);
     passed_over(view, rules, found);
     reclaimed(view, rules, found);
 }
@@ -39,7 +40,9 @@ fn makes(operation: &Operation, stored: &Stored<'_>) -> bool {
 fn not_before_its_retry(view: &View<'_>, rules: &Rules, found: &mut Violations) {
     for (lease, settlements) in &view.settled {
         let Some(first) = settlements.first() else { continue };
-        let Outcome::Failed { retry_after: Some(rest), .. } = first.outcome else { continue };
+        let (Outcome::Failed { retry_after: Some(rest), .. } | Outcome::Snoozed(rest)) = first.outcome else {
+            continue;
+        };
         let later = view.leases.get(lease.id.as_str()).into_iter().flatten();
         let all_alike = settlements.iter().all(|other| other.outcome == first.outcome);
         let took = settlements.iter().any(|other| matches!(other.operation.answer, Answer::Settled(_)));
@@ -58,16 +61,34 @@ fn not_before_its_retry(view: &View<'_>, rules: &Rules, found: &mut Violations) 
 
 fn not_while_paused(view: &View<'_>, found: &mut Violations) {
     let done = |operation: &&Operation| operation.answer == Answer::Done;
-    for pause in view.history.operations.iter().filter(done) {
+    for pause in view.history.operations.iter().filter(done).filter(|pause| !view.history.may_be_lost(pause))
+    {
         let Call::Pause(paused) = &pause.call else { continue };
         let resumes = |other: &&Operation| matches!(&other.call, Call::Resume(queue) if queue == paused);
-        let resumed = view.history.operations.iter().filter(resumes).find(|other| !other.precedes(pause));
+        // One that was not answered may have its effect at any time.
+        let later = |other: &&Operation| other.is_open() || !other.precedes(pause);
+        let resumed = view.history.operations.iter().filter(resumes).find(later);
         let resumed = resumed.map_or(u64::MAX, |other| other.begin.order);
         for leased in view.leases.values().flatten() {
             let Call::Lease { queue, .. } = &leased.operation.call else { continue };
             let end = leased.operation.end.map_or(u64::MAX, |end| end.order);
             if queue == paused && pause.precedes(leased.operation) && end < resumed {
                 found.add(8, format!("task {} was given while {paused} was paused", leased.grant.lease.id));
+            }
+        }
+    }
+}
+
+/// What must complete by a time does not start after it.
+fn not_after_its_deadline(view: &View<'_>, rules: &Rules, found: &mut Violations) {
+    for stored in view.stored.iter().filter(|stored| !stored.duplicate) {
+        let (Some(deadline), Some(told)) = (stored.job.deadline, stored.operation.end) else { continue };
+        let last = view.history.latest(stored.operation.begin, told) + deadline + rules.clock_error;
+        for leased in view.leases.get(stored.id).into_iter().flatten() {
+            let (begin, end) =
+                (leased.operation.begin, leased.operation.end.unwrap_or(leased.operation.begin));
+            if view.history.earliest(begin, end) > last {
+                found.add(8, format!("task {} was given after its deadline", stored.id));
             }
         }
     }
@@ -96,7 +117,10 @@ fn passed_over(view: &View<'_>, rules: &Rules, found: &mut Violations) {
 
 /// Tasks without delay or key, each with its first lease.
 fn firsts<'a>(view: &View<'a>) -> Vec<(Stored<'a>, Leased<'a>)> {
-    let plain = view.stored.iter().filter(|stored| stored.job.delay == 0 && stored.job.key.is_empty());
+    let plain = view.stored.iter().filter(|stored| {
+        let job = stored.job;
+        job.delay == 0 && job.key.is_empty() && job.unique.is_empty() && job.parents.is_empty()
+    });
     let first = |stored: &Stored<'a>| {
         let leased = *view.leases.get(stored.id)?.first()?;
         (leased.grant.attempt == 1).then_some((*stored, leased))
@@ -123,7 +147,7 @@ fn reclaimed(view: &View<'_>, rules: &Rules, found: &mut Violations) {
         for (read, task) in seen.iter().filter(|(_, task)| task.state == State::Leased) {
             let Some(leased) = holder(view, leases, read, task) else { continue };
             let Some(end) = must_end(view, leased, read) else { continue };
-            if read.begin.at > end + rules.reclaim_within {
+            if read.begin.at > end + rules.reclaim_within + rules.clock_error {
                 found.add(13, format!("task {id} was still held by {}", leased.grant.lease.token));
             }
         }

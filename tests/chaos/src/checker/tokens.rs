@@ -84,7 +84,7 @@ fn is_over(view: &View<'_>, rules: &Rules, lease: &Leased<'_>, next: &Leased<'_>
 }
 
 /// Whether a span from a call on can have passed when another had ended, by the clock or in truth.
-fn has_passed(view: &View<'_>, promise: &Operation, span: i64, next: &Operation) -> bool {
+pub(super) fn has_passed(view: &View<'_>, promise: &Operation, span: i64, next: &Operation) -> bool {
     let told = promise.end.unwrap_or(promise.begin);
     let end = next.end.unwrap_or(next.begin);
     let by_the_clock = view.history.latest(promise.begin, end) - view.history.earliest(promise.begin, told);

@@ -44,6 +44,8 @@ pub(super) struct View<'a> {
     pub(super) settled: BTreeMap<&'a Hold, Vec<Settling<'a>>>,
     /// Heartbeats of each lease.
     pub(super) beats: BTreeMap<&'a Hold, Vec<Beat<'a>>>,
+    /// Calls to end or forget each task that may have had an effect.
+    removed: BTreeMap<&'a str, Vec<&'a Operation>>,
     pub(super) stored: Vec<Stored<'a>>,
     /// Tasks as they were read, at rest not included.
     pub(super) seen: BTreeMap<&'a str, Vec<(&'a Operation, &'a Snapshot)>>,
@@ -59,6 +61,7 @@ impl<'a> View<'a> {
             leases: BTreeMap::new(),
             settled: BTreeMap::new(),
             beats: BTreeMap::new(),
+            removed: BTreeMap::new(),
             stored: Vec::new(),
             seen: BTreeMap::new(),
             kept: rest.tasks.iter().map(|task| (task.id.as_str(), task)).collect(),
@@ -89,6 +92,12 @@ impl<'a> View<'a> {
             (Call::Heartbeat(leases, duration), answer) => {
                 self.add_beats(operation, leases, *duration, answer)
             }
+            (Call::Report(lease, _, duration), answer) => {
+                self.add_beats(operation, std::slice::from_ref(lease), *duration, answer);
+            }
+            (Call::Cancel(id) | Call::Purge(id), Answer::Removed(true) | Answer::Unknown) => {
+                self.removed.entry(id).or_default().push(operation);
+            }
             (Call::Settle(lease, outcome), _) => {
                 self.settled.entry(lease).or_default().push(Settling { operation, outcome });
             }
@@ -118,6 +127,16 @@ impl<'a> View<'a> {
     /// Heartbeats of a lease.
     pub(super) fn heartbeats(&self, lease: &Hold) -> &[Beat<'a>] {
         self.beats.get(lease).map_or(&[], Vec::as_slice)
+    }
+
+    /// Calls to end or forget a task that may have had an effect.
+    pub(super) fn removals(&self, id: &str) -> &[&'a Operation] {
+        self.removed.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// True when somebody may have forgotten a task on purpose.
+    pub(super) fn may_be_purged(&self, id: &str) -> bool {
+        self.removals(id).iter().any(|removal| matches!(removal.call, Call::Purge(_)))
     }
 
     /// What a task was asked to be; nothing when nobody was told its id.

@@ -1,6 +1,6 @@
 //! Each thing that must not be is found, and what may be is let be.
 
-use nova_chaos::history::{Answer, Call, Job, Level, Outcome, Snapshot, State};
+use nova_chaos::history::{Answer, Call, Job, Level, Limits, Outcome, Snapshot, State};
 
 use crate::story::{LEASE, Story, completed, done, hold, job, task};
 
@@ -198,10 +198,38 @@ fn a_start_in_a_pause_is_found() {
 #[test]
 fn a_group_beyond_its_limit_is_found() {
     let mut story = Story::default();
-    story.rules.limits.insert("g".into(), 1);
+    story.limits(Limits { group_running: Some(1), ..Limits::default() });
     let grouped = || Job { group: "g".into(), ..job("") };
     story.stored("a", grouped()).stored("b", grouped()).given("a", 5, 1).given("b", 6, 1);
     story.completes("a", 5).completes("b", 6).left(done("a", 5)).left(done("b", 6));
+    assert_eq!(story.broken(), [9]);
+}
+
+#[test]
+fn a_queue_beyond_its_limit_is_found() {
+    let mut story = Story::default();
+    story.stored("a", job("")).stored("b", job("")).given("a", 5, 1);
+    story.limits(Limits { running: Some(1), ..Limits::default() }).given("b", 6, 1);
+    story.completes("a", 5).completes("b", 6).left(done("a", 5)).left(done("b", 6));
+    assert_eq!(story.broken(), [9]);
+}
+
+#[test]
+fn what_ran_before_a_limit_was_lowered_is_fine() {
+    let mut story = Story::default();
+    story.stored("a", job("")).stored("b", job("")).given("a", 5, 1).given("b", 6, 1);
+    story.limits(Limits { running: Some(1), ..Limits::default() });
+    story.completes("a", 5).completes("b", 6).left(done("a", 5)).left(done("b", 6));
+    assert_eq!(story.broken(), []);
+}
+
+#[test]
+fn a_rate_that_is_exceeded_is_found() {
+    let mut story = Story::default();
+    story.limits(Limits { rate: Some((1, 1_000_000)), ..Limits::default() });
+    for (id, token) in [("a", 5), ("b", 6), ("c", 7)] {
+        story.stored(id, job("")).given(id, token, 1).completes(id, token).left(done(id, token));
+    }
     assert_eq!(story.broken(), [9]);
 }
 
@@ -237,10 +265,99 @@ fn a_share_far_from_its_weight_is_found() {
 #[test]
 fn a_child_before_its_parent_is_found() {
     let mut story = Story::default();
-    story.stored("a", job("k")).stored("b", Job { parents: vec!["k".into()], ..job("c") });
+    story.stored("a", job("k")).stored("b", Job { parents: vec!["a".into()], ..job("c") });
     story.given("b", 5, 1).given("a", 6, 1).completes("a", 6).completes("b", 5);
     story.left(done("a", 6)).left(done("b", 5));
     assert_eq!(story.broken(), [11]);
+}
+
+#[test]
+fn a_child_after_a_parent_that_failed_is_fine_where_that_was_said() {
+    let mut story = Story::default();
+    let failed = Outcome::Failed { permanent: true, retry_after: None };
+    story.stored("a", job("")).given("a", 5, 1).settles("a", 5, failed, Answer::Settled(State::Dead));
+    let child = Job { parents: vec!["a".into()], after_failure: true, ..job("") };
+    story.stored("b", child).given("b", 6, 1).completes("b", 6);
+    story.left(task("a", State::Dead)).left(done("b", 6));
+    assert_eq!(story.broken(), []);
+}
+
+#[test]
+fn two_tasks_under_one_unique_key_are_found() {
+    let mut story = Story::default();
+    for id in ["a", "b"] {
+        let unique = Job { unique: "u".into(), delay: 1_000_000, ..job("") };
+        story.stored(id, unique).left(Snapshot { attempts: 3, ..task(id, State::Dead) });
+    }
+    assert_eq!(story.broken(), [7]);
+}
+
+#[test]
+fn a_start_after_the_deadline_is_found() {
+    let mut story = Story::default();
+    story.stored("a", Job { deadline: Some(1_000_000), ..job("") }).pass(2_000_000).given("a", 5, 1);
+    story.completes("a", 5).left(done("a", 5));
+    assert_eq!(story.broken(), [8]);
+}
+
+#[test]
+fn a_cancelled_task_that_goes_on_is_found() {
+    let mut story = Story::default();
+    story.stored("a", job("")).tell(Call::Cancel("a".into()), Answer::Removed(true));
+    story.given("a", 5, 1).completes("a", 5).left(done("a", 5));
+    assert_eq!(story.broken(), [5]);
+}
+
+#[test]
+fn a_held_task_that_is_purged_is_found() {
+    let mut story = Story::default();
+    story.stored("a", job("")).given("a", 5, 1).tell(Call::Purge("a".into()), Answer::Removed(true));
+    assert_eq!(story.broken(), [2]);
+}
+
+#[test]
+fn a_purged_task_is_no_lost_one() {
+    let mut story = Story::default();
+    story.stored("a", job("")).tell(Call::Purge("a".into()), Answer::Removed(true));
+    assert_eq!(story.broken(), []);
+}
+
+#[test]
+fn a_proven_task_that_is_handed_on_is_found() {
+    let mut story = life();
+    story.history.operations.pop();
+    story.tell(Call::Prove(hold("a", 5)), Answer::Proven(Some(LEASE))).pass(LEASE);
+    story.given("a", 7, 2).completes("a", 7);
+    story.rest.tasks[0] = done("a", 7);
+    assert_eq!(story.broken(), [2]);
+}
+
+#[test]
+fn a_checkpoint_that_is_lost_is_found() {
+    let mut story = life();
+    story.history.operations.pop();
+    let left = Call::Report(hold("a", 5), "half".into(), LEASE);
+    story.tell(left, Answer::Extended(vec![true])).pass(2 * LEASE);
+    story.given("a", 7, 2).completes("a", 7);
+    story.rest.tasks[0] = done("a", 7);
+    assert_eq!(story.broken(), [1]);
+}
+
+#[test]
+fn an_attempt_more_than_the_producer_allowed_is_found() {
+    let mut story = Story::default();
+    story.stored("a", Job { max_attempts: 1, ..job("") }).given("a", 5, 1).pass(LEASE).given("a", 7, 2);
+    story.completes("a", 7).left(done("a", 7));
+    assert_eq!(story.broken(), [6]);
+}
+
+#[test]
+fn an_early_start_after_a_snooze_is_found() {
+    let mut story = Story::default();
+    let snoozed = Outcome::Snoozed(1_000_000);
+    story.stored("a", job("")).given("a", 5, 1).settles("a", 5, snoozed, Answer::Settled(State::Waiting));
+    story.given("a", 7, 1).completes("a", 7).left(done("a", 7));
+    assert_eq!(story.broken(), [8]);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use nova_chaos::{
     checker::{Rules, check},
     history::{
-        Answer, Call, Grant, History, Hold, Job, Level, Mark, Moment, Operation, Outcome, Rest, Snapshot,
-        State,
+        Answer, Call, Grant, History, Hold, Job, Level, Limits, Mark, Moment, Operation, Outcome, Rest,
+        Snapshot, State,
     },
 };
 
@@ -50,7 +50,7 @@ impl Story {
     }
 
     pub(crate) fn given(&mut self, id: &str, token: u64, attempt: u32) -> &mut Self {
-        let grant = Grant { lease: hold(id, token), attempt, max_attempts: 3 };
+        let grant = Grant { lease: hold(id, token), attempt, max_attempts: 3, checkpoint: None };
         self.tell(Call::Lease { queue: "q".into(), duration: LEASE }, Answer::Given(vec![grant]))
     }
 
@@ -70,6 +70,10 @@ impl Story {
         let (at, until) = (self.moment().order, self.moment().order);
         self.history.marks.push(Mark::Lossy { from, at, until });
         self
+    }
+
+    pub(crate) fn limits(&mut self, limits: Limits) -> &mut Self {
+        self.tell(Call::Limit("q".into(), limits), Answer::Done)
     }
 
     pub(crate) fn left(&mut self, task: Snapshot) -> &mut Self {
@@ -109,6 +113,7 @@ pub(crate) fn task(id: &str, state: State) -> Snapshot {
         attempts: 1,
         max_attempts: 3,
         result: None,
+        reason: String::new(),
         firing: None,
     }
 }

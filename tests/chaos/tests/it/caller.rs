@@ -22,7 +22,7 @@ use tonic::{
 use crate::words;
 
 /// How long a caller waits for an answer.
-const PATIENCE: Duration = Duration::from_millis(1_500);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// Length of every lease, microseconds.
 pub(crate) const LEASE: i64 = 2_000_000;
@@ -83,7 +83,7 @@ impl Caller {
         Self { recorder, targets, number, seed, known: HashMap::new() }
     }
 
-    fn client(&mut self) -> Client {
+    pub(crate) fn client(&mut self) -> Client {
         let address = self.targets.pick(&mut self.seed);
         self.known.entry(address).or_insert_with_key(|address| client(address)).clone()
     }
@@ -161,12 +161,22 @@ impl Caller {
                 let say = |answer: pb::FailResponse| Answer::Settled(words::state(answer.state()));
                 self.ask(call, async |mut client| client.fail(request).await, say).await
             }
-            Outcome::Released => {
-                let request = pb::ReleaseRequest { lease: lease_ref, ..Default::default() };
+            Outcome::Released | Outcome::Snoozed(_) => {
+                let delay = match outcome {
+                    Outcome::Snoozed(delay) => Some(words::span(*delay)),
+                    _ => None,
+                };
+                let request = pb::ReleaseRequest { lease: lease_ref, delay, ..Default::default() };
                 let say = |_| Answer::Settled(State::Ready);
                 self.ask(call, async |mut client| client.release(request).await, say).await
             }
         }
+    }
+
+    /// A result that is said once.
+    pub(crate) fn completes(&self, grant: &Grant) -> Outcome {
+        let order = self.recorder.now().order;
+        Outcome::Completed(format!("{} by {} as {order}", grant.lease.token, self.number))
     }
 
     pub(crate) async fn read(&mut self, id: &str) {

@@ -107,6 +107,11 @@ impl Daemon {
     }
 }
 
+/// Sends a signal to any process.
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.kill();

@@ -1,17 +1,35 @@
 //! Redis fails over to a replica that has not seen the last commits: they are lost, as a suffix, and nothing else is.
 
-use nova_chaos::history::{Answer, Call};
-use nova_testkit::redis::RedisServer;
+use std::time::Duration;
+
+use nova_chaos::history::{Answer, Call, History, Rest};
+use nova_testkit::{eventually, redis::RedisServer};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{
-    daemon::Daemon,
+    daemon::{Daemon, signal},
     load::{Load, count, longer},
     proxy::Proxy,
 };
 
 /// Calls that are answered between two blows.
 const CALLS: usize = 100;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) fn query<T: redis::FromRedisValue>(server: &RedisServer, words: &[&str]) -> T {
+    let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+    let mut command = redis::cmd(words[0]);
+    command.arg(&words[1..]).query(&mut connection).unwrap()
+}
+
+/// A number out of what a server says of its replication.
+fn offset(server: &RedisServer, name: &str) -> u64 {
+    let info: String = query(server, &["INFO", "replication"]);
+    let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or("0");
+    line.trim().parse().unwrap()
+}
 
 /// A replica that has seen all of a server.
 fn replica_of(primary: &RedisServer) -> RedisServer {
@@ -54,13 +72,17 @@ async fn fail_over(daemons: usize, seed: u64) {
     }
     load.get_on(CALLS).await;
     let (history, rest) = load.check().await;
-    let gone = count(&history, |call, answer| match (call, answer) {
+    assert!(gone(&history, &rest) > 0, "the failover lost nothing, so it showed nothing");
+}
+
+/// How many enqueues were acknowledged whose tasks are not there.
+pub(crate) fn gone(history: &History, rest: &Rest) -> usize {
+    count(history, |call, answer| match (call, answer) {
         (Call::Enqueue(_), Answer::Stored(ids, _)) => {
             ids.iter().any(|(id, _)| !rest.tasks.iter().any(|task| task.id == *id))
         }
         _ => false,
-    });
-    assert!(gone > 0, "the failover lost nothing, so it showed nothing");
+    })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,4 +93,18 @@ async fn a_failover_of_redis_loses_the_last_commits_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_of_redis_and_of_the_leader_at_once_gives_no_token_twice() {
     fail_over(2, 7).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_waits_for_replicas_and_one_that_hangs_stops_nobody() {
+    let (folder, primary) = (TempDir::new().unwrap(), RedisServer::start());
+    let replica = replica_of(&primary);
+    signal(replica.pid(), Signal::STOP);
+    let daemon = Daemon::start(folder.path(), &primary.url());
+    let load = Load::start(12, [daemon.address()]);
+    load.get_on(CALLS).await;
+    signal(replica.pid(), Signal::CONT);
+    let commands: String = query(&primary, &["INFO", "commandstats"]);
+    assert!(commands.contains("cmdstat_wait:"), "{commands}");
+    load.check().await;
 }

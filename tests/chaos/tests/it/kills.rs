@@ -1,13 +1,17 @@
 //! Daemons, workers and Redis are killed, and connections cut, under load: nothing that was acknowledged is lost.
 
 use nova_testkit::redis::RedisServer;
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{
-    daemon::Daemon,
+    daemon::{Daemon, signal},
     load::{Load, longer},
     proxy::Proxy,
 };
+
+/// Calls without an answer after which something has stood still for longer than leases last.
+const STUCK: usize = 12;
 
 /// Calls that are answered between two blows.
 const CALLS: usize = 60;
@@ -48,6 +52,25 @@ async fn a_killed_redis_keeps_every_promise_when_each_write_is_synced() {
     for _ in 0..2 * longer() {
         load.get_on(CALLS).await;
         redis.restart();
+    }
+    load.get_on(CALLS).await;
+    load.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_daemon_and_a_stopped_redis_break_no_promise() {
+    let (redis, folder) = (RedisServer::start(), TempDir::new().unwrap());
+    let daemon = Daemon::start(folder.path(), &redis.url());
+    let load = Load::start(11, [daemon.address()]);
+    for _ in 0..longer() {
+        load.get_on(CALLS).await;
+        daemon.stop();
+        load.get_stuck(STUCK).await;
+        daemon.go_on();
+        load.get_on(CALLS).await;
+        signal(redis.pid(), Signal::STOP);
+        load.get_stuck(STUCK).await;
+        signal(redis.pid(), Signal::CONT);
     }
     load.get_on(CALLS).await;
     load.check().await;

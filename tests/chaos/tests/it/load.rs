@@ -18,7 +18,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::{
     caller::{Caller, Targets},
-    rest,
+    rest, stream,
 };
 
 /// Longest that a test waits for its load to get on.
@@ -40,6 +40,8 @@ pub(crate) struct Load {
     seed: Seed,
     running: JoinSet<()>,
     workers: Vec<AbortHandle>,
+    /// The last worker lives on a stream; each next one does what the last did not.
+    streams: bool,
     next: u32,
 }
 
@@ -63,6 +65,7 @@ impl Load {
             seed: Seed::new(seed),
             running: JoinSet::new(),
             workers: Vec::new(),
+            streams: false,
             next: 0,
         };
         for _ in 0..PAIRS {
@@ -84,7 +87,12 @@ impl Load {
 
     fn add_worker(&mut self) {
         let (caller, stopping) = (self.caller(), Arc::clone(&self.stopping));
-        let worker = self.running.spawn(work(caller, stopping));
+        self.streams = !self.streams;
+        let worker = if self.streams {
+            self.running.spawn(stream::work(caller, stopping))
+        } else {
+            self.running.spawn(work(caller, stopping))
+        };
         self.workers.push(worker);
     }
 
@@ -121,6 +129,30 @@ impl Load {
         };
         self.wait_for("something new is stored", anew).await;
         self.recorder.now().order
+    }
+
+    /// Waits until this many more calls had no answer.
+    pub(crate) async fn get_stuck(&self, calls: usize) {
+        let open = |history: &History| {
+            history.operations.iter().filter(|call| call.is_open() && call.end.is_some()).count()
+        };
+        let until = self.recorder.look(open) + calls;
+        self.wait_for("calls get no answer", || self.recorder.look(open) >= until).await;
+    }
+
+    /// Waits until the load has gone on for so long, microseconds.
+    pub(crate) async fn go_on_for(&self, span: i64) {
+        let until = self.recorder.now().at + span;
+        self.wait_for("the load goes on", || self.recorder.now().at >= until).await;
+    }
+
+    /// The first order after a time.
+    pub(crate) fn order_at(&self, at: i64) -> u64 {
+        let later = |history: &History| {
+            let begins = history.operations.iter().map(|operation| operation.begin);
+            begins.filter(|begin| begin.at >= at).map(|begin| begin.order).min()
+        };
+        self.recorder.look(later).expect("the load goes on")
     }
 
     async fn wait_for(&self, what: &str, mut holds: impl FnMut() -> bool) {
@@ -244,8 +276,8 @@ async fn work(mut caller: Caller, stopping: Arc<AtomicBool>) {
 
 /// Completes with a result that is said once.
 pub(crate) async fn complete(caller: &mut Caller, grant: &Grant) {
-    let result = format!("{} by {} as {}", grant.lease.token, caller.number, caller.recorder.now().order);
-    say(caller, grant, &Outcome::Completed(result)).await;
+    let completes = caller.completes(grant);
+    say(caller, grant, &completes).await;
 }
 
 async fn say(caller: &mut Caller, grant: &Grant, outcome: &Outcome) {

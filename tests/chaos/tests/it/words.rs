@@ -43,7 +43,7 @@ pub(crate) fn stored(answer: pb::EnqueueResponse) -> Answer {
 pub(crate) fn grant(lease: pb::Lease) -> Grant {
     let (token, attempt) = (lease.token, lease.attempt);
     let task = lease.task.unwrap();
-    Grant { lease: Hold { id: task.id, token }, attempt, max_attempts: task.max_attempts }
+    Grant { lease: Hold { id: task.id, token }, attempt, max_attempts: task.max_attempts, checkpoint: None }
 }
 
 pub(crate) fn state(state: pb::TaskState) -> State {
@@ -68,23 +68,23 @@ pub(crate) fn snapshot(task: pb::Task) -> Snapshot {
         attempts: task.attempts,
         max_attempts: task.max_attempts,
         result: (seen == State::Completed).then_some(result),
+        reason: task.last_error.map_or(String::new(), |error| error.reason),
         firing: None,
     }
 }
 
 pub(crate) fn fails(lease: &Hold, outcome: &Outcome) -> pb::FailRequest {
+    let pb::Failure { error, permanent, retry_after } = failure(outcome);
+    pb::FailRequest { lease: Some(refer(lease)), error, permanent, retry_after, ..Default::default() }
+}
+
+pub(crate) fn failure(outcome: &Outcome) -> pb::Failure {
     let error = pb::TaskError { reason: "BROKEN".into(), message: "chaos".into() };
     let (permanent, retry_after) = match outcome {
         Outcome::Failed { permanent, retry_after } => (*permanent, retry_after.map(span)),
-        Outcome::Completed(_) | Outcome::Released => (false, None),
+        Outcome::Completed(_) | Outcome::Released | Outcome::Snoozed(_) => (false, None),
     };
-    pb::FailRequest {
-        lease: Some(refer(lease)),
-        error: Some(error),
-        permanent,
-        retry_after,
-        ..Default::default()
-    }
+    pb::Failure { error: Some(error), permanent, retry_after }
 }
 
 /// What a refusal says: only some codes say that nothing was done.

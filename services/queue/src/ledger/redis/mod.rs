@@ -44,6 +44,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Rest between two tries.
 const REST: Duration = Duration::from_millis(100);
 
+/// How far the tokens of an owner begin above all that is known. Further than tokens can be given that Redis has then
+/// lost, though it knows of the owner's claim: as many leases as a queue gives in half an hour at its fastest.
+const STRIDE: u64 = 1 << 28;
+
+/// How long replicas have to confirm a claim.
+const CONFIRM: Duration = Duration::from_millis(800);
+
 /// Who wants to own the ledger.
 #[derive(Debug, Clone)]
 pub(crate) struct Claimant {
@@ -62,6 +69,8 @@ pub(crate) struct RedisLedger {
     /// Epoch whose owner is known to be gone.
     gone: u64,
     epoch: u64,
+    /// Greatest token that this daemon knows of, whatever Redis has lost since.
+    token: u64,
     commit: u64,
     written: Instant,
     offset: Micros,
@@ -87,6 +96,7 @@ impl RedisLedger {
             claimant,
             gone: 0,
             epoch: 0,
+            token: 0,
             commit: 0,
             written: Instant::now(),
             offset: 0,
@@ -95,16 +105,18 @@ impl RedisLedger {
         })
     }
 
-    /// Claims the ledger; `clock` is the daemon's own.
+    /// Claims the ledger, and answers how many replicas it has; `clock` is the daemon's own.
     ///
     /// # Errors
     /// [`Error::Owned`] while another daemon owns it.
-    async fn claim(&mut self, clock: Micros) -> Result<(), Error> {
+    async fn claim(&mut self, clock: Micros) -> Result<u64, Error> {
         let args = [
             self.claimant.instance.as_bytes().to_vec(),
             self.claimant.url.as_bytes().to_vec(),
             text(CLAIM.as_micros()),
             text(self.gone),
+            text(self.token),
+            text(STRIDE),
         ];
         let answer: Vec<String> = self.functions.call("claim", &[rows::facts()], &args).await?;
         let number = |at: usize| answer.get(at).and_then(|text| text.parse::<u64>().ok());
@@ -112,13 +124,33 @@ impl RedisLedger {
         if won == 0 {
             let url = answer.get(2).map(|url| Arc::from(url.as_str())).unwrap_or_default();
             let left = Duration::from_micros(number(3).unwrap_or(0));
+            self.token = self.token.max(number(4).unwrap_or(epoch));
             return Err(Error::Owned { url, epoch, left });
         }
         let now = answer.get(3).and_then(|text| text.parse::<Micros>().ok()).ok_or_else(unreadable)?;
-        self.epoch = epoch;
+        (self.epoch, self.token) = (epoch, epoch);
         self.commit = number(2).ok_or_else(unreadable)?;
         self.offset = now - clock;
         self.written = Instant::now();
+        number(4).ok_or_else(unreadable)
+    }
+
+    /// Waits until the replicas have the claim: then whichever is promoted knows it, and no later owner gives a token of
+    /// this one. Nothing else is sent on this connection meanwhile.
+    async fn confirm(&self, replicas: u64) -> Result<(), Error> {
+        if replicas == 0 {
+            return Ok(());
+        }
+        let mut wait = ::redis::cmd("WAIT");
+        wait.arg(replicas).arg(u64::try_from(CONFIRM.as_millis()).unwrap_or(0));
+        let confirmed: u64 = self.functions.store().query(&wait).await?;
+        if confirmed < replicas {
+            tracing::warn!(
+                confirmed,
+                replicas,
+                "not every replica of redis has confirmed who leads the queue"
+            );
+        }
         Ok(())
     }
 
@@ -135,7 +167,8 @@ impl RedisLedger {
     async fn apply(&mut self, commands: Commands) -> Result<(), Error> {
         let mut keys = vec![rows::facts()];
         keys.extend(commands.keys);
-        let head = [self.epoch, self.commit, self.commit + 1, u64::try_from(CLAIM.as_micros()).unwrap_or(0)];
+        let claim = u64::try_from(CLAIM.as_micros()).unwrap_or(0);
+        let head = [self.epoch, self.commit, self.commit + 1, claim, self.token];
         let mut args: Vec<Vec<u8>> = head.iter().map(text).collect();
         args.extend(commands.words);
         let answer = self.call_until_answered(&keys, &args).await?;
@@ -178,19 +211,22 @@ impl RedisLedger {
 
 impl Ledger for RedisLedger {
     async fn recover(&mut self, limits: Limits, noise: u64, clock: Micros) -> Result<Core, Error> {
-        self.claim(clock).await?;
+        let replicas = self.claim(clock).await?;
         let mut core = Core::new(limits, noise);
         self.writer = Writer::default();
         let counters = self.reader.restore(&mut core, &mut self.writer.buckets).await?;
         self.writer.start_from(counters.last_row, counters.floor);
         core.restored(counters, clock + self.offset);
+        core.continue_tokens(self.epoch);
         // Tells whether the ledger was still ours when all of it had been read.
         self.apply(Commands::default()).await?;
+        self.confirm(replicas).await?;
         Ok(core)
     }
 
     async fn write(&mut self, batch: Batch) -> Result<Batch, Error> {
         let commands = self.writer.commands(&batch);
+        self.token = self.token.max(batch.last_token);
         self.apply(commands).await.map(|()| batch)
     }
 

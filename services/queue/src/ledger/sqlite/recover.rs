@@ -33,6 +33,8 @@ pub(super) fn recover(
     restore_journal(connection, &mut core)?;
     let counters = counters(connection)?;
     core.restored(counters, now);
+    // The file loses nothing; but it may be an older copy that was put back.
+    core.continue_tokens(u64::try_from(now).unwrap_or(0));
     Ok((core, counters))
 }
 
