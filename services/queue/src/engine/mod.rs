@@ -29,8 +29,11 @@ use crate::{
     task::{Micros, State, span},
 };
 
-/// Most calls of each way in that one commit takes.
+/// Most calls of each lane that one commit takes.
 const GATHER: usize = 1_024;
+
+/// Bytes of new tasks after which a commit takes no more: under a flood workers wait no longer for theirs.
+const GATHER_BYTES: usize = 8 << 20;
 
 /// Longest sleep, so that a clock that jumps is noticed.
 const NAP: Duration = Duration::from_millis(500);
@@ -106,7 +109,7 @@ impl<'a, L: Ledger> Engine<'a, L> {
     }
 
     async fn run_all(&mut self) -> Result<(), Error> {
-        let mut posted = Vec::with_capacity(2 * GATHER);
+        let mut posted = Vec::with_capacity(3 * GATHER);
         while self.gather(&mut posted).await {
             let now = self.now();
             self.core.tick(now);
@@ -128,18 +131,21 @@ impl<'a, L: Ledger> Engine<'a, L> {
     /// Waits for a call or a time, and takes what has gathered; false when all callers are gone.
     async fn gather(&mut self, posted: &mut Vec<Posted>) -> bool {
         let nap = self.nap();
-        let Outlet { settlements, requests } = &mut self.parts.outlet;
+        let Outlet { settlements, calls, tasks } = &mut self.parts.outlet;
         let first = tokio::select! {
             biased;
             first = settlements.recv() => first.map(Some),
-            first = requests.recv() => first.map(Some),
+            first = calls.recv() => first.map(Some),
+            first = tasks.recv() => first.map(Some),
             () = sleep(nap) => Some(None),
         };
         let open = first.is_some();
         posted.extend(first.flatten());
-        for lane in [settlements, requests] {
+        for (lane, most) in [(settlements, usize::MAX), (calls, usize::MAX), (tasks, GATHER_BYTES)] {
+            let mut bytes = 0;
             for _ in 0..GATHER {
-                let Ok(next) = lane.try_recv() else { break };
+                let Some(next) = (bytes < most).then(|| lane.try_recv().ok()).flatten() else { break };
+                bytes += next.charge.bytes();
                 posted.push(next);
             }
         }
