@@ -122,6 +122,13 @@ impl<'a> Unpacker<'a> {
         u32::try_from(self.number()?).map_err(|_| Damaged)
     }
 
+    /// So many bytes, without a length before them.
+    pub fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Damaged> {
+        let (bytes, rest) = self.0.split_first_chunk().ok_or(Damaged)?;
+        self.0 = rest;
+        Ok(*bytes)
+    }
+
     /// Text.
     pub fn text(&mut self) -> Result<&'a str, Damaged> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Damaged)
@@ -179,10 +186,10 @@ pub fn unpack_spec(bytes: &[u8]) -> Result<Spec, Damaged> {
     let mut text = || from.text().map(Box::<str>::from);
     let (namespace, queue, kind) = (text()?, text()?, text()?);
     let (request_id, traceparent) = (text()?, text()?);
-    let body_hash = u64::from_le_bytes(fixed(&mut from)?);
+    let body_hash = u64::from_le_bytes(from.fixed()?);
     let priority = from.byte()?;
     let (max_attempts, initial) = (from.small()?, from.span()?);
-    let factor = f64::from_le_bytes(fixed(&mut from)?);
+    let factor = f64::from_le_bytes(from.fixed()?);
     let retry = Retry { max_attempts, initial, factor, max: from.span()? };
     let attempt_timeout = Some(from.span()?).filter(|timeout| !timeout.is_zero());
     let mut labels = if version == SPEC_WITHOUT_EXTRAS { u64::MAX } else { from.number()? };
@@ -214,12 +221,6 @@ pub fn unpack_spec(bytes: &[u8]) -> Result<Spec, Damaged> {
         terms,
         group,
     })
-}
-
-fn fixed(from: &mut Unpacker<'_>) -> Result<[u8; 8], Damaged> {
-    let (bytes, rest) = from.0.split_first_chunk().ok_or(Damaged)?;
-    from.0 = rest;
-    Ok(*bytes)
 }
 
 /// The changing part of a task, as a journal keeps it.
@@ -333,7 +334,7 @@ pub fn unpack_change(from: &mut Unpacker<'_>) -> Result<Stored, Damaged> {
         created,
         updated,
         ready_at,
-        worker: Arc::from(""),
+        worker: nobody(),
         expires: 0,
         deadline: 0,
         last_error: None,
@@ -343,7 +344,7 @@ pub fn unpack_change(from: &mut Unpacker<'_>) -> Result<Stored, Damaged> {
     if flags & HELD != 0 {
         let (token, duration) = (from.number()?, from.span()?);
         let deadline = Some(from.time()?).filter(|deadline| *deadline != 0);
-        hold = Some(Hold { token, duration, deadline, stream: 0, holder: 0, proven_until: None });
+        hold = Some(Hold { token, duration, deadline, stream: 0, holder: 0, due: 0, proven_until: None });
         status.expires = from.time()?;
         status.worker = from.text()?.into();
     }

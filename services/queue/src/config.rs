@@ -11,13 +11,14 @@ use crate::{core::Limits, store::Settings};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Most live tasks over all queues; an enqueue beyond answers RESOURCE_EXHAUSTED.
+    /// Most live tasks over all queues, about 150 bytes of memory each; an enqueue beyond answers RESOURCE_EXHAUSTED.
     pub max_tasks: usize,
     /// Most queues over all namespaces, those that were only asked for included.
     pub max_queues: usize,
     /// Most schedules over all namespaces, each of up to about 20 KiB.
     pub max_schedules: usize,
-    /// Bytes of payloads kept in memory between enqueue and lease; beyond, they are read from the store.
+    /// Bytes of tasks kept whole in memory between enqueue and lease; those beyond are packed, and their payloads are
+    /// read from the store.
     pub payload_cache_bytes: usize,
     /// Extra wait of a task for each step of priority below 9, milliseconds: it bounds how long newer tasks
     /// of a higher priority may pass an older one.
@@ -28,16 +29,16 @@ pub struct Config {
     pub keep_finished_seconds: u64,
     /// Events that a watch may resume from.
     pub keep_events: usize,
-    /// Calls that may wait for a commit, for enqueues and for settlements each.
+    /// Calls that may wait for a commit: enqueues, settlements and heartbeats, and all others, each so many.
     pub max_waiting_calls: usize,
-    /// Bytes that those calls may hold.
+    /// Bytes that each of these three may hold.
     pub max_waiting_bytes: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            max_tasks: 2_000_000,
+            max_tasks: 10_000_000,
             max_queues: 100_000,
             max_schedules: 10_000,
             payload_cache_bytes: 64 << 20,
@@ -73,7 +74,8 @@ impl Config {
         violations.finish()
     }
 
-    fn limits(&self) -> Limits {
+    /// Bounds of what memory holds.
+    pub fn limits(&self) -> Limits {
         Limits {
             tasks: self.max_tasks,
             queues: self.max_queues,

@@ -72,7 +72,7 @@ fn a_held_change_comes_back_as_it_was() {
     status.trail = Some(Arc::new(Trail { progress, ..Trail::default() }));
     let duration = Duration::from_secs(30);
     let (token, deadline) = (u64::MAX, Some(7));
-    let hold = Hold { token, duration, deadline, stream: 0, holder: 0, proven_until: None };
+    let hold = Hold { token, duration, deadline, stream: 0, holder: 0, due: 0, proven_until: None };
     let settled = Some((9, Ending::Released));
     let mut out = Packer::default();
     pack_change(&mut out, 5, true, &status, Some(&hold), settled);

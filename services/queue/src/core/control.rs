@@ -57,9 +57,10 @@ impl Core {
     }
 
     fn forget_live(&mut self, row: Row) -> bool {
-        let Some(mut entry) = self.entries.remove(&row) else { return false };
+        let Some(mut entry) = self.entries.take(row, &self.queues) else { return false };
+        self.entries.remove(row);
         self.leave(row, &mut entry);
-        self.cached = self.cached.saturating_sub(entry.payload.as_ref().map_or(0, |payload| payload.len()));
+        self.uncache(&mut entry);
         self.retention.journaled -= usize::from(entry.journal != 0);
         // Events tell of it up to here.
         self.retention.floor = self.head();
@@ -104,9 +105,9 @@ impl Core {
         }
         entry.status.trail.clone_from(&task.status.trail);
         entry.payload_len = task.payload_len;
-        self.place(row, &entry);
+        self.place(row, &mut entry);
         self.note(row, &mut entry, true);
-        self.entries.insert(row, entry);
+        self.entries.put(row, Box::new(entry));
         self.batch.revived.push(row);
         true
     }

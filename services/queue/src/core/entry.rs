@@ -38,6 +38,11 @@ pub fn row_of(id: Uuid) -> Row {
     u64::try_from(id.as_u128() & ((1 << ROW_BITS) - 1)).unwrap_or(0)
 }
 
+/// The random bits of an id that [`id_of`] made.
+pub fn noise_of(id: Uuid) -> u64 {
+    u64::try_from(id.as_u128() >> ROW_BITS & ((1 << (62 - ROW_BITS)) - 1)).unwrap_or(0)
+}
+
 /// A worker's hold on a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
@@ -51,6 +56,8 @@ pub struct Hold {
     pub stream: u64,
     /// Place of the worker in memory, where its leases are counted.
     pub holder: u32,
+    /// When it is looked at next, to take it back if it has expired. In memory only.
+    pub due: Micros,
     /// When the last proof of the lease ends; none when it was never proven. In memory only.
     pub proven_until: Option<Micros>,
 }

@@ -8,7 +8,10 @@
 //! completed: any other is forgotten only when nobody waits for it, so that retention and purges first run a
 //! cascade that ends with the forgetting.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use uuid::Uuid;
 
@@ -106,7 +109,7 @@ impl Core {
     /// Binds a task that is about to be placed to the parents that it has to wait for.
     pub(super) fn bind(&mut self, row: Row, entry: &mut Entry) {
         entry.status.blocked_by = 0;
-        let spec = std::sync::Arc::clone(&entry.spec);
+        let spec = Arc::clone(&entry.spec);
         let Some(terms) = spec.terms.as_deref() else { return };
         for id in &terms.after {
             let parent = self.parent(&spec.namespace, *id);
@@ -163,7 +166,7 @@ impl Core {
         for _ in 0..STEP {
             let Some(mut cascade) = self.flow.cascades.pop_front() else { return };
             // One that was given another life has not ended.
-            if self.entries.contains_key(&cascade.parent) {
+            if self.entries.contains(cascade.parent) {
                 continue;
             }
             match self.flow.next_child(cascade.parent, cascade.told) {
@@ -179,9 +182,8 @@ impl Core {
     }
 
     fn tell_child(&mut self, cascade: Cascade, child: Row, now: Micros) {
-        let Some(terms) = self.entries.get(&child).and_then(|entry| entry.spec.terms.as_deref()) else {
-            return;
-        };
+        let Some(spec) = self.entry(child).map(|entry| Arc::clone(&entry.spec)) else { return };
+        let Some(terms) = spec.terms.as_deref() else { return };
         match cascade.ended {
             State::Completed => self.free(cascade.parent, child, now),
             _ if terms.run_after_failure => self.free(cascade.parent, child, now),
@@ -200,27 +202,32 @@ impl Core {
         if !self.flow.edges.remove(&(parent, child)) {
             return;
         }
-        let Some(entry) = self.entries.get_mut(&child) else { return };
+        let Some(mut entry) = self.entries.take(child, &self.queues) else { return };
         entry.status.blocked_by = entry.status.blocked_by.saturating_sub(1);
         if entry.status.blocked_by > 0 {
-            return;
+            return self.entries.put(child, entry);
         }
         let due = entry.status.ready_at <= now;
         let event = if due { Event::Due } else { Event::Unblock };
-        self.apply(child, event, now, |entry| entry.status.ready_at = entry.status.ready_at.max(now));
+        self.move_on(child, entry, event, now, |entry| {
+            entry.status.ready_at = entry.status.ready_at.max(now)
+        });
     }
 
-    /// Makes edges again for the tasks that waited, and tells them what they may have missed.
-    pub(super) fn restore_flow(&mut self) {
-        let mut parents = BTreeSet::new();
-        for (row, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.status.blocked_by > 0) {
-            entry.status.blocked_by = 0;
-            for id in entry.spec.terms.iter().flat_map(|terms| &terms.after) {
-                entry.status.blocked_by += u32::from(self.flow.edges.insert((row_of(*id), *row)));
-                parents.insert(row_of(*id));
-            }
+    /// Makes edges again for a task that waited.
+    pub(super) fn restore_edges(&mut self, row: Row, entry: &mut Entry) {
+        if std::mem::take(&mut entry.status.blocked_by) == 0 {
+            return;
         }
-        for parent in parents.into_iter().filter(|parent| !self.entries.contains_key(parent)) {
+        for id in entry.spec.terms.iter().flat_map(|terms| &terms.after) {
+            entry.status.blocked_by += u32::from(self.flow.edges.insert((row_of(*id), row)));
+        }
+    }
+
+    /// Tells the tasks that waited what they may have missed.
+    pub(super) fn restore_cascades(&mut self) {
+        let parents: BTreeSet<Row> = self.flow.edges.iter().map(|(parent, _)| *parent).collect();
+        for parent in parents.into_iter().filter(|parent| !self.entries.contains(*parent)) {
             let ended = self.retention.kept(parent).map_or(State::Completed, |kept| kept.state);
             self.flow.begin(parent, ended, false);
         }

@@ -185,11 +185,16 @@ impl Groups {
         self.note_oldest(slot);
     }
 
-    /// Takes away places of no task.
-    pub(super) fn tidy(&mut self, slot: Slot, is_ready: impl Fn(Row, Micros) -> bool) {
-        let Some(group) = self.get(slot) else { return };
-        group.ready.tidy(is_ready);
+    /// Takes the place of a task away that is ready no more.
+    pub(super) fn pull(&mut self, slot: Slot, priority: u8, ready_at: Micros, row: Row) {
+        self.at(slot).ready.remove(priority, ready_at, row);
         self.note_oldest(slot);
+    }
+
+    /// The name of a group that has tasks.
+    pub(super) fn name(&self, slot: Slot) -> Arc<str> {
+        let group = self.slots.get(slot as usize).and_then(Option::as_ref);
+        group.map_or_else(nobody, |group| Arc::clone(&group.name))
     }
 
     /// Keeps the order of groups by their oldest task; the nameless one is asked when needed.

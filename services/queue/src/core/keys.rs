@@ -22,26 +22,40 @@ pub(super) struct Known {
     pub(super) body_hash: u64,
 }
 
+/// Parts of the table of keys. Each grows for itself: a table of millions that grew at once would hold up a commit.
+const PARTS: usize = 1_024;
+
 /// The keys of every kept task.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Keys {
-    known: HashMap<Key, Known>,
+    parts: Vec<HashMap<Key, Known>>,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self { parts: vec![HashMap::new(); PARTS] }
+    }
+}
+
+/// The part that a key belongs to; fingerprints spread evenly.
+fn part_of(key: Key) -> usize {
+    usize::try_from(key % PARTS as u128).unwrap_or(0)
 }
 
 impl Keys {
     /// What a key made.
     pub(super) fn get(&self, key: Key) -> Option<Known> {
-        self.known.get(&key).copied()
+        self.parts[part_of(key)].get(&key).copied()
     }
 
     /// Remembers a key.
     pub(super) fn insert(&mut self, key: Key, known: Known) {
-        self.known.insert(key, known);
+        self.parts[part_of(key)].insert(key, known);
     }
 
     /// Forgets a key with its task.
     pub(super) fn remove(&mut self, key: Key) {
-        self.known.remove(&key);
+        self.parts[part_of(key)].remove(&key);
     }
 }
 

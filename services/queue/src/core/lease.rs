@@ -43,11 +43,11 @@ impl Core {
         holder: u32,
         now: Micros,
     ) -> Option<(Lease, usize)> {
-        let entry = self.entries.get(&row).filter(|entry| entry.status.state == State::Ready)?;
-        self.queues.at(entry.queue).performance.started(now - ready_since(entry), now);
+        let mut entry = self.entries.take(row, &self.queues)?;
+        self.queues.at(entry.queue).performance.started(now - ready_since(&entry), now);
+        let payload = self.uncache(&mut entry);
         let token = self.next_token();
-        let mut payload = None;
-        self.apply(row, Event::Lease, now, |entry| {
+        self.move_on(row, entry, Event::Lease, now, |entry| {
             let timeout = entry.spec.attempt_timeout.map(|timeout| after(now, timeout));
             let last = Some(entry.status.deadline).filter(|deadline| *deadline != 0);
             let deadline = timeout.into_iter().chain(last).min();
@@ -55,13 +55,9 @@ impl Core {
             entry.status.worker = Arc::clone(&request.worker);
             entry.status.expires = capped(after(now, request.duration), deadline);
             let (duration, stream) = (request.duration, request.stream);
-            entry.hold = Some(Hold { token, duration, deadline, stream, holder, proven_until: None });
-            payload = entry.payload.take();
+            entry.hold = Some(Hold { token, duration, deadline, stream, holder, due: 0, proven_until: None });
         })?;
-        self.cached = self.cached.saturating_sub(payload.as_ref().map_or(0, |payload| payload.len()));
-        let (queue, slot) = self.entries.get(&row).map(|entry| (entry.queue, entry.slot))?;
-        self.tidy(queue, slot);
-        let entry = self.entries.get(&row)?;
+        let entry = self.entry(row)?;
         let task = Task { payload, ..entry.view() };
         let checkpoint = entry.status.trail.as_ref().map_or(0, |trail| trail.checkpoint as usize);
         let size = entry.payload_len as usize + entry.spec.size() + checkpoint;
@@ -117,7 +113,7 @@ impl Core {
     ) -> Option<Micros> {
         self.held(namespace, lease)?;
         let row = row_of(lease.id);
-        let mut entry = self.entries.remove(&row)?;
+        let mut entry = self.entries.take(row, &self.queues)?;
         let mut longer = false;
         if let Some(hold) = &mut entry.hold {
             let end = capped(after(now, duration), hold.deadline);
@@ -129,7 +125,7 @@ impl Core {
             self.note(row, &mut entry, false);
         }
         let expires = entry.status.expires;
-        self.entries.insert(row, entry);
+        self.entries.put(row, entry);
         Some(expires)
     }
 

@@ -4,10 +4,11 @@
 //! takes the batch, commits it, and only then answers. When a commit fails the core is thrown away and built
 //! again from the store.
 //!
-//! Invariants: a task is in one state; `entries` is the truth about it, and heaps may hold places that are no
-//! longer true (they are checked when they come up). Work for each verb grows with what it touches, never with
-//! the backlog.
+//! Invariants: a task is in one state; `entries` is the truth about it, and it has one place: among the ready ones of
+//! its group, in `waiting` by its time, or in `expiring`. Work for each verb grows with what it touches, never with
+//! the backlog: nothing is tidied up, and nothing that grows with the backlog is ever moved as a whole.
 
+mod asleep;
 pub mod batch;
 mod bucket;
 mod control;
@@ -27,6 +28,7 @@ mod ready;
 mod report;
 pub mod restore;
 mod retention;
+mod rows;
 pub mod schedules;
 mod settle;
 mod unique;
@@ -46,9 +48,8 @@ mod shares;
 mod ticks;
 
 use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
-    hash::{BuildHasherDefault, Hasher},
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -56,6 +57,7 @@ use std::{
 use uuid::Uuid;
 
 use self::{
+    asleep::Entries,
     batch::{Batch, Change, Insert},
     deadline::Deadlines,
     entry::{Entry, Row, id_of, row_of},
@@ -78,7 +80,7 @@ use crate::{
     task::{self, Event, Micros, State, after},
 };
 
-/// Most heap places that one [`Core::tick`] looks at, so that a commit stays short.
+/// Most places that one [`Core::tick`] looks at, so that a commit stays short.
 const TICK: usize = 2_048;
 
 /// Bounds of what memory and the store hold.
@@ -90,7 +92,7 @@ pub struct Limits {
     pub queues: usize,
     /// Most schedules over all namespaces.
     pub schedules: usize,
-    /// Most bytes of payloads kept in memory between enqueue and lease.
+    /// Most bytes of tasks kept whole in memory, with their payloads, between enqueue and lease.
     pub payload_cache: usize,
     /// Extra wait of a task for each step of priority below the highest.
     pub ageing_step: Duration,
@@ -102,36 +104,17 @@ pub struct Limits {
     pub events: usize,
 }
 
-/// Spreads row numbers, which need no defence against collisions.
-#[derive(Debug, Default)]
-pub struct RowHasher(u64);
-
-impl Hasher for RowHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = (self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
-    }
-}
-
-type RowMap<V> = HashMap<Row, V, BuildHasherDefault<RowHasher>>;
+/// About the bytes that a task takes in memory beside its payload, while it is kept whole.
+const WHOLE: usize = 512;
 
 /// The queue in memory.
 #[derive(Debug)]
 pub struct Core {
     limits: Limits,
-    entries: RowMap<Entry>,
+    entries: Entries,
     queues: Queues,
-    waiting: BinaryHeap<Reverse<(Micros, Row)>>,
-    expiring: BinaryHeap<Reverse<(Micros, Row, u64)>>,
+    waiting: BTreeSet<(Micros, Row)>,
+    expiring: BTreeSet<(Micros, Row)>,
     deadlines: Deadlines,
     keys: Keys,
     locks: Locks,
@@ -158,10 +141,10 @@ impl Core {
     pub fn new(limits: Limits, noise: u64) -> Self {
         Self {
             limits,
-            entries: RowMap::default(),
+            entries: Entries::default(),
             queues: Queues::default(),
-            waiting: BinaryHeap::new(),
-            expiring: BinaryHeap::new(),
+            waiting: BTreeSet::new(),
+            expiring: BTreeSet::new(),
             deadlines: Deadlines::default(),
             keys: Keys::default(),
             locks: Locks::default(),
@@ -265,10 +248,7 @@ impl Core {
         let mut entry = Entry::new(id, queue, Arc::clone(&spec), now, ready_at);
         entry.slot = slot;
         entry.payload_len = u32::try_from(task.payload.len()).unwrap_or(u32::MAX);
-        if self.cached + task.payload.len() <= self.limits.payload_cache {
-            self.cached += task.payload.len();
-            entry.payload = Some(Arc::clone(&task.payload));
-        }
+        self.cache(&mut entry, &task.payload);
         self.batch.inserts.push(Insert { row, id, spec, payload: task.payload, created: now, ready_at });
         self.lock(&entry);
         self.deadlines.add(row, &entry);
@@ -284,12 +264,28 @@ impl Core {
             self.next_entry += 1;
         }
         self.queues.at(queue).performance.counts.enqueued += 1;
-        self.place(row, &entry);
-        self.entries.insert(row, entry);
+        self.place(row, &mut entry);
+        self.entries.put(row, Box::new(entry));
+    }
+
+    /// Keeps a task whole with its payload, if there is room.
+    fn cache(&mut self, entry: &mut Entry, payload: &Arc<[u8]>) {
+        let bytes = payload.len() + WHOLE;
+        if self.cached + bytes <= self.limits.payload_cache {
+            self.cached += bytes;
+            entry.payload = Some(Arc::clone(payload));
+        }
+    }
+
+    /// Takes the payload of a task that was kept whole.
+    fn uncache(&mut self, entry: &mut Entry) -> Option<Arc<[u8]>> {
+        let payload = entry.payload.take()?;
+        self.cached = self.cached.saturating_sub(payload.len() + WHOLE);
+        Some(payload)
     }
 
     /// Puts a waiting, ready or leased task where it will be found.
-    fn place(&mut self, row: Row, entry: &Entry) {
+    fn place(&mut self, row: Row, entry: &mut Entry) {
         let status = &entry.status;
         self.queues.enter(entry.queue, entry.slot, status.state);
         match status.state {
@@ -302,12 +298,29 @@ impl Core {
             }
             // Put there once it waits for nothing but its time.
             State::Waiting if status.blocked_by > 0 => {}
-            State::Waiting => self.waiting.push(Reverse((status.ready_at, row))),
-            State::Leased => {
-                let token = entry.hold.as_ref().map_or(0, |hold| hold.token);
-                self.expiring.push(Reverse((status.expires, row, token)));
-            }
+            State::Waiting => drop(self.waiting.insert((status.ready_at, row))),
+            State::Leased => self.watch(row, entry),
             State::Completed | State::Dead | State::Cancelled => {}
+        }
+    }
+
+    /// Looks at a lease again when it ends.
+    fn watch(&mut self, row: Row, entry: &mut Entry) {
+        let Some(hold) = &mut entry.hold else { return };
+        hold.due = entry.status.expires;
+        self.expiring.insert((hold.due, row));
+    }
+
+    /// Takes away the place that [`place`](Self::place) gave, unless it came up already.
+    fn displace(&mut self, row: Row, entry: &Entry) {
+        let status = &entry.status;
+        match (status.state, &entry.hold) {
+            (State::Ready, _) => {
+                self.queues.at(entry.queue).pull(entry.slot, entry.spec.priority, status.ready_at, row);
+            }
+            (State::Waiting, _) => drop(self.waiting.remove(&(status.ready_at, row))),
+            (State::Leased, Some(hold)) => drop(self.expiring.remove(&(hold.due, row))),
+            _ => {}
         }
     }
 
@@ -318,13 +331,13 @@ impl Core {
         self.cascade(now);
         self.meet_deadlines(TICK, now);
         for _ in 0..TICK {
-            let due = self.waiting.peek().is_some_and(|Reverse((at, _))| *at <= now);
-            let expired = self.expiring.peek().is_some_and(|Reverse((at, ..))| *at <= now);
-            if due && let Some(Reverse((at, row))) = self.waiting.pop() {
-                self.promote(row, at, now);
+            let due = self.waiting.first().is_some_and(|(at, _)| *at <= now);
+            let expired = self.expiring.first().is_some_and(|(at, _)| *at <= now);
+            if due && let Some((_, row)) = self.waiting.pop_first() {
+                self.apply(row, Event::Due, now, |_| {});
             }
-            if expired && let Some(Reverse((_, row, token))) = self.expiring.pop() {
-                self.reclaim(row, token, now);
+            if expired && let Some((_, row)) = self.expiring.pop_first() {
+                self.reclaim(row, now);
             }
             let woken = self.queues.wake(now);
             if !due && !expired && !woken {
@@ -333,31 +346,39 @@ impl Core {
         }
     }
 
-    fn promote(&mut self, row: Row, at: Micros, now: Micros) {
-        let now_due = |entry: &Entry| entry.status.ready_at == at && entry.status.blocked_by == 0;
-        let current = self.entries.get(&row).is_some_and(now_due);
-        if current {
-            self.apply(row, Event::Due, now, |_| {});
-        }
-    }
-
     /// Moves a live task by `event` and notes the change; `edit` sets what else changes with it, before the state does.
     /// Nothing happens when the event cannot happen in the task's state.
     fn apply(&mut self, row: Row, event: Event, now: Micros, edit: impl FnOnce(&mut Entry)) -> Option<State> {
-        let mut entry = self.entries.remove(&row)?;
+        let entry = self.entries.take(row, &self.queues)?;
+        self.move_on(row, entry, event, now, edit)
+    }
+
+    /// The same for one that was taken in hand.
+    fn move_on(
+        &mut self,
+        row: Row,
+        mut entry: Box<Entry>,
+        event: Event,
+        now: Micros,
+        edit: impl FnOnce(&mut Entry),
+    ) -> Option<State> {
         let Some(state) = task::next(entry.status.state, event) else {
-            self.entries.insert(row, entry);
+            self.entries.put(row, entry);
             return None;
         };
+        // One that is leased was taken from its place.
+        if event != Event::Lease {
+            self.displace(row, &entry);
+        }
         self.queues.leave(entry.queue, entry.slot, entry.status.state);
         let held = entry.holder();
         edit(&mut entry);
         self.holders.moved(held, entry.holder());
         entry.status.state = state;
         entry.status.updated = now;
-        self.place(row, &entry);
+        self.place(row, &mut entry);
         self.note(row, &mut entry, true);
-        self.entries.insert(row, entry);
+        self.entries.put(row, entry);
         Some(state)
     }
 
@@ -373,8 +394,8 @@ impl Core {
 
     /// When [`tick`](Self::tick) has something to do next.
     pub fn next_tick(&self) -> Option<Micros> {
-        let due = self.waiting.peek().map(|Reverse((at, _))| *at);
-        let expired = self.expiring.peek().map(|Reverse((at, ..))| *at);
+        let due = self.waiting.first().map(|(at, _)| *at);
+        let expired = self.expiring.first().map(|(at, _)| *at);
         let at_once = self.flow.is_busy().then_some(0);
         let planned = self.deadlines.next().into_iter().chain(self.schedules.next());
         let wakes = self.queues.next_alarm();
@@ -407,15 +428,6 @@ impl Core {
         touched
     }
 
-    /// Takes away the places of tasks of a group that are no longer ready.
-    fn tidy(&mut self, queue: u32, slot: u32) {
-        let entries = &self.entries;
-        let is_ready = |entry: &Entry, at| entry.status.state == State::Ready && entry.status.ready_at == at;
-        self.queues
-            .at(queue)
-            .tidy(slot, |row, at| entries.get(&row).is_some_and(|entry| is_ready(entry, at)));
-    }
-
     /// A live task, without payload unless memory has it.
     pub fn task(&self, namespace: &str, id: Uuid) -> Option<Task> {
         let entry = self.live(namespace, id)?;
@@ -444,11 +456,16 @@ impl Core {
 
     /// Live tasks by row, out of those asked for.
     pub fn statuses(&self, rows: &[Row]) -> Vec<Option<Task>> {
-        rows.iter().map(|row| self.entries.get(row).map(Entry::view)).collect()
+        rows.iter().map(|row| self.entry(*row).map(|entry| entry.view())).collect()
     }
 
-    fn live(&self, namespace: &str, id: Uuid) -> Option<&Entry> {
-        self.entries.get(&row_of(id)).filter(|entry| entry.id == id && &*entry.spec.namespace == namespace)
+    /// A look at a live task.
+    fn entry(&self, row: Row) -> Option<Cow<'_, Entry>> {
+        self.entries.get(row, &self.queues)
+    }
+
+    fn live(&self, namespace: &str, id: Uuid) -> Option<Cow<'_, Entry>> {
+        self.entry(row_of(id)).filter(|entry| entry.id == id && &*entry.spec.namespace == namespace)
     }
 
     /// The next number of a splitmix64 sequence.

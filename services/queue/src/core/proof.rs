@@ -52,15 +52,16 @@ impl Core {
 
     fn prove_one(&mut self, namespace: &str, lease: LeaseRef, now: Micros) -> Option<Proof> {
         let row = self.held(namespace, lease)?;
-        let entry = self.entries.get_mut(&row)?;
+        let mut entry = self.entries.take(row, &self.queues)?;
         let until = entry.status.expires.min(after(now, LONGEST));
         // One that has expired is still held until it is taken back, but not for sure.
-        if until <= now {
-            return None;
-        }
-        let hold = entry.hold.as_mut()?;
-        hold.proven_until = hold.proven_until.max(Some(until));
-        Some(Proof { attempt: entry.status.attempts, until, duration: span(until - now) })
+        let hold = entry.hold.as_mut().filter(|_| until > now);
+        let proof = hold.map(|hold| {
+            hold.proven_until = hold.proven_until.max(Some(until));
+            Proof { attempt: entry.status.attempts, until, duration: span(until - now) }
+        });
+        self.entries.put(row, entry);
+        proof
     }
 }
 

@@ -89,8 +89,8 @@ impl Queue {
     }
 
     /// The queue's own copy of a group's name, so that many tasks share one allocation.
-    pub(super) fn group_name(&mut self, slot: Slot) -> Arc<str> {
-        Arc::clone(&self.groups.at(slot).name)
+    pub(super) fn group_name(&self, slot: Slot) -> Arc<str> {
+        self.groups.name(slot)
     }
 
     /// Gives a task that became ready its place.
@@ -260,9 +260,9 @@ impl Queue {
         self.groups.remove(slot);
     }
 
-    /// Takes away places of tasks that are no longer ready.
-    pub(super) fn tidy(&mut self, slot: Slot, is_ready: impl Fn(Row, Micros) -> bool) {
-        self.groups.tidy(slot, is_ready);
+    /// Takes the place of a task away that is ready no more.
+    pub(super) fn pull(&mut self, slot: Slot, priority: u8, ready_at: Micros, row: Row) {
+        self.groups.pull(slot, priority, ready_at, row);
     }
 
     /// An alarm that it set has gone off.

@@ -113,6 +113,11 @@ impl Queues {
         (Arc::clone(namespace), Arc::clone(name))
     }
 
+    /// The name of a group that has tasks, shared like those.
+    pub(super) fn group_name(&self, index: u32, slot: Slot) -> Arc<str> {
+        self.all[index as usize].group_name(slot)
+    }
+
     /// Depth and age of the first `most` queues by themselves, and of all others together.
     pub(super) fn depths(&self, most: usize) -> Vec<Depth> {
         let used = self.all.iter().filter(|queue| queue.is_used());

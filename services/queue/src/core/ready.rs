@@ -1,18 +1,15 @@
 //! Ready tasks of one group, in the order in which they leave.
 //!
-//! One heap for each priority, ordered by ready time. The next task is the one with the least
-//! `ready_at + penalty[priority]`: ageing without ever rewriting an order. A task that is cancelled leaves its
-//! place behind; such places are taken away when they come up, or when there are more of them than of tasks.
+//! One line for each priority, ordered by ready time. The next task is the one with the least
+//! `ready_at + penalty[priority]`: ageing without ever rewriting an order. A task that is cancelled takes its place
+//! with it, so that nothing is ever tidied up.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::collections::BTreeSet;
 
 use crate::{core::entry::Row, task::Micros};
 
 /// Priorities go from 0 (lowest) to 9.
 const PRIORITIES: usize = 10;
-
-/// Places of no task that are not worth a rebuild.
-const SLACK: usize = 64;
 
 /// In which order tasks leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,28 +23,33 @@ pub(super) enum Order {
 /// Ready tasks.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
-    heaps: [BinaryHeap<Reverse<(Micros, Row)>>; PRIORITIES],
-    places: usize,
-    /// How many tasks there are; places may be more.
+    lines: [BTreeSet<(Micros, Row)>; PRIORITIES],
+    /// How many tasks there are.
     pub(super) count: usize,
 }
 
 impl Ready {
     /// Gives a task its place; the caller counts it.
     pub(super) fn push(&mut self, priority: u8, ready_at: Micros, row: Row) {
-        self.heaps[usize::from(priority).min(PRIORITIES - 1)].push(Reverse((ready_at, row)));
-        self.places += 1;
+        self.line(priority).insert((ready_at, row));
+    }
+
+    /// Takes the place of a task away, if it still has one; the caller counts it.
+    pub(super) fn remove(&mut self, priority: u8, ready_at: Micros, row: Row) {
+        self.line(priority).remove(&(ready_at, row));
+    }
+
+    fn line(&mut self, priority: u8) -> &mut BTreeSet<(Micros, Row)> {
+        &mut self.lines[usize::from(priority).min(PRIORITIES - 1)]
     }
 
     /// Takes the next task's place; the caller counts it.
     pub(super) fn pop(&mut self, order: Order) -> Option<Row> {
         let best = match order {
-            Order::Strict => (0..PRIORITIES).rfind(|priority| !self.heaps[*priority].is_empty())?,
+            Order::Strict => (0..PRIORITIES).rfind(|priority| !self.lines[*priority].is_empty())?,
             Order::Ageing(step) => self.best(step)?,
         };
-        let Reverse((_, row)) = self.heaps[best].pop()?;
-        self.places -= 1;
-        Some(row)
+        self.lines[best].pop_first().map(|(_, row)| row)
     }
 
     fn best(&self, step: Micros) -> Option<usize> {
@@ -57,35 +59,16 @@ impl Ready {
         };
         (0..PRIORITIES)
             .filter_map(|priority| {
-                let Reverse((ready_at, row)) = self.heaps[priority].peek()?;
+                let (ready_at, row) = self.lines[priority].first()?;
                 Some((key(priority, *ready_at, *row), priority))
             })
             .min()
             .map(|(_, priority)| priority)
     }
 
-    /// Takes away places of no task, so that the first of each priority is one; `is_ready` says which are.
-    pub(super) fn tidy(&mut self, is_ready: impl Fn(Row, Micros) -> bool) {
-        if self.places == self.count {
-            return;
-        }
-        if self.count == 0 {
-            self.heaps.iter_mut().for_each(BinaryHeap::clear);
-        } else if self.places > 2 * self.count + SLACK {
-            self.heaps.iter_mut().for_each(|heap| heap.retain(|Reverse((at, row))| is_ready(*row, *at)));
-        } else {
-            for heap in &mut self.heaps {
-                while heap.peek().is_some_and(|Reverse((at, row))| !is_ready(*row, *at)) {
-                    heap.pop();
-                }
-            }
-        }
-        self.places = self.heaps.iter().map(BinaryHeap::len).sum();
-    }
-
     /// When the oldest became ready.
     pub(super) fn oldest(&self) -> Option<Micros> {
-        self.heaps.iter().filter_map(|heap| heap.peek()).map(|Reverse((at, _))| *at).min()
+        self.lines.iter().filter_map(|line| line.first()).map(|(at, _)| *at).min()
     }
 }
 
@@ -134,25 +117,11 @@ mod tests {
     }
 
     #[test]
-    fn places_of_no_task_go_when_they_come_up() {
+    fn a_task_that_goes_takes_its_place_with_it() {
         let mut ready = ready(&[(5, 10, 1), (5, 20, 2), (7, 30, 3)]);
-        ready.count = 1;
-        ready.tidy(|row, _| row == 2);
-        assert_eq!((ready.oldest(), ready.places), (Some(20), 1));
-        ready.count = 0;
-        ready.tidy(|_, _| false);
-        assert_eq!((ready.oldest(), ready.places), (None, 0));
-    }
-
-    #[test]
-    fn places_of_no_task_never_outnumber_tasks_by_much() {
-        let mut ready = Ready::default();
-        ready.push(0, 0, 0);
-        ready.count = 1;
-        for row in 1..10_000 {
-            ready.push(0, 10, row);
-            ready.tidy(|row, _| row == 0);
-            assert!(ready.places <= 2 + SLACK, "{}", ready.places);
-        }
+        ready.remove(5, 10, 1);
+        assert_eq!(ready.oldest(), Some(20));
+        ready.remove(7, 30, 3);
+        assert_eq!(drain(ready, AGEING), [2]);
     }
 }

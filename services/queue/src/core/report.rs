@@ -24,7 +24,7 @@ impl Core {
     }
 
     fn take_report(&mut self, row: Row, report: &Report) {
-        let Some(mut entry) = self.entries.remove(&row) else { return };
+        let Some(mut entry) = self.entries.take(row, &self.queues) else { return };
         let trail = Arc::make_mut(entry.status.trail.get_or_insert_default());
         if let Some(progress) = &report.progress {
             trail.progress = Some(progress.clone());
@@ -35,7 +35,7 @@ impl Core {
             self.batch.checkpoints.insert(row, kept);
         }
         self.note(row, &mut entry, false);
-        self.entries.insert(row, entry);
+        self.entries.put(row, entry);
     }
 
     /// A task is over: its checkpoint goes.

@@ -83,7 +83,7 @@ impl Core {
         entry.slot = slot;
         entry.payload_len = task.payload_len;
         let Some(ending) = ending else {
-            self.entries.insert(task.row, entry);
+            self.entries.put(task.row, Box::new(entry));
             return Ok(());
         };
         entry.status.state = ending.state;
@@ -97,12 +97,13 @@ impl Core {
     pub fn restore_journal(&mut self, first: u64, changes: Vec<Stored>) {
         let rows = changes.iter().map(|change| change.row).collect();
         for (number, change) in (first..).zip(changes) {
-            if let Some(entry) = self.entries.get_mut(&change.row) {
+            if let Some(mut entry) = self.entries.take(change.row, &self.queues) {
                 self.retention.journaled += usize::from(entry.journal == 0);
                 entry.status = change.status;
                 entry.hold = change.hold;
                 entry.settled = change.settled;
                 entry.journal = number;
+                self.entries.put(change.row, entry);
             }
         }
         self.retention.wrote(first, rows);
@@ -116,27 +117,32 @@ impl Core {
         self.next_entry = counters.last_entry + 1;
         self.retention.floor = counters.floor;
         self.retention.sort_ended();
-        self.restore_flow();
         self.restore_ended();
         (self.since, self.now) = (now, now);
-        let entries = std::mem::take(&mut self.entries);
-        self.entries.reserve(entries.len());
-        for (row, mut entry) in entries {
-            let grace = entry.hold.as_ref().map_or(Duration::ZERO, |hold| hold.duration);
-            if entry.status.state == State::Leased {
-                entry.status.expires = entry.status.expires.max(after(now, grace));
-                let expires = entry.status.expires;
-                entry.hold.iter_mut().for_each(|hold| hold.assume_proven(expires, now));
+        for row in self.entries.ascending() {
+            if let Some(mut entry) = self.entries.take(row, &self.queues) {
+                self.restore_place(row, &mut entry, now);
+                self.entries.put(row, entry);
             }
-            if let Some(hold) = &mut entry.hold {
-                hold.holder = self.holders.place(&entry.spec.namespace, &entry.status.worker);
-                self.holders.moved(None, Some(hold.holder));
-            }
-            self.place(row, &entry);
-            self.lock(&entry);
-            self.deadlines.add(row, &entry);
-            self.entries.insert(row, entry);
         }
+        self.restore_cascades();
         self.queues.restored(now);
+    }
+
+    fn restore_place(&mut self, row: Row, entry: &mut Entry, now: Micros) {
+        self.restore_edges(row, entry);
+        let grace = entry.hold.as_ref().map_or(Duration::ZERO, |hold| hold.duration);
+        if entry.status.state == State::Leased {
+            entry.status.expires = entry.status.expires.max(after(now, grace));
+            let expires = entry.status.expires;
+            entry.hold.iter_mut().for_each(|hold| hold.assume_proven(expires, now));
+        }
+        if let Some(hold) = &mut entry.hold {
+            hold.holder = self.holders.place(&entry.spec.namespace, &entry.status.worker);
+            self.holders.moved(None, Some(hold.holder));
+        }
+        self.place(row, entry);
+        self.lock(entry);
+        self.deadlines.add(row, entry);
     }
 }

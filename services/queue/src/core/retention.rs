@@ -11,10 +11,11 @@ use uuid::Uuid;
 
 use crate::{
     core::{
-        Core, RowMap,
+        Core,
         batch::Batch,
         entry::{Entry, Row, row_of},
         keys::{Key, key_of},
+        rows::Rows,
     },
     record::LeaseRef,
     task::{Micros, State, after},
@@ -61,7 +62,7 @@ pub(super) struct Retention {
     entries: usize,
     /// In the order in which they ended; those that are not in `kept` with this entry are gone already.
     ended: VecDeque<(Row, u64)>,
-    kept: RowMap<Kept>,
+    kept: Rows<Kept>,
     /// Live tasks whose state is in the journal.
     pub(super) journaled: usize,
     /// Watches may resume only after this entry.
@@ -96,7 +97,7 @@ impl Retention {
 
     /// An ended task that is kept.
     pub(super) fn kept(&self, row: Row) -> Option<&Kept> {
-        self.kept.get(&row)
+        self.kept.get(row)
     }
 
     /// The ended task that a lease was ended with, if it is kept.
@@ -106,13 +107,20 @@ impl Retention {
 
     /// Takes an ended task out.
     pub(super) fn take(&mut self, row: Row) -> Option<Kept> {
-        self.kept.remove(&row)
+        let kept = self.kept.remove(row);
+        let gone =
+            |(row, journal): &(Row, u64)| self.kept.get(*row).is_none_or(|kept| kept.journal != *journal);
+        // What goes is mostly the newest, or the oldest: then no place is left behind.
+        while self.ended.back().is_some_and(gone) {
+            self.ended.pop_back();
+        }
+        kept
     }
 
     /// The ended task that is kept for the longest time.
     fn oldest(&mut self) -> Option<(Row, Kept)> {
         while let Some((row, journal)) = self.ended.front() {
-            if let Some(kept) = self.kept.get(row).filter(|kept| kept.journal == *journal) {
+            if let Some(kept) = self.kept.get(*row).filter(|kept| kept.journal == *journal) {
                 return Some((*row, *kept));
             }
             self.ended.pop_front();
@@ -205,11 +213,11 @@ impl Core {
 
     fn carry(&mut self, rows: &[Row], numbers: std::ops::RangeInclusive<u64>) {
         for row in rows {
-            let lives = self.entries.get(row).is_some_and(|entry| numbers.contains(&entry.journal));
-            if lives && let Some(mut entry) = self.entries.remove(row) {
+            let Some(mut entry) = self.entries.take(*row, &self.queues) else { continue };
+            if numbers.contains(&entry.journal) {
                 self.note(*row, &mut entry, false);
-                self.entries.insert(*row, entry);
             }
+            self.entries.put(*row, entry);
         }
     }
 

@@ -30,7 +30,7 @@ impl Core {
             Outcome::Snoozed(delay) => self.release(row, Some(after(now, *delay)), now),
             Outcome::Failed { error, permanent, retry_after } => {
                 let jitter = self.jitter();
-                let next = self.entries.get(&row).map(|entry| {
+                let next = self.entry(row).map(|entry| {
                     let retry = &entry.spec.retry;
                     verdict(retry, entry.status.attempts, *permanent, *retry_after, now, jitter)
                 });
@@ -57,14 +57,15 @@ impl Core {
     }
 
     /// Takes back an expired lease, unless a heartbeat extended it.
-    pub(super) fn reclaim(&mut self, row: Row, token: u64, now: Micros) {
-        let Some(entry) = self.entries.get(&row) else { return };
-        let Some(hold) = entry.hold.as_ref().filter(|hold| hold.token == token) else { return };
-        let expires = entry.status.expires;
-        if expires > now {
-            self.expiring.push(std::cmp::Reverse((expires, row, token)));
-            return;
+    pub(super) fn reclaim(&mut self, row: Row, now: Micros) {
+        let Some(mut entry) = self.entries.take(row, &self.queues) else { return };
+        if entry.status.expires > now {
+            self.watch(row, &mut entry);
+            return self.entries.put(row, entry);
         }
+        self.entries.put(row, entry);
+        let Some(entry) = self.entry(row) else { return };
+        let Some(hold) = entry.hold.as_ref() else { return };
         let timed_out = hold.deadline.is_some_and(|deadline| deadline <= now);
         let (retry, attempts, free_at) = (entry.spec.retry, entry.status.attempts, hold.free_at());
         let jitter = self.jitter();
@@ -84,8 +85,8 @@ impl Core {
         ending: Ending,
         now: Micros,
     ) -> Settled {
-        if let Some(entry) = self.entries.get(&row) {
-            let counts = &mut self.queues.at(entry.queue).performance.counts;
+        if let Some(queue) = self.entry(row).map(|entry| entry.queue) {
+            let counts = &mut self.queues.at(queue).performance.counts;
             match ending {
                 Ending::Expired => counts.expired += 1,
                 Ending::Failed | Ending::Released => counts.failed += 1,
@@ -116,7 +117,7 @@ impl Core {
             entry.status.attempts = entry.status.attempts.saturating_sub(1);
             entry.status.ready_at = until.unwrap_or(entry.status.ready_at);
         });
-        let ready_at = self.entries.get(&row).map_or(now, |entry| entry.status.ready_at);
+        let ready_at = self.entry(row).map_or(now, |entry| entry.status.ready_at);
         state.map_or(Settled::Lost, |state| Settled::Done { state, ready_at })
     }
 
@@ -129,13 +130,14 @@ impl Core {
         error: Option<Failure>,
         now: Micros,
     ) -> Settled {
-        let Some(mut entry) = self.entries.remove(&row) else { return Settled::Lost };
+        let Some(mut entry) = self.entries.take(row, &self.queues) else { return Settled::Lost };
         let Some(state) = crate::task::next(entry.status.state, event) else {
-            self.entries.insert(row, entry);
+            self.entries.put(row, entry);
             return Settled::Lost;
         };
+        self.entries.remove(row);
         let token = entry.hold.as_ref().map_or(0, |hold| hold.token);
-        self.cached = self.cached.saturating_sub(entry.payload.take().map_or(0, |payload| payload.len()));
+        self.uncache(&mut entry);
         self.queues.enter(entry.queue, entry.slot, state);
         self.queues.at(entry.queue).performance.ended(state, entry.status.updated, now);
         self.leave(row, &mut entry);
@@ -164,10 +166,8 @@ impl Core {
 impl Core {
     /// Lets a task that lives no more go out of its queue and its group, and takes back what it is bound to.
     pub(super) fn leave(&mut self, row: Row, entry: &mut Entry) {
+        self.displace(row, entry);
         self.queues.leave(entry.queue, entry.slot, entry.status.state);
-        if entry.status.state == State::Ready {
-            self.tidy(entry.queue, entry.slot);
-        }
         self.queues.retire(entry.queue, entry.slot);
         if entry.spec.terms.is_some() {
             self.deadlines.remove(row, entry);

@@ -41,6 +41,9 @@ impl EndedTasks {
         while self.order.front().is_some_and(gone) {
             self.order.pop_front();
         }
+        while self.order.back().is_some_and(gone) {
+            self.order.pop_back();
+        }
     }
 }
 

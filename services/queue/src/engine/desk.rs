@@ -17,8 +17,11 @@ use crate::{
     task::{Micros, span},
 };
 
-/// Most calls of each way in that are taken at once.
+/// Most calls of each lane that are taken at once.
 const GATHER: usize = 1_024;
+
+/// Bytes of new tasks after which no more are taken: under a flood workers wait no longer for theirs.
+const GATHER_BYTES: usize = 8 << 20;
 
 /// Longest sleep, so that a clock that jumps is noticed.
 const NAP: Duration = Duration::from_millis(500);
@@ -50,7 +53,7 @@ impl<'a> Desk<'a> {
             parked: Parked::default(),
             answers: Vec::new(),
             charges: Vec::new(),
-            posted: Vec::with_capacity(2 * GATHER),
+            posted: Vec::with_capacity(3 * GATHER),
             offset,
             heard: Instant::now(),
         };
@@ -76,11 +79,12 @@ impl<'a> Desk<'a> {
     /// Waits for a call or a time, and decides; false when all callers are gone.
     pub(super) async fn hear(&mut self) -> bool {
         let nap = self.nap();
-        let Outlet { settlements, requests } = &mut self.parts.outlet;
+        let Outlet { settlements, calls, tasks } = &mut self.parts.outlet;
         let first = tokio::select! {
             biased;
             first = settlements.recv() => first.map(Some),
-            first = requests.recv() => first.map(Some),
+            first = calls.recv() => first.map(Some),
+            first = tasks.recv() => first.map(Some),
             () = sleep(nap) => Some(None),
         };
         let open = first.is_some();
@@ -91,11 +95,7 @@ impl<'a> Desk<'a> {
 
     /// Decides what has come, without waiting for more.
     pub(super) fn hear_more(&mut self) {
-        let Outlet { settlements, requests } = &mut self.parts.outlet;
-        for lane in [settlements, requests] {
-            let come = std::iter::from_fn(|| lane.try_recv().ok());
-            self.posted.extend(come.take(GATHER));
-        }
+        self.gather();
         let now = self.now();
         if self.heard.elapsed() > NAP + STANDSTILL {
             // An outage burns no attempt: heartbeats of meanwhile are among the calls that now come.
@@ -109,6 +109,19 @@ impl<'a> Desk<'a> {
         }
         self.core.cascade(now);
         self.serve_parked(now);
+    }
+
+    /// Takes what has come.
+    fn gather(&mut self) {
+        let Outlet { settlements, calls, tasks } = &mut self.parts.outlet;
+        for (lane, most) in [(settlements, usize::MAX), (calls, usize::MAX), (tasks, GATHER_BYTES)] {
+            let mut bytes = 0;
+            for _ in 0..GATHER {
+                let Some(next) = (bytes < most).then(|| lane.try_recv().ok()).flatten() else { break };
+                bytes += next.charge.bytes();
+                self.posted.push(next);
+            }
+        }
     }
 
     fn now(&self) -> Micros {

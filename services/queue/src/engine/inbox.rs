@@ -1,4 +1,6 @@
-//! The way into the engine: bounded in calls and in bytes, with room of its own for what workers owe.
+//! The way into the engine: bounded in calls and in bytes.
+//!
+//! Three lanes, so that a flood of new tasks crowds out neither what workers owe nor those who ask for work or look.
 
 use std::{
     sync::{
@@ -103,6 +105,13 @@ pub(crate) struct Charge {
     held: Arc<AtomicUsize>,
 }
 
+impl Charge {
+    /// How many.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 impl Drop for Charge {
     fn drop(&mut self) {
         self.held.fetch_sub(self.bytes, Ordering::Relaxed);
@@ -141,15 +150,18 @@ impl Lane {
 /// The callers' end.
 #[derive(Debug, Clone)]
 pub(crate) struct Inbox {
-    requests: Lane,
+    tasks: Lane,
+    calls: Lane,
     settlements: Lane,
 }
 
 /// The engine's end.
 #[derive(Debug)]
 pub(crate) struct Outlet {
-    /// Enqueues, leases and looks.
-    pub(crate) requests: mpsc::Receiver<Posted>,
+    /// Enqueues.
+    pub(crate) tasks: mpsc::Receiver<Posted>,
+    /// Leases, looks, and what operators change.
+    pub(crate) calls: mpsc::Receiver<Posted>,
     /// Settlements and heartbeats.
     pub(crate) settlements: mpsc::Receiver<Posted>,
 }
@@ -157,7 +169,7 @@ pub(crate) struct Outlet {
 impl Outlet {
     /// True when every caller's end is dropped.
     pub(crate) fn is_closed(&self) -> bool {
-        self.requests.is_closed() && self.requests.is_empty()
+        self.tasks.is_closed() && self.tasks.is_empty() && self.calls.is_empty()
     }
 
     /// Refuses every call for a while: this daemon does not lead.
@@ -167,7 +179,8 @@ impl Outlet {
                 let posted = tokio::select! {
                     biased;
                     posted = self.settlements.recv() => posted,
-                    posted = self.requests.recv() => posted,
+                    posted = self.calls.recv() => posted,
+                    posted = self.tasks.recv() => posted,
                 };
                 let Some(posted) = posted else { return };
                 posted.command.refuse();
@@ -194,9 +207,11 @@ impl Command {
 
 /// Both ends; each way holds `calls` calls and `bytes` bytes.
 pub(crate) fn inbox(calls: usize, bytes: usize) -> (Inbox, Outlet) {
-    let (requests, from_requests) = Lane::new(calls, bytes, "tasks");
+    let (tasks, from_tasks) = Lane::new(calls, bytes, "tasks");
     let (settlements, from_settlements) = Lane::new(calls, bytes, "settlements");
-    (Inbox { requests, settlements }, Outlet { requests: from_requests, settlements: from_settlements })
+    let (calls, from_calls) = Lane::new(calls, bytes, "calls");
+    let outlet = Outlet { tasks: from_tasks, calls: from_calls, settlements: from_settlements };
+    (Inbox { tasks, calls, settlements }, outlet)
 }
 
 impl Inbox {
@@ -209,9 +224,8 @@ impl Inbox {
         let command = command(reply);
         let lane = match command {
             Command::Settle(..) | Command::Heartbeat(..) => &self.settlements,
-            Command::Enqueue(..) | Command::Lease(..) | Command::Alter(_) | Command::Look(_) => {
-                &self.requests
-            }
+            Command::Enqueue(..) => &self.tasks,
+            Command::Lease(..) | Command::Alter(_) | Command::Look(_) => &self.calls,
         };
         lane.post(command)?;
         answer.await.map_err(|_| Error::Closed)?
@@ -259,7 +273,7 @@ const FRAME: usize = 256;
 
 fn weight(command: &Command) -> usize {
     match command {
-        Command::Enqueue(tasks, _) => tasks.iter().map(|task| FRAME + task.payload.len()).sum(),
+        Command::Enqueue(tasks, _) => tasks.iter().map(|task| task.spec.size() + task.payload.len()).sum(),
         Command::Settle(_, settlements, _) => settlements
             .iter()
             .map(|settlement| match &settlement.outcome {
