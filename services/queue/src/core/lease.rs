@@ -1,6 +1,6 @@
 //! Giving leases and extending them.
 
-use std::{cmp::Reverse, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     core::{
@@ -8,7 +8,7 @@ use crate::{
         entry::{Ending, Entry, Hold, Row, row_of},
     },
     record::{Beat, Lease, LeaseRef, LeaseRequest, Task},
-    task::{Event, Micros, State, after},
+    task::{Event, Micros, after},
 };
 
 /// Bytes after which a lease call takes no further task, so that a reply fits a message of 4 MiB.
@@ -94,13 +94,15 @@ impl Core {
     /// Lets every lease last for its length from now, unless its attempt must end before: the queue stood still, and
     /// nobody could extend it. Looks at every lease.
     pub fn forgive(&mut self, now: Micros) {
-        for Reverse((_, row, token)) in &self.expiring {
-            let Some(entry) = self.entries.get_mut(row) else { continue };
-            if let Some(hold) = entry.hold.as_ref().filter(|hold| hold.token == *token) {
+        let leased: Vec<Row> = self.expiring.iter().map(|(_, row)| *row).collect();
+        for row in leased {
+            let Some(mut entry) = self.entries.take(row, &self.queues) else { continue };
+            if let Some(hold) = &entry.hold {
                 let end = capped(after(now, hold.duration), hold.deadline);
                 // Its place is looked at when it comes up.
                 entry.status.expires = entry.status.expires.max(end);
             }
+            self.entries.put(row, entry);
         }
     }
 
