@@ -53,7 +53,9 @@ impl Core {
     fn prove_one(&mut self, namespace: &str, lease: LeaseRef, now: Micros) -> Option<Proof> {
         let row = self.held(namespace, lease)?;
         let mut entry = self.entries.take(row, &self.queues)?;
-        let until = entry.status.expires.min(after(now, LONGEST));
+        // Not for longer than the grace after a restart, though a clock that went back makes leases last longer.
+        let grace = entry.hold.as_ref().map_or(LONGEST, |hold| hold.duration);
+        let until = entry.status.expires.min(after(now, LONGEST.min(grace)));
         // One that has expired is still held until it is taken back, but not for sure.
         let hold = entry.hold.as_mut().filter(|_| until > now);
         let proof = hold.map(|hold| {
@@ -177,5 +179,14 @@ mod tests {
         assert_eq!(core.redrive(&[dead], expired), 1);
         assert!(lease(&mut core, expired + 11 * SECOND).is_none());
         assert!(lease(&mut core, expired + 12 * SECOND).is_some());
+    }
+
+    #[test]
+    fn a_clock_that_went_back_makes_no_proof_outlast_the_grace_after_a_restart() {
+        let (mut core, held) = leased();
+        let hold = core.entries.values_mut().find_map(|entry| entry.hold.as_mut()).unwrap();
+        hold.duration = Duration::from_secs(4);
+        let proof = prove(&mut core, &held, NOW - 30 * SECOND).unwrap();
+        assert_eq!(proof.duration, Duration::from_secs(4));
     }
 }

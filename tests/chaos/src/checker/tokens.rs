@@ -6,7 +6,7 @@ use super::{
     Rules, Violations,
     view::{Leased, Settling, View},
 };
-use crate::history::{Answer, Call, Grant, Hold, Operation, Outcome};
+use crate::history::{Answer, Call, Grant, Hold, Moment, Operation, Outcome};
 
 pub(super) fn check(view: &View<'_>, rules: &Rules, found: &mut Violations) {
     given_once(view, found);
@@ -88,7 +88,12 @@ pub(super) fn has_passed(view: &View<'_>, promise: &Operation, span: i64, next: 
     let told = promise.end.unwrap_or(promise.begin);
     let end = next.end.unwrap_or(next.begin);
     let by_the_clock = view.history.latest(promise.begin, end) - view.history.earliest(promise.begin, told);
-    by_the_clock >= span || view.history.elapsed(promise.begin, end) >= span
+    // A restart counts from its own time on.
+    let since = |at: &Moment| promise.begin.order < at.order && at.order < end.order;
+    let mut restarts = view.history.restarts().filter(since);
+    by_the_clock >= span
+        || view.history.elapsed(promise.begin, end) >= span
+        || restarts.any(|at| view.history.latest(at, end) - at.at >= span)
 }
 
 /// Once a newer lease was given, the older one settles and extends nothing.
