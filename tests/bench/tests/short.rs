@@ -23,7 +23,7 @@ const OF_A_LOAD: [&str; 8] = [
 ];
 
 /// What only some scenarios tell.
-const FURTHER: [(&str, &str); 14] = [
+const FURTHER: [(&str, &str); 19] = [
     ("unary-128", "lives_per_second"),
     ("unary-256", "lives_per_second"),
     ("batched-64", "lives_per_second"),
@@ -38,6 +38,11 @@ const FURTHER: [(&str, &str); 14] = [
     ("backlog", "server_cpu_at_1000"),
     ("backlog", "cost_1000_over_100"),
     ("backlog", "server_memory_per_task_at_1000"),
+    ("overload", "refused"),
+    ("overload", "worked_per_second"),
+    ("overload", "memory_growth"),
+    ("purge", "purged_per_second"),
+    ("purge", "enqueue_p99_meanwhile"),
 ];
 
 type Figures = BTreeMap<(String, String, String), f64>;
@@ -51,6 +56,9 @@ fn the_short_form_prints_every_figure_and_loses_no_task() {
         let count = |metric: &str| figures[&key(load, store, metric)];
         assert!(count("enqueued") >= 1.0, "{store} {load}");
         assert!(same(count("enqueued"), count("completed")), "{store} {load}");
+    }
+    for store in STORES {
+        assert!(figures[&key("overload", store, "refused")] >= 1.0, "{store}: a flood is refused");
     }
 }
 

@@ -26,9 +26,18 @@ pub(crate) enum Scenario {
     BullmqBench,
     /// What a task costs while a thousand, and while a million others stand.
     Backlog,
+    /// A flood of tasks while workers work; Nova only.
+    Overload,
+    /// A million dead letters purged while others work; Nova only.
+    Purge,
 }
 
 impl Scenario {
+    /// Whether peers can do it, too.
+    pub(crate) fn is_for_all(self) -> bool {
+        !matches!(self, Self::Mesh | Self::Overload | Self::Purge)
+    }
+
     /// Whether it tells lives a second: what is measured with traces, too.
     pub(crate) fn is_a_rate(self) -> bool {
         matches!(self, Self::Unary | Self::Batched)
