@@ -12,6 +12,7 @@ mod goals;
 mod job;
 mod mesh;
 mod nova;
+mod operations;
 mod peers;
 mod plan;
 mod process;
@@ -73,12 +74,16 @@ impl Arguments {
         if self.short { Plan::short() } else { Plan::full(self.seconds, self.big) }
     }
 
-    /// The stores to run over, and whether every call is traced.
-    fn runs(&self) -> impl Iterator<Item = (StoreKind, bool)> {
+    /// The stores to run over.
+    fn stores(&self) -> impl Iterator<Item = StoreKind> {
         let stores = [StoreKind::Sqlite, StoreKind::Redis].into_iter();
-        let stores = stores.filter(|store| self.store.is_none_or(|only| only == *store));
+        stores.filter(|store| self.store.is_none_or(|only| only == *store))
+    }
+
+    /// The same, and whether every call is traced.
+    fn runs(&self) -> impl Iterator<Item = (StoreKind, bool)> {
         let traced = !(self.untraced || self.profile);
-        stores.flat_map(move |store| {
+        self.stores().flat_map(move |store| {
             [false].into_iter().chain(traced.then_some(true)).map(move |on| (store, on))
         })
     }
@@ -111,13 +116,21 @@ async fn measure(arguments: &Arguments, figures: &mut Figures) -> anyhow::Result
     if arguments.wants(Scenario::Mesh) {
         mesh::measure(plan.starts, figures)?;
     }
-    if arguments.scenario != [Scenario::Mesh] {
+    if arguments.scenario.is_empty() || arguments.scenario.iter().any(|scenario| scenario.is_for_all()) {
         for (store, traced) in arguments.runs() {
-            let mut system = NovaSystem::open(store, traced, plan.most_tasks())?;
+            let mut system = NovaSystem::open(store, traced, &plan.settings())?;
             let wants =
                 |scenario| arguments.wants(scenario) && (!traced || scenario.is_traced(arguments.short));
             let mut bench = Bench { system: &mut system, plan: &plan, figures: &mut *figures };
             scenarios::measure(&mut bench, wants).await?;
+        }
+    }
+    for store in arguments.stores() {
+        if arguments.wants(Scenario::Overload) {
+            operations::overload(store, &plan, figures).await?;
+        }
+        if arguments.wants(Scenario::Purge) {
+            operations::purge(store, &plan, figures).await?;
         }
     }
     if arguments.peers {

@@ -11,11 +11,15 @@ use crate::nova::SYSTEMS;
 
 /// Share of calls outside of any trace that begin a new one.
 const TRACE_RATIO: &str = "NOVA_RUNTIME__TELEMETRY__TRACE_RATIO";
-/// Tasks that the queue may hold.
-const MAX_TASKS: &str = "NOVA_QUEUE__MAX_TASKS";
+/// Settings of the queue, by the name of their variable; those that are not named keep their default.
+pub(crate) type Settings = Vec<(&'static str, u64)>;
 
-/// What the queue may hold unless it is told otherwise.
-pub(crate) const DEFAULT_TASKS: u64 = 2_000_000;
+/// Tasks that the queue may hold.
+pub(crate) const MAX_TASKS: &str = "NOVA_QUEUE__MAX_TASKS";
+/// Ended tasks that it keeps.
+pub(crate) const KEEP_FINISHED: &str = "NOVA_QUEUE__KEEP_FINISHED";
+/// Calls that may wait for a commit.
+pub(crate) const MAX_WAITING_CALLS: &str = "NOVA_QUEUE__MAX_WAITING_CALLS";
 
 /// A folder beside the build, on a disk that syncs.
 pub(crate) fn scratch() -> anyhow::Result<PathBuf> {
@@ -28,12 +32,13 @@ pub(crate) fn scratch() -> anyhow::Result<PathBuf> {
 
 /// Brings a mesh up over `store`, and answers once it is ready. It goes down with the answer.
 /// Every call is traced where there is a collector at the end, which the mesh passes all spans on to.
-pub(crate) fn up(store: &str, collector: Option<&str>, most_tasks: u64) -> anyhow::Result<Nova> {
+pub(crate) fn up(store: &str, collector: Option<&str>, settings: &Settings) -> anyhow::Result<Nova> {
     let nova = Nova::new();
     let mut command = nova.command(&["--json", "up", "--store", store]);
     command.args(collector.iter().flat_map(|endpoint| ["--otlp", endpoint]));
     command.env(TRACE_RATIO, if collector.is_some() { "1" } else { "0" });
-    let output = command.env(MAX_TASKS, most_tasks.to_string()).output()?;
+    command.envs(settings.iter().map(|(name, value)| (*name, value.to_string())));
+    let output = command.output()?;
     ensure!(output.status.success(), "nova up failed: {}", String::from_utf8_lossy(&output.stderr));
     Ok(nova)
 }
@@ -44,7 +49,7 @@ pub(crate) fn measure(starts: usize, figures: &mut Figures) -> anyhow::Result<()
     let mut bytes = 0.0_f64;
     for _ in 0..starts {
         let started = Instant::now();
-        let nova = up("sqlite", None, DEFAULT_TASKS)?;
+        let nova = up("sqlite", None, &Settings::new())?;
         seconds.push(started.elapsed().as_secs_f64());
         let status = nova.run(&["--json", "status"]).json();
         bytes = bytes.max(status["memory_bytes"].as_f64().context("status tells memory_bytes")?);

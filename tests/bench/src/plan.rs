@@ -1,5 +1,10 @@
 //! How long and how big a run is.
 
+use crate::mesh::{MAX_TASKS, Settings};
+
+/// Tasks beside a backlog.
+const ON_TOP: u64 = 2_000_000;
+
 /// Sizes of everything that is measured.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -18,6 +23,11 @@ pub(crate) struct Plan {
     pub(crate) backlogs: Vec<u64>,
     /// Tasks that are enqueued, then completed, over and over, while the backlog stands.
     pub(crate) round: u64,
+    /// Callers of a flood, each with one call, and how many calls may wait.
+    pub(crate) flood_callers: usize,
+    pub(crate) flood_waits: u64,
+    /// Dead letters that are purged.
+    pub(crate) dead: u64,
 }
 
 impl Plan {
@@ -34,6 +44,9 @@ impl Plan {
             warm_up_jobs: 1_000,
             backlogs,
             round: 1_000,
+            flood_callers: 1_024,
+            flood_waits: 256,
+            dead: 1_000_000,
         }
     }
 
@@ -48,11 +61,15 @@ impl Plan {
             warm_up_jobs: 10,
             backlogs: vec![100, 1_000],
             round: 50,
+            flood_callers: 32,
+            flood_waits: 4,
+            dead: 2_000,
         }
     }
 
-    /// The most that a queue must hold: the largest backlog, and what was completed and is not forgotten yet.
-    pub(crate) fn most_tasks(&self) -> u64 {
-        self.backlogs.iter().max().copied().unwrap_or_default() + crate::mesh::DEFAULT_TASKS
+    /// What the queue must hold: the largest backlog, and what is enqueued on top of it.
+    pub(crate) fn settings(&self) -> Settings {
+        let backlog = self.backlogs.iter().max().copied().unwrap_or_default();
+        vec![(MAX_TASKS, backlog + ON_TOP)]
     }
 }

@@ -59,7 +59,7 @@ pub(crate) async fn measure(
         return Ok(());
     }
     for store in stores {
-        let mut system = NovaSystem::open(store, false, plan.most_tasks())?;
+        let mut system = NovaSystem::open(store, false, &plan.settings())?;
         match sample(&mut system, plan).await {
             Ok(lines) => note(&system, plan, &lines, figures),
             Err(why) => figures.skip("profile", &format!("{why:#}")),

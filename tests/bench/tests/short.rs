@@ -23,7 +23,7 @@ const OF_A_LOAD: [&str; 8] = [
 ];
 
 /// What only some scenarios tell.
-const FURTHER: [(&str, &str); 15] = [
+const FURTHER: [(&str, &str); 20] = [
     ("traced", "lives_per_second"),
     ("unary-128", "lives_per_second"),
     ("unary-256", "lives_per_second"),
@@ -39,6 +39,11 @@ const FURTHER: [(&str, &str); 15] = [
     ("backlog", "server_cpu_at_1000"),
     ("backlog", "cost_1000_over_100"),
     ("backlog", "server_memory_per_task_at_1000"),
+    ("overload", "refused"),
+    ("overload", "worked_per_second"),
+    ("overload", "memory_growth"),
+    ("purge", "purged_per_second"),
+    ("purge", "enqueue_p99_meanwhile"),
 ];
 
 type Figures = BTreeMap<(String, String, String), f64>;
@@ -57,6 +62,7 @@ fn the_short_form_prints_every_figure_and_loses_no_task() {
         let count = |metric: &str| figures[&key("traced", &format!("{store}-traced"), metric)];
         assert!(count("spans_arrived") >= count("enqueued"), "{store}");
         assert!(same(count("spans_lost"), 0.0), "{store}");
+        assert!(figures[&key("overload", store, "refused")] >= 1.0, "{store}: a flood is refused");
     }
 }
 

@@ -1,6 +1,8 @@
 //! Nova under measurement: a real mesh over one of its stores, driven through the contract of its queue.
 
+mod overload;
 mod producers;
+mod purge;
 mod tally;
 mod workers;
 
@@ -17,8 +19,9 @@ use nova_testkit::{Collector, Nova};
 use tokio::task::JoinSet;
 
 use crate::job::{Job, Outcome, Spread};
+use crate::mesh::{self, Settings};
+use crate::process;
 use crate::system::{SpanCounts, System};
-use crate::{mesh, process};
 use producers::Calls;
 use tally::Tally;
 use workers::Share;
@@ -62,11 +65,11 @@ pub(crate) struct NovaSystem {
 
 impl NovaSystem {
     /// Brings a mesh up, and connects to its queue.
-    pub(crate) fn open(store: StoreKind, traced: bool, most_tasks: u64) -> anyhow::Result<Self> {
+    pub(crate) fn open(store: StoreKind, traced: bool, settings: &Settings) -> anyhow::Result<Self> {
         let redis = (store == StoreKind::Redis).then(|| RedisServer::start_with(&REDIS));
         let url = redis.as_ref().map_or_else(|| "sqlite".to_owned(), RedisServer::url);
         let collector = traced.then(Collector::counting);
-        let nova = mesh::up(&url, collector.as_ref().map(|collector| &*collector.endpoint), most_tasks)?;
+        let nova = mesh::up(&url, collector.as_ref().map(|collector| &*collector.endpoint), settings)?;
         // Each mesh client has a connection of its own.
         let producing = (0..CONNECTIONS).map(|_| nova.mesh().queue()).collect();
         let working = workers_of(&nova)?;

@@ -51,6 +51,12 @@ impl Calls {
         Ok(micros)
     }
 
+    /// Ends them when it is called: no further call begins.
+    pub(super) fn stop(&self) -> impl FnOnce() + use<> {
+        let left = Arc::clone(&self.left);
+        move || left.store(0, Relaxed)
+    }
+
     /// How many tasks the next call has; none when all are enqueued.
     fn take(&self) -> Option<usize> {
         let most = self.batch as u64;
@@ -81,7 +87,7 @@ async fn call(
 }
 
 /// Tasks that carry when they were enqueued.
-fn request(tally: &Tally, batch: usize, began: Instant) -> pb::EnqueueRequest {
+pub(super) fn request(tally: &Tally, batch: usize, began: Instant) -> pb::EnqueueRequest {
     let mut payload = vec![7; PAYLOAD];
     payload[..8].copy_from_slice(&tally.micros_of(began).to_le_bytes());
     let task = pb::NewTask {

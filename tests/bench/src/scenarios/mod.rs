@@ -29,12 +29,21 @@ pub(crate) enum Scenario {
     BullmqBench,
     /// What a task costs while a thousand, and while a million others stand.
     Backlog,
+    /// A flood of tasks while workers work; Nova only.
+    Overload,
+    /// A million dead letters purged while others work; Nova only.
+    Purge,
 }
 
 impl Scenario {
     /// Whether it is measured with traces, too; in the short form only what is about them.
     pub(crate) fn is_traced(self, short: bool) -> bool {
         self == Self::Traced || !short && matches!(self, Self::Unary | Self::Batched)
+    }
+
+    /// Whether peers can do it, too.
+    pub(crate) fn is_for_all(self) -> bool {
+        !matches!(self, Self::Mesh | Self::Overload | Self::Purge)
     }
 }
 

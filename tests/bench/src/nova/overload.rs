@@ -1,0 +1,85 @@
+//! A flood of tasks: producers that do not rest when they are refused, while workers go on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use nova_proto::queue::v1 as pb;
+use tokio::task::JoinSet;
+use tonic::Code;
+
+use super::tally::Tally;
+use super::{CREDIT, Client, NovaSystem, drained, producers::request};
+use crate::process;
+
+/// Tasks of one call.
+const BATCH: usize = 64;
+/// How often memory is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What came of a flood.
+#[derive(Debug)]
+pub(crate) struct Flood {
+    /// Enqueue calls that were refused, each with a time after which to try again.
+    pub(crate) refused: u64,
+    /// Tasks that were stored.
+    pub(crate) stored: u64,
+    /// Completions a second while it lasted.
+    pub(crate) worked_per_second: f64,
+    /// The most memory that the queue daemon took, bytes.
+    pub(crate) most_memory: f64,
+    /// The memory before, bytes.
+    pub(crate) memory_before: f64,
+}
+
+impl NovaSystem {
+    /// Lets `callers` enqueue for `seconds` as fast as they are answered, while workers work; then all that was
+    /// acknowledged is worked off.
+    pub(crate) async fn flood(&self, callers: usize, seconds: f64) -> anyhow::Result<Flood> {
+        let queue = [self.queue_process()];
+        let (stored, completed) = (self.tally.enqueued(), self.tally.completed());
+        let refused = Arc::new(AtomicU64::new(0));
+        let memory_before = process::memory_bytes(&queue);
+        let mut workers = self.work(CREDIT, None);
+        let until = Instant::now() + Duration::from_secs_f64(seconds);
+        let mut producers = JoinSet::new();
+        for number in 0..callers {
+            let client = self.producing[number % self.producing.len()].clone();
+            producers.spawn(pour(client, Arc::clone(&self.tally), Arc::clone(&refused), until));
+        }
+        let mut most_memory = memory_before;
+        while Instant::now() < until {
+            tokio::time::sleep(LOOK).await;
+            most_memory = most_memory.max(process::memory_bytes(&queue));
+        }
+        let worked_per_second = (self.tally.completed() - completed) as f64 / seconds;
+        while let Some(ended) = producers.join_next().await {
+            ended??;
+        }
+        drained(&mut workers, self.tally.completes(self.tally.enqueued())).await?;
+        self.tally.check()?;
+        let (refused, stored) = (refused.load(Relaxed), self.tally.enqueued() - stored);
+        Ok(Flood { refused, stored, worked_per_second, most_memory, memory_before })
+    }
+}
+
+async fn pour(
+    mut client: Client,
+    tally: Arc<Tally>,
+    refused: Arc<AtomicU64>,
+    until: Instant,
+) -> anyhow::Result<()> {
+    while Instant::now() < until {
+        let tasks: pb::EnqueueRequest = request(&tally, BATCH, Instant::now());
+        match client.enqueue(tasks).await {
+            Ok(answer) => tally.enqueue(answer.into_inner().tasks.iter().map(|task| task.id.as_str())),
+            Err(status) => {
+                ensure!(status.code() == Code::ResourceExhausted, "{status}");
+                ensure!(!status.details().is_empty(), "it does not say when to try again");
+                refused.fetch_add(1, Relaxed);
+            }
+        }
+    }
+    Ok(())
+}
