@@ -184,8 +184,10 @@ mod tests {
     #[test]
     fn a_clock_that_went_back_makes_no_proof_outlast_the_grace_after_a_restart() {
         let (mut core, held) = leased();
-        let hold = core.entries.values_mut().find_map(|entry| entry.hold.as_mut()).unwrap();
-        hold.duration = Duration::from_secs(4);
+        let row = crate::core::entry::row_of(held.task.id);
+        let mut entry = core.entries.take(row, &core.queues).unwrap();
+        entry.hold.as_mut().unwrap().duration = Duration::from_secs(4);
+        core.entries.put(row, entry);
         let proof = prove(&mut core, &held, NOW - 30 * SECOND).unwrap();
         assert_eq!(proof.duration, Duration::from_secs(4));
     }

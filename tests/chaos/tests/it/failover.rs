@@ -1,9 +1,7 @@
 //! Redis fails over to a replica that has not seen the last commits: they are lost, as a suffix, and nothing else is.
 
-use std::time::Duration;
-
 use nova_chaos::history::{Answer, Call, History, Rest};
-use nova_testkit::{eventually, redis::RedisServer};
+use nova_testkit::redis::RedisServer;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -15,21 +13,6 @@ use crate::{
 
 /// Calls that are answered between two blows.
 const CALLS: usize = 100;
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
-pub(crate) fn query<T: redis::FromRedisValue>(server: &RedisServer, words: &[&str]) -> T {
-    let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
-    let mut command = redis::cmd(words[0]);
-    command.arg(&words[1..]).query(&mut connection).unwrap()
-}
-
-/// A number out of what a server says of its replication.
-fn offset(server: &RedisServer, name: &str) -> u64 {
-    let info: String = query(server, &["INFO", "replication"]);
-    let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or("0");
-    line.trim().parse().unwrap()
-}
 
 /// A replica that has seen all of a server.
 fn replica_of(primary: &RedisServer) -> RedisServer {
@@ -104,7 +87,7 @@ async fn a_claim_waits_for_replicas_and_one_that_hangs_stops_nobody() {
     let load = Load::start(12, [daemon.address()]);
     load.get_on(CALLS).await;
     signal(replica.pid(), Signal::CONT);
-    let commands: String = query(&primary, &["INFO", "commandstats"]);
+    let commands: String = primary.query(&["INFO", "commandstats"]);
     assert!(commands.contains("cmdstat_wait:"), "{commands}");
     load.check().await;
 }

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::{
     daemon::Daemon,
-    failover::{gone, query},
+    failover::gone,
     load::{Load, count, longer},
 };
 
@@ -45,7 +45,7 @@ async fn a_killed_redis_without_a_log_loses_what_came_after_its_last_snapshot() 
     for round in 0..2 * longer() {
         load.get_on(CALLS).await;
         let from = load.recorder.now().order;
-        query::<()>(&redis, &["SAVE"]);
+        redis.query::<()>(&["SAVE"]);
         load.get_on(CALLS).await;
         redis.kill();
         let lost = load.recorder.now().order;
