@@ -32,18 +32,19 @@ pub(super) struct Finder {
     /// Whom to ask first: one that fails is not asked again before the others were.
     first: AtomicUsize,
     /// Nodes of the cluster that the URL need not name.
-    learnt: Mutex<Vec<String>>,
+    learnt: Arc<Mutex<Vec<String>>>,
 }
 
 impl Finder {
     pub(super) fn new(url: RedisUrl, tag: &str, response_timeout: Duration) -> Self {
-        let (first, learnt) = (AtomicUsize::new(0), Mutex::default());
+        let (first, learnt) = (AtomicUsize::new(0), Arc::default());
         Self { url, tag: tag.into(), response_timeout, first, learnt }
     }
 
-    /// The same with another patience.
+    /// The same with another patience; what one learns the other knows.
     pub(super) fn patient(&self, response_timeout: Duration) -> Self {
-        Self::new(self.url.clone(), &self.tag, response_timeout)
+        let learnt = Arc::clone(&self.learnt);
+        Self { learnt, ..Self::new(self.url.clone(), &self.tag, response_timeout) }
     }
 
     pub(super) fn url(&self) -> &RedisUrl {
