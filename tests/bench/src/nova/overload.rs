@@ -1,7 +1,7 @@
 //! A flood of tasks: producers that do not rest when they are refused, while workers go on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -17,6 +17,9 @@ use crate::process;
 const BATCH: usize = 64;
 /// How often memory is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How much longer a flood may last until something was worked, seconds.
+const PATIENCE: f64 = 30.0;
 
 /// What came of a flood.
 #[derive(Debug)]
@@ -34,26 +37,28 @@ pub(crate) struct Flood {
 }
 
 impl NovaSystem {
-    /// Lets `callers` enqueue for `seconds` as fast as they are answered, while workers work; then all that was
-    /// acknowledged is worked off.
+    /// Lets `callers` enqueue for `seconds`, and until something was worked, as fast as they are answered, while workers
+    /// work; then all that was acknowledged is worked off.
     pub(crate) async fn flood(&self, callers: usize, seconds: f64) -> anyhow::Result<Flood> {
         let queue = [self.queue_process()];
         let (stored, completed) = (self.tally.enqueued(), self.tally.completed());
         let refused = Arc::new(AtomicU64::new(0));
         let memory_before = process::memory_bytes(&queue);
         let mut workers = self.work(CREDIT, None);
-        let until = Instant::now() + Duration::from_secs_f64(seconds);
+        let (began, ebbing) = (Instant::now(), Arc::new(AtomicBool::new(false)));
         let mut producers = JoinSet::new();
         for number in 0..callers {
             let client = self.producing[number % self.producing.len()].clone();
-            producers.spawn(pour(client, Arc::clone(&self.tally), Arc::clone(&refused), until));
+            producers.spawn(pour(client, Arc::clone(&self.tally), Arc::clone(&refused), Arc::clone(&ebbing)));
         }
         let mut most_memory = memory_before;
-        while Instant::now() < until {
+        while began.elapsed().as_secs_f64() < seconds || self.tally.completed() == completed {
+            ensure!(began.elapsed().as_secs_f64() < seconds + PATIENCE, "nobody works while the flood lasts");
             tokio::time::sleep(LOOK).await;
             most_memory = most_memory.max(process::memory_bytes(&queue));
         }
-        let worked_per_second = (self.tally.completed() - completed) as f64 / seconds;
+        let worked_per_second = (self.tally.completed() - completed) as f64 / began.elapsed().as_secs_f64();
+        ebbing.store(true, Relaxed);
         while let Some(ended) = producers.join_next().await {
             ended??;
         }
@@ -68,9 +73,9 @@ async fn pour(
     mut client: Client,
     tally: Arc<Tally>,
     refused: Arc<AtomicU64>,
-    until: Instant,
+    ebbing: Arc<AtomicBool>,
 ) -> anyhow::Result<()> {
-    while Instant::now() < until {
+    while !ebbing.load(Relaxed) {
         let tasks: pb::EnqueueRequest = request(&tally, BATCH, Instant::now());
         match client.enqueue(tasks).await {
             Ok(answer) => tally.enqueue(answer.into_inner().tasks.iter().map(|task| task.id.as_str())),

@@ -42,13 +42,17 @@ struct Stream<'c> {
     caller: &'c mut Caller,
     say: mpsc::Sender<pb::WorkRequest>,
     hear: Streaming<pb::WorkResponse>,
-    /// The leases that may come at any time are asked for since then.
-    asked: Ticket,
+    /// A call for each lease that may come at any time, begun when its credit was given.
+    asked: VecDeque<Ticket>,
     given: VecDeque<Grant>,
 }
 
-fn asks_for_leases() -> Call {
-    Call::Lease { queue: "q".into(), duration: LEASE }
+fn ask(caller: &Caller) -> Ticket {
+    caller.recorder.begin(caller.number, Call::Lease { queue: "q".into(), duration: LEASE })
+}
+
+fn give_up(caller: &Caller, asked: VecDeque<Ticket>) {
+    asked.into_iter().for_each(|asked| caller.recorder.end(asked, Answer::Unknown));
 }
 
 impl<'c> Stream<'c> {
@@ -63,17 +67,17 @@ impl<'c> Stream<'c> {
         let (say, said) = mpsc::channel(16);
         say.send(pb::WorkRequest { message: Some(Say::Open(open)) }).await.ok()?;
         let mut client = caller.client();
-        let asked = caller.recorder.begin(caller.number, asks_for_leases());
+        let asked: VecDeque<_> = (0..CREDIT).map(|_| ask(caller)).collect();
         let opened = tokio::time::timeout(PATIENCE, client.work(ReceiverStream::new(said))).await;
         let Ok(Ok(opened)) = opened else {
-            caller.recorder.end(asked, Answer::Unknown);
+            give_up(caller, asked);
             return None;
         };
         Some(Self { caller, say, hear: opened.into_inner(), asked, given: VecDeque::new() })
     }
 
     fn close(self) {
-        self.caller.recorder.end(self.asked, Answer::Unknown);
+        give_up(self.caller, self.asked);
     }
 
     async fn live(&mut self, stopping: &AtomicBool) {
@@ -97,13 +101,13 @@ impl<'c> Stream<'c> {
         }
     }
 
-    /// Notes leases, and gives back what else was heard.
+    /// Notes leases, and gives back what else was heard. A lease may be on its way since the credit for it was given.
     fn take(&mut self, heard: pb::WorkResponse) -> Option<Hear> {
         let Some(Hear::Leases(leases)) = heard.message else { return heard.message };
         let grants: Vec<Grant> = leases.leases.into_iter().map(words::grant).collect();
-        let next = self.caller.recorder.begin(self.caller.number, asks_for_leases());
-        let asked = std::mem::replace(&mut self.asked, next);
-        self.caller.recorder.end(asked, Answer::Given(grants.clone()));
+        for (grant, asked) in grants.iter().zip(self.asked.drain(..grants.len())) {
+            self.caller.recorder.end(asked, Answer::Given(vec![grant.clone()]));
+        }
         self.given.extend(grants);
         None
     }
@@ -123,6 +127,7 @@ impl<'c> Stream<'c> {
             }
             _ => self.complete(grant).await?,
         }
+        self.asked.push_back(ask(self.caller));
         self.say.send(pb::WorkRequest { message: Some(Say::Credit(1)) }).await.ok()
     }
 
