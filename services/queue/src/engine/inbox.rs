@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep,
+};
 
 use crate::{
     core::Core,
@@ -133,17 +136,32 @@ impl Lane {
         (Self { sender, held: Arc::default(), bytes, what }, receiver)
     }
 
-    fn post(&self, command: Command) -> Result<(), Error> {
-        let bytes = weight(&command);
+    /// Takes room for so many bytes, if there is any; what is larger than all of it has its turn when there is nothing else.
+    fn charge(&self, bytes: usize) -> Option<Charge> {
         let charge = Charge { bytes, held: Arc::clone(&self.held) };
         let before = self.held.fetch_add(bytes, Ordering::Relaxed);
-        if before > 0 && before + bytes > self.bytes {
-            return Err(Error::Busy(self.what));
-        }
+        (before == 0 || before + bytes <= self.bytes).then_some(charge)
+    }
+
+    fn post(&self, command: Command) -> Result<(), Error> {
+        let charge = self.charge(weight(&command)).ok_or(Error::Busy(self.what))?;
         self.sender.try_send(Posted { command, charge }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Error::Busy(self.what),
             mpsc::error::TrySendError::Closed(_) => Error::Closed,
         })
+    }
+
+    /// The same, and waits for room in place of refusing.
+    async fn post_in_turn(&self, command: Command) -> Result<(), Error> {
+        loop {
+            let place = self.sender.reserve().await.map_err(|_| Error::Closed)?;
+            if let Some(charge) = self.charge(weight(&command)) {
+                place.send(Posted { command, charge });
+                return Ok(());
+            }
+            drop(place);
+            sleep(REST).await;
+        }
     }
 }
 
@@ -153,6 +171,8 @@ pub(crate) struct Inbox {
     tasks: Lane,
     calls: Lane,
     settlements: Lane,
+    /// Whether calls wait for room in place of being refused.
+    patient: bool,
 }
 
 /// The engine's end.
@@ -211,10 +231,15 @@ pub(crate) fn inbox(calls: usize, bytes: usize) -> (Inbox, Outlet) {
     let (settlements, from_settlements) = Lane::new(calls, bytes, "settlements");
     let (calls, from_calls) = Lane::new(calls, bytes, "calls");
     let outlet = Outlet { tasks: from_tasks, calls: from_calls, settlements: from_settlements };
-    (Inbox { tasks, calls, settlements }, outlet)
+    (Inbox { tasks, calls, settlements, patient: false }, outlet)
 }
 
 impl Inbox {
+    /// The same, for who has a bounded number of calls under way: they wait for room in place of being refused.
+    pub(crate) fn patient(&self) -> Self {
+        Self { patient: true, ..self.clone() }
+    }
+
     /// Asks the engine and waits for its answer.
     ///
     /// # Errors
@@ -227,7 +252,11 @@ impl Inbox {
             Command::Enqueue(..) => &self.tasks,
             Command::Lease(..) | Command::Alter(_) | Command::Look(_) => &self.calls,
         };
-        lane.post(command)?;
+        if self.patient {
+            lane.post_in_turn(command).await?;
+        } else {
+            lane.post(command)?;
+        }
         answer.await.map_err(|_| Error::Closed)?
     }
 
@@ -267,6 +296,9 @@ impl Inbox {
         .await
     }
 }
+
+/// Rest before room for bytes is looked for again.
+const REST: Duration = Duration::from_millis(5);
 
 /// What a command holds beside its payloads.
 const FRAME: usize = 256;

@@ -73,7 +73,7 @@ async fn session(
     };
     let (mut request, credit) = opened(&open).map_err(refused)?;
     reserved::may_lease(caller, request.queues.iter().map(AsRef::as_ref))?;
-    let store = service.store;
+    let store = service.store.patient();
     let place = store.streams().enter();
     request.stream = place.number;
     let _present = service.workers.opened(caller, &request);

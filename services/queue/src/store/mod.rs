@@ -81,6 +81,12 @@ impl Store {
         self.role.clone()
     }
 
+    /// The same store, whose calls wait for room in place of being refused: for streams, which are not read further
+    /// while too many are under way.
+    pub(crate) fn patient(&self) -> Self {
+        Self { inbox: self.inbox.patient(), ..self.clone() }
+    }
+
     /// Stores tasks of one namespace, all or none; a known idempotency key answers its earlier task.
     pub(crate) async fn enqueue(&self, tasks: Vec<NewTask>) -> Result<Vec<Receipt>, Error> {
         self.inbox.ask(|reply| Command::Enqueue(tasks, reply)).await
