@@ -37,10 +37,8 @@ impl CompileError {
     pub(crate) fn read(error: &impl fmt::Display, module: &str) -> Self {
         let text = format!("{error:#}");
         let message = text.rsplit("error: ").next().unwrap_or(&text).trim().to_owned();
-        match place(&text) {
-            Some((module, line, column)) => Self { module: module.to_owned(), line, column, message },
-            None => Self { module: module.to_owned(), line: 0, column: 0, message },
-        }
+        let (module, line, column) = place(&text).unwrap_or((module, 0, 0));
+        Self { module: module.to_owned(), line, column, message }
     }
 }
 

@@ -56,10 +56,8 @@ impl Snapshot {
     /// A revision that came from elsewhere; its content must be what its name says.
     pub fn received(claimed: &str, modules: Vec<Module>, data_json: &str) -> Result<Self, SnapshotError> {
         let snapshot = Self::new(modules, data_json)?;
-        if snapshot.revision == claimed {
-            return Ok(snapshot);
-        }
-        Err(SnapshotError::Forged { claimed: claimed.to_owned(), actual: snapshot.revision })
+        let forged = |actual| SnapshotError::Forged { claimed: claimed.to_owned(), actual };
+        if snapshot.revision == claimed { Ok(snapshot) } else { Err(forged(snapshot.revision)) }
     }
 
     /// The revision that is in force before any other: only what the mesh needs to come up.

@@ -52,8 +52,7 @@ impl PolicyPoint {
     /// Compiles off the async threads. A revision that does not hold keeps the old one in force.
     async fn take_in(&self, wire: pb::Snapshot) {
         let point = self.clone();
-        let taken = tokio::task::spawn_blocking(move || point.put_in_force(wire)).await;
-        if let Err(error) = taken {
+        if let Err(error) = tokio::task::spawn_blocking(move || point.put_in_force(wire)).await {
             tracing::error!(%error, "a policy could not be loaded; the old one goes on");
         }
     }

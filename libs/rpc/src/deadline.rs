@@ -19,11 +19,8 @@ pub fn requested(headers: &HeaderMap) -> Option<Duration> {
 
 /// What is left of the deadline of the call that this code serves; none when it has none.
 pub fn remaining() -> Option<Duration> {
-    DEADLINE
-        .try_with(|deadline| *deadline)
-        .ok()
-        .flatten()
-        .map(|at| at.saturating_duration_since(Instant::now()))
+    let deadline = DEADLINE.try_with(|deadline| *deadline).ok().flatten();
+    deadline.map(|at| at.saturating_duration_since(Instant::now()))
 }
 
 /// Runs `work` until the deadline; `Err` when it passes first.

@@ -60,9 +60,8 @@ fn traceparent(context: &Context) -> Option<String> {
 /// Hangs a new span below a stored `traceparent`. Call it before the span is entered;
 /// text that is no traceparent leaves the span as it is.
 pub fn set_remote_parent(span: &Span, traceparent: &str) {
-    if let Some(parent) = stored(traceparent)
-        && span.set_parent(parent).is_err()
-    {
+    let refused = stored(traceparent).is_some_and(|parent| span.set_parent(parent).is_err());
+    if refused {
         tracing::debug!("no OpenTelemetry layer: the span is in no trace");
     }
 }

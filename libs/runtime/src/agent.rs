@@ -57,11 +57,8 @@ impl AgentProcess {
 }
 
 fn telemetry_config(handoff: &Handoff) -> TelemetryConfig {
-    TelemetryConfig {
-        log_format: LogFormat::Json,
-        otlp_endpoint: handoff.otlp.clone().unwrap_or_default(),
-        ..TelemetryConfig::default()
-    }
+    let otlp_endpoint = handoff.otlp.clone().unwrap_or_default();
+    TelemetryConfig { log_format: LogFormat::Json, otlp_endpoint, ..TelemetryConfig::default() }
 }
 
 fn agent_of(handoff: &Handoff) -> Result<AgentId, StartError> {

@@ -190,8 +190,7 @@ fn environment(name: &str) -> Env {
 
 fn refuse_unknown_tables(name: &str, figment: &Figment) -> Result<(), ConfigError> {
     let whole: figment::value::Dict = figment.extract().map_err(Box::new)?;
-    let unknown = whole.keys().find(|key| *key != "runtime" && *key != name);
-    let Some(key) = unknown else { return Ok(()) };
+    let Some(key) = whole.keys().find(|key| *key != "runtime" && *key != name) else { return Ok(()) };
     let rule = format!("unknown table; there are `runtime` and `{name}`");
     Err(ConfigError::Invalid(nova_types::Violation::new(key.clone(), rule).into()))
 }

@@ -92,13 +92,10 @@ pub fn main<D: Daemon>() -> ExitCode {
 
 /// The same with given arguments, the first of which is the program's name.
 pub fn main_with<D: Daemon>(args: Vec<std::ffi::OsString>) -> ExitCode {
-    match start::<D>(args) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("{}: {error}", D::NAME);
-            ExitCode::FAILURE
-        }
-    }
+    start::<D>(args).unwrap_or_else(|error| {
+        eprintln!("{}: {error}", D::NAME);
+        ExitCode::FAILURE
+    })
 }
 
 fn start<D: Daemon>(args: Vec<std::ffi::OsString>) -> Result<ExitCode, StartError> {

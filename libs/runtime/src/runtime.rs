@@ -31,13 +31,9 @@ impl StoreUrl {
     /// # Errors
     /// Which rule is broken, with the text but for its passwords.
     pub fn parse(text: &str) -> Result<Self, Violation> {
-        if text == "sqlite" {
-            return Ok(Self::Sqlite);
-        }
-        let refused = |error: nova_storage::Error| {
-            Violation::new("runtime.store", format!("must be sqlite or a Redis: {error}"))
-        };
-        text.parse().map(Self::Redis).map_err(refused)
+        let rule = |error: nova_storage::Error| format!("must be sqlite or a Redis: {error}");
+        let store = if text == "sqlite" { Ok(Self::Sqlite) } else { text.parse().map(Self::Redis) };
+        store.map_err(|error| Violation::new("runtime.store", rule(error)))
     }
 
     /// The text of a store as it may be shown: without its passwords. It need not be a good one.

@@ -154,20 +154,17 @@ impl Drop for Nova {
 
 fn ran(command: &mut Command) -> Ran {
     let output = command.output().expect("nova starts");
-    Ran {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    let code = output.status.code().unwrap_or(-1);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ran { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
 }
 
 /// The session of a process that lives (zombies do not).
 fn session_of(pid: u64) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = fields.next()?;
-    let session = fields.nth(2)?.parse().ok()?;
-    (state != "Z").then_some(session)
+    let (state, session) = (fields.next()?, fields.nth(2)?);
+    if state == "Z" { None } else { session.parse().ok() }
 }
 
 /// `nova` of the same build: tests lie in `target/<profile>/deps`, programs such as the bench beside `nova`.

@@ -34,11 +34,8 @@ impl Timestamp {
 
     /// As protobuf has it.
     pub fn to_wire(self) -> prost_types::Timestamp {
-        let nanos = (self.0 % 1_000_000) * 1_000;
-        prost_types::Timestamp {
-            seconds: self.0 / 1_000_000,
-            nanos: i32::try_from(nanos).expect("below a second"),
-        }
+        let nanos = i32::try_from((self.0 % 1_000_000) * 1_000).expect("below a second");
+        prost_types::Timestamp { seconds: self.0 / 1_000_000, nanos }
     }
 
     /// From protobuf; moments before the epoch become the epoch.

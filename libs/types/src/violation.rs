@@ -17,6 +17,11 @@ impl Violation {
         Self { field: field.into(), rule: rule.into() }
     }
 
+    /// Fails with a violation of `rule` by `field` unless `holds`.
+    pub fn require(holds: bool, field: &str, rule: &str) -> Result<(), Self> {
+        if holds { Ok(()) } else { Err(Self::new(field, rule)) }
+    }
+
     /// The same violation, seen from the message that holds the field: `prefix.field`.
     #[must_use]
     pub fn within(mut self, prefix: &str) -> Self {
@@ -55,6 +60,14 @@ impl Violations {
     /// Takes the value out of a check, or notes its violation.
     pub fn take<T>(&mut self, checked: Result<T, Violation>) -> Option<T> {
         checked.map_err(|violation| self.0.push(violation)).ok()
+    }
+
+    /// The values of two checks, or all that is wrong with them.
+    pub fn both<A, B>(a: Result<A, Violation>, b: Result<B, Violation>) -> Result<(A, B), Self> {
+        match (a, b) {
+            (Ok(a), Ok(b)) => Ok((a, b)),
+            (a, b) => Err(Self(a.err().into_iter().chain(b.err()).collect())),
+        }
     }
 
     /// Notes a violation.
@@ -116,3 +129,16 @@ impl fmt::Display for Violations {
 }
 
 impl std::error::Error for Violations {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_checks_give_their_values_or_all_that_is_wrong() {
+        let check = |holds, field| Violation::require(holds, field, "must hold").map(|()| field);
+        assert_eq!(Violations::both(check(true, "a"), check(true, "b")), Ok(("a", "b")));
+        let found = Violations::both(check(false, "a"), check(false, "b")).unwrap_err();
+        assert_eq!(found.to_string(), "a: must hold; b: must hold");
+    }
+}

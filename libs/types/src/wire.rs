@@ -82,11 +82,8 @@ pub fn page_token(key: &[u8]) -> String {
 
 /// The key in a page token; none when it is empty.
 pub fn parse_page_token(field: &str, token: &str) -> Result<Option<Vec<u8>>, Violation> {
-    if token.is_empty() {
-        return Ok(None);
-    }
-    let key = URL_SAFE_NO_PAD.decode(token);
-    key.map(Some).map_err(|_| Violation::new(field, "must be a token from the page before"))
+    let key = (!token.is_empty()).then(|| URL_SAFE_NO_PAD.decode(token)).transpose();
+    key.map_err(|_| Violation::new(field, "must be a token from the page before"))
 }
 
 /// [`parse_page_token`] for keys that are text.

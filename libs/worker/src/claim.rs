@@ -20,11 +20,8 @@ pub(crate) struct Claim {
 impl Claim {
     /// A lease that stands until then.
     pub(crate) fn new(until: Instant) -> Self {
-        Self {
-            cancellation: Cancellation::default(),
-            until: Arc::new(Mutex::new(until)),
-            process: Arc::default(),
-        }
+        let until = Arc::new(Mutex::new(until));
+        Self { cancellation: Cancellation::default(), until, process: Arc::default() }
     }
 
     /// The queue has extended it.

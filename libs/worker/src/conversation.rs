@@ -151,20 +151,16 @@ impl Conversation {
     pub(crate) fn settled(&mut self, results: &[SettlementResult]) -> Vec<(LeaseKey, bool)> {
         let (_, keys) = self.settlements.pop_front().unwrap_or((Instant::now(), Vec::new()));
         let answered = keys.into_iter().zip(results);
-        answered
-            .filter(|(key, result)| result.task_id == key.task_id)
-            .map(|(key, result)| (key, result.lost))
-            .collect()
+        let answered = answered.filter(|(key, result)| result.task_id == key.task_id);
+        answered.map(|(key, result)| (key, result.lost)).collect()
     }
 
     /// Fails when a settlement or a report has waited longer than this for its answer: the stream is of no use.
     pub(crate) fn check_answers(&self, patience: Duration) -> Result<(), Status> {
         let reported = self.beats.iter().find(|beat| beat.reports()).map(|beat| &beat.sent);
         let settled = self.settlements.front().map(|(sent, _)| sent);
-        if reported.into_iter().chain(settled).any(|sent| sent.elapsed() > patience) {
-            return Err(Status::deadline_exceeded("the queue does not answer"));
-        }
-        Ok(())
+        let late = reported.into_iter().chain(settled).any(|sent| sent.elapsed() > patience);
+        if late { Err(Status::deadline_exceeded("the queue does not answer")) } else { Ok(()) }
     }
 }
 

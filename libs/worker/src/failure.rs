@@ -155,13 +155,8 @@ impl<T, E: Into<BoxError>> OrFail<T> for Result<T, E> {
 
 /// An error and its sources.
 fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        text = format!("{text}: {error}");
-        next = error.source();
-    }
-    text
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Cuts at a character, and says so.
@@ -187,10 +182,8 @@ fn is_permanent(code: Code) -> bool {
 /// The reason in the details of a status, or else its code.
 fn reason_of(status: &Status) -> String {
     let details = status.get_error_details();
-    match details.error_info() {
-        Some(info) if !info.reason.is_empty() => info.reason.clone(),
-        _ => name(status.code()).to_owned(),
-    }
+    let info = details.error_info().filter(|info| !info.reason.is_empty());
+    info.map_or_else(|| name(status.code()).to_owned(), |info| info.reason.clone())
 }
 
 fn name(code: Code) -> &'static str {

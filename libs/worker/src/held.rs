@@ -123,12 +123,8 @@ impl Held {
 
     /// The message that settles a lease; none when nothing is owed for it.
     pub(crate) fn settlement(&self, key: &LeaseKey) -> Option<Settlement> {
-        match self.leases.get(key) {
-            Some(Stage::Owed(outcome, _)) => {
-                Some(Settlement { lease: Some(key.to_wire()), outcome: Some(outcome.clone()) })
-            }
-            _ => None,
-        }
+        let Some(Stage::Owed(outcome, _)) = self.leases.get(key) else { return None };
+        Some(Settlement { lease: Some(key.to_wire()), outcome: Some(outcome.clone()) })
     }
 
     /// All leases, owed ones included.

@@ -130,10 +130,8 @@ impl Issuance {
 
     fn end_of(&self, caller: &Caller) -> Timestamp {
         let seconds = caller.expires.and_then(|seconds| i64::try_from(seconds).ok());
-        seconds.map_or_else(
-            || self.clock.now() + JOIN_TOKEN_MAX,
-            |seconds| Timestamp::from_micros(seconds.saturating_mul(1_000_000)),
-        )
+        let expires = seconds.map(|seconds| Timestamp::from_micros(seconds.saturating_mul(1_000_000)));
+        expires.unwrap_or_else(|| self.clock.now() + JOIN_TOKEN_MAX)
     }
 }
 
@@ -151,11 +149,8 @@ fn is_certified(caller: &Caller) -> bool {
 
 /// The mesh's own operator is known by its certificate; nothing else may bear its name.
 fn not_the_operator(id: SpiffeId) -> Result<SpiffeId, Violation> {
-    if id.path() == OPERATOR {
-        let rule = format!("must not be {OPERATOR}: the mesh's operator has a certificate, and no token");
-        return Err(Violation::new("subject", rule));
-    }
-    Ok(id)
+    let rule = || format!("must not be {OPERATOR}: the mesh's operator has a certificate, and no token");
+    if id.path() == OPERATOR { Err(Violation::new("subject", rule())) } else { Ok(id) }
 }
 
 fn forbidden(caller: &Caller, what: &str) -> Error {

@@ -54,11 +54,9 @@ pub fn check(source: &str) -> Result<(), Error> {
 
 /// Steps that an expression names.
 pub fn steps_in(source: &str) -> BTreeSet<String> {
-    let name = |found: regex::Captures<'_>| {
-        let groups = (1..=3).find_map(|group| found.get(group));
-        groups.map(|name| name.as_str().to_owned())
-    };
-    STEP.captures_iter(source).filter_map(name).collect()
+    let found = STEP.captures_iter(source);
+    let names = found.filter_map(|found| (1..=3).find_map(|group| found.get(group)));
+    names.map(|name| name.as_str().to_owned()).collect()
 }
 
 /// Every expression in a value, with the path to its text.

@@ -140,10 +140,8 @@ pub(crate) async fn find(launch: Launch, suits: impl Fn(&MeshFile) -> bool) -> a
 fn credential(home: &Home) -> anyhow::Result<Credential> {
     let operator = operator(home)?;
     let token = std::env::var("NOVA_TOKEN").unwrap_or_default();
-    Ok(match token.trim() {
-        "" => operator,
-        token => Credential::bearer(operator.roots, Some(token.to_owned())),
-    })
+    let token = Some(token.trim().to_owned()).filter(|token| !token.is_empty());
+    Ok(if token.is_some() { Credential::bearer(operator.roots, token) } else { operator })
 }
 
 fn operator(home: &Home) -> anyhow::Result<Credential> {

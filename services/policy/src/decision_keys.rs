@@ -36,19 +36,13 @@ fn index_keys(decided: &Decided) -> Vec<String> {
     keys
 }
 
-pub(crate) fn put(mut commit: Commit, decided: &Decided) -> Commit {
+pub(crate) fn put(commit: Commit, decided: &Decided) -> Commit {
     let value = serde_json::to_vec(decided).expect("a decision has a JSON form");
-    commit = commit.put(decision_key(&decided.id.to_string()), value);
-    for key in index_keys(decided) {
-        commit = commit.put(key, Vec::new());
-    }
-    commit
+    let commit = commit.put(decision_key(&decided.id.to_string()), value);
+    index_keys(decided).into_iter().fold(commit, |commit, key| commit.put(key, Vec::new()))
 }
 
-pub(crate) fn delete(mut commit: Commit, decided: &Decided) -> Commit {
-    commit = commit.delete(decision_key(&decided.id.to_string()));
-    for key in index_keys(decided) {
-        commit = commit.delete(key);
-    }
-    commit
+pub(crate) fn delete(commit: Commit, decided: &Decided) -> Commit {
+    let commit = commit.delete(decision_key(&decided.id.to_string()));
+    index_keys(decided).into_iter().fold(commit, Commit::delete)
 }

@@ -174,10 +174,8 @@ impl RevisionStore {
 impl Manifest {
     fn of(snapshot: &Snapshot) -> Self {
         let entry = |module: &Module| ModuleEntry { id: module.id.clone(), hash: hash(&module.rego) };
-        Self {
-            modules: snapshot.modules().iter().map(entry).collect(),
-            data_json: snapshot.data_json().to_owned(),
-        }
+        let modules = snapshot.modules().iter().map(entry).collect();
+        Self { modules, data_json: snapshot.data_json().to_owned() }
     }
 }
 

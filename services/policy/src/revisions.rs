@@ -83,10 +83,7 @@ impl Revisions {
     /// A revision that is kept, or the one that daemons start with.
     pub(crate) async fn find(&self, revision: &str) -> Result<Snapshot, Error> {
         let bootstrap = Snapshot::bootstrap();
-        if bootstrap.revision() == revision {
-            return Ok(bootstrap);
-        }
-        self.0.store.snapshot(revision).await
+        if bootstrap.revision() == revision { Ok(bootstrap) } else { self.0.store.snapshot(revision).await }
     }
 
     /// Why the last change was refused; empty when it was not.
@@ -215,8 +212,6 @@ async fn load(store: &RevisionStore) -> Result<Active, Error> {
 
 fn check_size(modules: &[Module]) -> Result<(), Error> {
     let bytes: usize = modules.iter().map(|module| module.rego.len()).sum();
-    if modules.len() <= MOST_MODULES && bytes <= MOST_BYTES {
-        return Ok(());
-    }
-    Err(Error::TooLarge { modules: MOST_MODULES, bytes: MOST_BYTES })
+    let fits = modules.len() <= MOST_MODULES && bytes <= MOST_BYTES;
+    if fits { Ok(()) } else { Err(Error::TooLarge { modules: MOST_MODULES, bytes: MOST_BYTES }) }
 }

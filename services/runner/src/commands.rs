@@ -290,11 +290,9 @@ fn attach(mut child: Child, invocation: &Invocation) -> Receiver<Event> {
 }
 
 fn wait(mut child: Child) -> Event {
-    let status = child.wait();
-    Event::Exited(
-        status
-            .map_or(-1, |status| status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(-1)),
-    )
+    let status = child.wait().ok();
+    let code = status.and_then(|status| status.code().or(status.signal().map(|signal| 128 + signal)));
+    Event::Exited(code.unwrap_or(-1))
 }
 
 fn report(events: &Sender<Event>, event: Event) {

@@ -40,10 +40,8 @@ fn length(what: &'static str, text: &str) -> Result<(), Error> {
 
 pub(super) fn page(prefix: &str, limit: usize) -> Result<(), Error> {
     length("prefix", prefix)?;
-    if (1..=MAX_PAGE).contains(&limit) {
-        return Ok(());
-    }
-    Err(invalid("limit", format!("must be from 1 to {MAX_PAGE}, not {limit}")))
+    let refused = || invalid("limit", format!("must be from 1 to {MAX_PAGE}, not {limit}"));
+    if (1..=MAX_PAGE).contains(&limit) { Ok(()) } else { Err(refused()) }
 }
 
 pub(super) fn range(range: &Range) -> Result<(), Error> {

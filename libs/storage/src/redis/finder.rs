@@ -171,8 +171,7 @@ fn node_address(node: Value, asked: &str) -> Result<String, RedisError> {
     let mut parts = Vec::<Value>::from_redis_value(node)?.into_iter();
     let mut next = || parts.next().unwrap_or(Value::Nil);
     let (name, port) = (Option::<String>::from_redis_value(next())?, u16::from_redis_value(next())?);
-    let name = name.filter(|name| !name.is_empty());
-    Ok(join(name.as_deref().unwrap_or_else(|| name_of(asked)), port))
+    Ok(join(name.as_deref().filter(|name| !name.is_empty()).unwrap_or_else(|| name_of(asked)), port))
 }
 
 /// The part of `host:port` before its port.

@@ -157,8 +157,7 @@ impl Database {
     /// and closed the file.
     pub async fn close(self) {
         let ended = self.shared.ended.clone();
-        let last = Arc::into_inner(self.shared).is_some();
-        if last {
+        if Arc::into_inner(self.shared).is_some() {
             ended.closed().await;
         }
     }

@@ -74,15 +74,13 @@ pub struct Authority {
     tokens: TokenSigner,
 }
 
+type Result<T> = std::result::Result<T, AuthorityError>;
+
 impl Authority {
     /// Opens the authority that lives in `dir`, or makes one there (a root good for ten years from `now`).
     ///
     /// The folder gets the mode 0700 and the file in it 0600. Processes that race agree on one authority.
-    pub fn open_or_create(
-        dir: &Path,
-        trust_domain: &TrustDomain,
-        now: Timestamp,
-    ) -> Result<Self, AuthorityError> {
+    pub fn open_or_create(dir: &Path, trust_domain: &TrustDomain, now: Timestamp) -> Result<Self> {
         let (path, text) = file::read_or_create(dir, || Self::generate(trust_domain, now))?;
         let material = file::Material::parse(&path, &text)?;
         Self::of(&path, material, trust_domain)
@@ -100,7 +98,7 @@ impl Authority {
         dns_names: &[String],
         now: Timestamp,
         ttl: Duration,
-    ) -> Result<X509Svid, AuthorityError> {
+    ) -> Result<X509Svid> {
         let key = request::verified_key(request)?;
         self.certify(&key, subject, dns_names, now, ttl)
     }
@@ -112,19 +110,14 @@ impl Authority {
         dns_names: &[String],
         now: Timestamp,
         ttl: Duration,
-    ) -> Result<IssuedKeypair, AuthorityError> {
+    ) -> Result<IssuedKeypair> {
         let key = generate_key()?;
         let svid = self.certify(&key, subject, dns_names, now, ttl)?;
         Ok(IssuedKeypair { svid, key_der: key.serialize_der() })
     }
 
     /// Makes a token with which a process may attest itself as `subject`, once.
-    pub fn join_token(
-        &self,
-        subject: &SpiffeId,
-        now: Timestamp,
-        ttl: Duration,
-    ) -> Result<BearerToken, AuthorityError> {
+    pub fn join_token(&self, subject: &SpiffeId, now: Timestamp, ttl: Duration) -> Result<BearerToken> {
         self.bearer_token(subject, &[JOINING.to_owned()], now, ttl)
     }
 
@@ -135,7 +128,7 @@ impl Authority {
         roles: &[String],
         now: Timestamp,
         ttl: Duration,
-    ) -> Result<BearerToken, AuthorityError> {
+    ) -> Result<BearerToken> {
         self.check_domain(subject)?;
         self.tokens.sign(subject, roles, now, ttl)
     }
@@ -160,14 +153,14 @@ impl Authority {
         &self.trust_domain
     }
 
-    fn generate(trust_domain: &TrustDomain, now: Timestamp) -> Result<String, AuthorityError> {
+    fn generate(trust_domain: &TrustDomain, now: Timestamp) -> Result<String> {
         let root_key = generate_key()?;
         let root = certificate::root(trust_domain, &root_key, now)?;
         let token_key = generate_key()?;
         Ok(format!("{}{}{}", root.pem(), root_key.serialize_pem(), token_key.serialize_pem()))
     }
 
-    fn of(path: &Path, material: file::Material, trust_domain: &TrustDomain) -> Result<Self, AuthorityError> {
+    fn of(path: &Path, material: file::Material, trust_domain: &TrustDomain) -> Result<Self> {
         let corrupt = |rule: String| AuthorityError::Corrupt { path: path.to_owned(), rule };
         let (domain, root_expires) = certificate::root_facts(&material.root).map_err(corrupt)?;
         if domain != format!("spiffe://{trust_domain}") {
@@ -192,7 +185,7 @@ impl Authority {
         dns_names: &[String],
         now: Timestamp,
         ttl: Duration,
-    ) -> Result<X509Svid, AuthorityError> {
+    ) -> Result<X509Svid> {
         self.check_domain(subject)?;
         if now >= self.root_expires {
             return Err(AuthorityError::RootExpired(self.root_expires));
@@ -207,7 +200,7 @@ impl Authority {
         })
     }
 
-    fn check_domain(&self, subject: &SpiffeId) -> Result<(), AuthorityError> {
+    fn check_domain(&self, subject: &SpiffeId) -> Result<()> {
         if subject.trust_domain() == self.trust_domain {
             return Ok(());
         }
@@ -222,6 +215,6 @@ impl fmt::Debug for Authority {
     }
 }
 
-fn generate_key() -> Result<KeyPair, AuthorityError> {
+fn generate_key() -> Result<KeyPair> {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(AuthorityError::Certificate)
 }

@@ -101,11 +101,9 @@ impl Follower {
     }
 
     async fn resume(&self) -> Result<Noted, Error> {
-        let store = self.store().await?;
-        match self.index.position(store).await? {
-            Some(revision) => Ok(Noted { read: revision, written: revision }),
-            None => self.rebuild().await,
-        }
+        let position = self.index.position(self.store().await?).await?;
+        let Some(revision) = position else { return self.rebuild().await };
+        Ok(Noted { read: revision, written: revision })
     }
 
     async fn follow(&self, at: Noted, changes: Vec<Change>, next: Revision) -> Result<Noted, Error> {

@@ -5,8 +5,9 @@ use std::time::Duration;
 use nova_proto::identity::v1 as pb;
 use nova_proto::identity::v1::identity_service_server::IdentityService;
 use nova_types::{AgentId, Namespace, Violation, Violations, wire};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 
+use super::Answer;
 use crate::agents::{AgentIdentity, AgentRegister};
 use crate::authority::X509Svid;
 use crate::error::Error;
@@ -34,16 +35,13 @@ impl IdentityService for IdentityApi {
     async fn attest_workload(
         &self,
         request: Request<pb::AttestWorkloadRequest>,
-    ) -> Result<Response<pb::AttestWorkloadResponse>, Status> {
+    ) -> Answer<pb::AttestWorkloadResponse> {
         let caller = nova_rpc::caller(&request);
         let svid = self.issuance.attest(&caller, &request.get_ref().csr).await?;
         Ok(Response::new(pb::AttestWorkloadResponse { svid: Some(of_svid(svid)) }))
     }
 
-    async fn renew_x509(
-        &self,
-        request: Request<pb::RenewX509Request>,
-    ) -> Result<Response<pb::RenewX509Response>, Status> {
+    async fn renew_x509(&self, request: Request<pb::RenewX509Request>) -> Answer<pb::RenewX509Response> {
         let caller = nova_rpc::caller(&request);
         let svid = self.issuance.renew(&caller, &request.get_ref().csr)?;
         Ok(Response::new(pb::RenewX509Response { svid: Some(of_svid(svid)) }))
@@ -52,7 +50,7 @@ impl IdentityService for IdentityApi {
     async fn create_join_token(
         &self,
         request: Request<pb::CreateJoinTokenRequest>,
-    ) -> Result<Response<pb::CreateJoinTokenResponse>, Status> {
+    ) -> Answer<pb::CreateJoinTokenResponse> {
         let caller = nova_rpc::caller(&request);
         let message = request.into_inner();
         let ttl =
@@ -61,10 +59,7 @@ impl IdentityService for IdentityApi {
         Ok(Response::new(pb::CreateJoinTokenResponse { token }))
     }
 
-    async fn mint_token(
-        &self,
-        request: Request<pb::MintTokenRequest>,
-    ) -> Result<Response<pb::MintTokenResponse>, Status> {
+    async fn mint_token(&self, request: Request<pb::MintTokenRequest>) -> Answer<pb::MintTokenResponse> {
         let caller = nova_rpc::caller(&request);
         let message = request.into_inner();
         let ttl =
@@ -74,10 +69,7 @@ impl IdentityService for IdentityApi {
         Ok(Response::new(pb::MintTokenResponse { token: minted.token, expire_time }))
     }
 
-    async fn get_bundle(
-        &self,
-        _: Request<pb::GetBundleRequest>,
-    ) -> Result<Response<pb::GetBundleResponse>, Status> {
+    async fn get_bundle(&self, _: Request<pb::GetBundleRequest>) -> Answer<pb::GetBundleResponse> {
         let authority = self.issuance.authority();
         Ok(Response::new(pb::GetBundleResponse {
             trust_domain: authority.trust_domain().to_string(),
@@ -89,7 +81,7 @@ impl IdentityService for IdentityApi {
     async fn register_agent(
         &self,
         request: Request<pb::RegisterAgentRequest>,
-    ) -> Result<Response<pb::RegisterAgentResponse>, Status> {
+    ) -> Answer<pb::RegisterAgentResponse> {
         let message = request.into_inner();
         let (namespace, agent) = agent_name(&message.namespace, &message.agent_id)?;
         let identity = self.agents.register(namespace, agent).await?;
@@ -99,7 +91,7 @@ impl IdentityService for IdentityApi {
     async fn get_agent_identity(
         &self,
         request: Request<pb::GetAgentIdentityRequest>,
-    ) -> Result<Response<pb::GetAgentIdentityResponse>, Status> {
+    ) -> Answer<pb::GetAgentIdentityResponse> {
         let message = request.into_inner();
         let (namespace, agent) = agent_name(&message.namespace, &message.agent_id)?;
         let identity = self.agents.get(&namespace, &agent).await?;
@@ -109,7 +101,7 @@ impl IdentityService for IdentityApi {
     async fn list_agent_identities(
         &self,
         request: Request<pb::ListAgentIdentitiesRequest>,
-    ) -> Result<Response<pb::ListAgentIdentitiesResponse>, Status> {
+    ) -> Answer<pb::ListAgentIdentitiesResponse> {
         let page = Page::parse(request.get_ref())?;
         let found = self.agents.list(&page.namespace, page.after.as_ref(), page.size).await?;
         let last = found.last().filter(|_| found.len() == page.size);
@@ -121,10 +113,8 @@ impl IdentityService for IdentityApi {
 }
 
 fn agent_name(namespace: &str, agent: &str) -> Result<(Namespace, AgentId), Error> {
-    let mut violations = Violations::new();
-    let namespace = violations.take(Namespace::parse("namespace", namespace));
-    let agent = violations.take(AgentId::parse("agent_id", agent));
-    namespace.zip(agent).ok_or(Error::Invalid(violations))
+    let (namespace, agent) = (Namespace::parse("namespace", namespace), AgentId::parse("agent_id", agent));
+    Violations::both(namespace, agent).map_err(Error::Invalid)
 }
 
 struct Page {

@@ -2,8 +2,9 @@
 
 use nova_proto::memory::v1 as pb;
 use nova_proto::memory::v1::memory_service_server::MemoryService;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 
+use super::Answer;
 use super::memory_wire::{address_of, draft_of, of_hit, of_memory, page_token, search_of};
 use crate::memory::Memories;
 
@@ -21,10 +22,7 @@ impl MemoryApi {
 
 #[tonic::async_trait]
 impl MemoryService for MemoryApi {
-    async fn put_memory(
-        &self,
-        request: Request<pb::PutMemoryRequest>,
-    ) -> Result<Response<pb::PutMemoryResponse>, Status> {
+    async fn put_memory(&self, request: Request<pb::PutMemoryRequest>) -> Answer<pb::PutMemoryResponse> {
         let caller = nova_rpc::caller(&request);
         let author =
             caller.spiffe_id.as_ref().ok_or_else(|| nova_rpc::Error::unauthenticated("who writes this?"))?;
@@ -35,10 +33,7 @@ impl MemoryService for MemoryApi {
         Ok(Response::new(pb::PutMemoryResponse { memory, duplicate: stored.duplicate }))
     }
 
-    async fn get_memory(
-        &self,
-        request: Request<pb::GetMemoryRequest>,
-    ) -> Result<Response<pb::GetMemoryResponse>, Status> {
+    async fn get_memory(&self, request: Request<pb::GetMemoryRequest>) -> Answer<pb::GetMemoryResponse> {
         let (namespace, memory) = address_of(request.get_ref())?;
         let memory = self.memories.get(&namespace, memory).await?;
         Ok(Response::new(pb::GetMemoryResponse { memory: Some(of_memory(memory)) }))
@@ -47,7 +42,7 @@ impl MemoryService for MemoryApi {
     async fn search_memories(
         &self,
         request: Request<pb::SearchMemoriesRequest>,
-    ) -> Result<Response<pb::SearchMemoriesResponse>, Status> {
+    ) -> Answer<pb::SearchMemoriesResponse> {
         let search = search_of(request.into_inner())?;
         let found = self.memories.search(search.clone()).await?;
         let next_page_token = page_token(&search, &found);

@@ -42,10 +42,9 @@ pub(super) fn draft_of(message: pb::PutMemoryRequest) -> Result<(Draft, Option<R
 
 /// Which memory is meant.
 pub(super) fn address_of(message: &pb::GetMemoryRequest) -> Result<(Namespace, MemoryId), Error> {
-    let mut violations = Violations::new();
-    let namespace = violations.take(Namespace::parse("namespace", &message.namespace));
-    let memory = violations.take(MemoryId::parse("memory_id", &message.memory_id));
-    namespace.zip(memory).ok_or(Error::Invalid(violations))
+    let namespace = Namespace::parse("namespace", &message.namespace);
+    let memory = MemoryId::parse("memory_id", &message.memory_id);
+    Violations::both(namespace, memory).map_err(Error::Invalid)
 }
 
 /// What is searched for, checked.
@@ -98,11 +97,8 @@ fn what_is_searched(search: &Search) -> String {
 
 fn json(field: &str, text: &str) -> Result<(), Violation> {
     wire::text(field, text, 0..=DATA_MAX)?;
-    if text.is_empty() {
-        return Ok(());
-    }
-    let parsed = serde_json::from_str::<IgnoredAny>(text);
-    parsed.map(drop).map_err(|error| Violation::new(field, format!("must be JSON: {error}")))
+    let parsed = if text.is_empty() { Ok(()) } else { serde_json::from_str::<IgnoredAny>(text).map(drop) };
+    parsed.map_err(|error| Violation::new(field, format!("must be JSON: {error}")))
 }
 
 fn kind_of(kind: i32) -> Result<MemoryKind, Violation> {

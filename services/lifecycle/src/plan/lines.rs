@@ -15,11 +15,8 @@ pub(super) fn line_of(text: &str, path: &[String]) -> usize {
 }
 
 fn find(text: &str, path: &[String]) -> Option<usize> {
-    let seed = Walk { path };
-    match seed.deserialize(serde_norway::Deserializer::from_str(text)) {
-        Ok(()) => None,
-        Err(error) => error.location().map(|location| location.line()),
-    }
+    let walked = Walk { path }.deserialize(serde_norway::Deserializer::from_str(text));
+    walked.err()?.location().map(|location| location.line())
 }
 
 /// Fails at the end of `path`, and succeeds when there is no such value.

@@ -26,10 +26,7 @@ pub(super) fn why_phase_skipped(state: &State, phase: usize, reason: Skip) -> St
 fn of_step(state: &State, step: usize) -> Option<String> {
     let record = &state.steps[step];
     let failed = record.needs.iter().find(|need| state.satisfies(**need) == Some(false));
-    match failed {
-        Some(need) => ending(state, *need),
-        None => of_phase(state, record.phase),
-    }
+    failed.map_or_else(|| of_phase(state, record.phase), |need| ending(state, *need))
 }
 
 fn of_phase(state: &State, phase: usize) -> Option<String> {

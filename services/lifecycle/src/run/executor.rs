@@ -66,11 +66,9 @@ impl Executor {
 
     /// Watches the run's tasks.
     pub(super) async fn watch(&self, state: &State, cursor: Option<String>) -> Result<Watch, MeshError> {
-        let span = run_span(
-            state,
-            tracing::info_span!("run.watch", otel.name = "run.watch", run = %state.start.run_id),
-        );
-        self.mesh.watch(&state.start.namespace, state.start.run_id, cursor).instrument(span).await
+        let span = tracing::info_span!("run.watch", otel.name = "run.watch", run = %state.start.run_id);
+        let watch = self.mesh.watch(&state.start.namespace, state.start.run_id, cursor);
+        watch.instrument(run_span(state, span)).await
     }
 
     /// Reads the task of a step.

@@ -49,11 +49,9 @@ fn fold_phase(state: &mut State, phase: usize, time: Timestamp, event: &Event) {
 }
 
 fn skip_open_steps(state: &mut State, phase: usize, time: Timestamp, reason: Skip) {
-    for step in state.steps.iter_mut().filter(|step| step.phase == phase) {
-        if !step.status.is_settled() {
-            step.status = StepStatus::Skipped(reason);
-            step.end_time = Some(time);
-        }
+    let of_phase = state.steps.iter_mut().filter(|step| step.phase == phase);
+    for step in of_phase.filter(|step| !step.status.is_settled()) {
+        (step.status, step.end_time) = (StepStatus::Skipped(reason), Some(time));
     }
 }
 

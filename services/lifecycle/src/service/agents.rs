@@ -4,10 +4,10 @@ use nova_proto::lifecycle::v1 as pb;
 use nova_proto::lifecycle::v1::agent_service_server::AgentService;
 use nova_rpc::{Caller, caller, lease};
 use nova_types::{AgentId, Namespace, Violation, Violations, wire};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 
 use super::agent_messages as messages;
-use super::author;
+use super::{Answer, author};
 use crate::agent::Agents;
 use crate::error::Error;
 
@@ -28,7 +28,7 @@ impl AgentService for AgentRpcs {
     async fn register_agent(
         &self,
         request: Request<pb::RegisterAgentRequest>,
-    ) -> Result<Response<pb::RegisterAgentResponse>, Status> {
+    ) -> Answer<pb::RegisterAgentResponse> {
         let (author, lease) = (author(&caller(&request)), lease(&request));
         let request = request.into_inner();
         let namespace = namespace(&request.namespace)?;
@@ -37,20 +37,14 @@ impl AgentService for AgentRpcs {
         Ok(Response::new(pb::RegisterAgentResponse { agent: Some(messages::agent_to_wire(agent)) }))
     }
 
-    async fn get_agent(
-        &self,
-        request: Request<pb::GetAgentRequest>,
-    ) -> Result<Response<pb::GetAgentResponse>, Status> {
+    async fn get_agent(&self, request: Request<pb::GetAgentRequest>) -> Answer<pb::GetAgentResponse> {
         let request = request.into_inner();
         let (namespace, id) = name(&request.namespace, &request.agent_id)?;
         let agent = self.agents.get(&namespace, &id).await?;
         Ok(Response::new(pb::GetAgentResponse { agent: Some(messages::agent_to_wire(agent)) }))
     }
 
-    async fn list_agents(
-        &self,
-        request: Request<pb::ListAgentsRequest>,
-    ) -> Result<Response<pb::ListAgentsResponse>, Status> {
+    async fn list_agents(&self, request: Request<pb::ListAgentsRequest>) -> Answer<pb::ListAgentsResponse> {
         let request = request.into_inner();
         let namespace = namespace(&request.namespace)?;
         let state = messages::state("state", request.state).map_err(Error::from)?;
@@ -63,7 +57,7 @@ impl AgentService for AgentRpcs {
     async fn set_agent_state(
         &self,
         request: Request<pb::SetAgentStateRequest>,
-    ) -> Result<Response<pb::SetAgentStateResponse>, Status> {
+    ) -> Answer<pb::SetAgentStateResponse> {
         let (author, lease) = (author(&caller(&request)), lease(&request));
         let request = request.into_inner();
         let (namespace, id) = name(&request.namespace, &request.agent_id)?;
@@ -78,7 +72,7 @@ impl AgentService for AgentRpcs {
     async fn heartbeat_agent(
         &self,
         request: Request<pb::HeartbeatAgentRequest>,
-    ) -> Result<Response<pb::HeartbeatAgentResponse>, Status> {
+    ) -> Answer<pb::HeartbeatAgentResponse> {
         let (caller, lease) = (caller(&request), lease(&request));
         let request = request.into_inner();
         let (namespace, id) = name(&request.namespace, &request.agent_id)?;
@@ -91,7 +85,7 @@ impl AgentService for AgentRpcs {
     async fn list_agent_transitions(
         &self,
         request: Request<pb::ListAgentTransitionsRequest>,
-    ) -> Result<Response<pb::ListAgentTransitionsResponse>, Status> {
+    ) -> Answer<pb::ListAgentTransitionsResponse> {
         let request = request.into_inner();
         let (namespace, id) = name(&request.namespace, &request.agent_id)?;
         let page = Page::parse(request.page_size, &request.page_token)?;
@@ -103,12 +97,10 @@ impl AgentService for AgentRpcs {
 
 /// An agent speaks for itself alone; others that policy lets in may speak for any.
 pub(super) fn only_for_itself(caller: &Caller, id: &AgentId, what: &str) -> Result<(), Error> {
-    match caller.agent_id() {
-        Some(agent) if agent != *id => {
-            Err(Error::Forbidden { caller: caller.name().to_owned(), what: format!("{what} ({id})") })
-        }
-        _ => Ok(()),
+    if caller.agent_id().is_none_or(|agent| agent == *id) {
+        return Ok(());
     }
+    Err(Error::Forbidden { caller: caller.name().to_owned(), what: format!("{what} ({id})") })
 }
 
 pub(super) fn namespace(text: &str) -> Result<Namespace, Error> {
@@ -116,11 +108,7 @@ pub(super) fn namespace(text: &str) -> Result<Namespace, Error> {
 }
 
 fn name(namespace: &str, id: &str) -> Result<(Namespace, AgentId), Error> {
-    let mut violations = Violations::new();
-    let namespace = violations.take(Namespace::parse("namespace", namespace));
-    let id = violations.take(AgentId::parse("agent_id", id));
-    violations.finish()?;
-    Ok((namespace.unwrap_or_default(), id.expect("it was checked")))
+    Ok(Violations::both(Namespace::parse("namespace", namespace), AgentId::parse("agent_id", id))?)
 }
 
 /// Which page is asked for.

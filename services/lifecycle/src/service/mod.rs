@@ -14,9 +14,12 @@ use nova_proto::lifecycle::v1::session_service_server::SessionServiceServer;
 use nova_proto::lifecycle::v1::workflow_service_server::WorkflowServiceServer;
 use nova_rpc::{Caller, trace};
 use nova_runtime::{Routes, Runtime};
+use tonic::{Response, Status};
 
 use crate::agent::Author;
 use crate::run::Scheduler;
+
+type Answer<T> = Result<Response<T>, Status>;
 
 /// All services of the daemon.
 pub(crate) fn routes(scheduler: &Scheduler, runtime: &Runtime) -> Routes {

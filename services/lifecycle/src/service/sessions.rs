@@ -4,8 +4,9 @@ use nova_proto::lifecycle::v1 as pb;
 use nova_proto::lifecycle::v1::session_service_server::SessionService;
 use nova_rpc::{caller, lease};
 use nova_types::{Namespace, RequestId, SessionId, Violations};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 
+use super::Answer;
 use super::agents::{Page, namespace, next_token, only_for_itself};
 use super::session_messages as messages;
 use crate::agent::Agents;
@@ -30,7 +31,7 @@ impl SessionService for SessionRpcs {
     async fn start_session(
         &self,
         request: Request<pb::StartSessionRequest>,
-    ) -> Result<Response<pb::StartSessionResponse>, Status> {
+    ) -> Answer<pb::StartSessionResponse> {
         let lease = lease(&request);
         let request = request.into_inner();
         let namespace = namespace(&request.namespace)?;
@@ -44,7 +45,7 @@ impl SessionService for SessionRpcs {
     async fn update_session(
         &self,
         request: Request<pb::UpdateSessionRequest>,
-    ) -> Result<Response<pb::UpdateSessionResponse>, Status> {
+    ) -> Answer<pb::UpdateSessionResponse> {
         let (caller, lease) = (caller(&request), lease::of_agents(&request)?);
         let request = request.into_inner();
         let (namespace, id) = name(&request.namespace, &request.session_id)?;
@@ -56,10 +57,7 @@ impl SessionService for SessionRpcs {
         Ok(Response::new(pb::UpdateSessionResponse { session: Some(messages::session_to_wire(session)) }))
     }
 
-    async fn get_session(
-        &self,
-        request: Request<pb::GetSessionRequest>,
-    ) -> Result<Response<pb::GetSessionResponse>, Status> {
+    async fn get_session(&self, request: Request<pb::GetSessionRequest>) -> Answer<pb::GetSessionResponse> {
         let request = request.into_inner();
         let (namespace, id) = name(&request.namespace, &request.session_id)?;
         let session = self.sessions.get(&namespace, &id).await?;
@@ -69,7 +67,7 @@ impl SessionService for SessionRpcs {
     async fn list_sessions(
         &self,
         request: Request<pb::ListSessionsRequest>,
-    ) -> Result<Response<pb::ListSessionsResponse>, Status> {
+    ) -> Answer<pb::ListSessionsResponse> {
         let request = request.into_inner();
         let namespace = namespace(&request.namespace)?;
         let filter = messages::filter(&request).map_err(Error::from)?;
@@ -81,9 +79,5 @@ impl SessionService for SessionRpcs {
 }
 
 fn name(namespace: &str, id: &str) -> Result<(Namespace, SessionId), Error> {
-    let mut violations = Violations::new();
-    let namespace = violations.take(Namespace::parse("namespace", namespace));
-    let id = violations.take(SessionId::parse("session_id", id));
-    violations.finish()?;
-    Ok((namespace.unwrap_or_default(), id.expect("it was checked")))
+    Ok(Violations::both(Namespace::parse("namespace", namespace), SessionId::parse("session_id", id))?)
 }

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use super::Answer;
 use super::agents::{Page, namespace, next_token};
 use super::run_messages as messages;
 use super::watch_run;
@@ -97,7 +98,7 @@ impl WorkflowService for WorkflowRpcs {
     async fn validate_plan(
         &self,
         request: Request<pb::ValidatePlanRequest>,
-    ) -> Result<Response<pb::ValidatePlanResponse>, Status> {
+    ) -> Answer<pb::ValidatePlanResponse> {
         let request = request.into_inner();
         let plan = plan(&request.plan, &request.file_name)?;
         if !request.input_json.is_empty() {
@@ -108,20 +109,14 @@ impl WorkflowService for WorkflowRpcs {
         Ok(Response::new(pb::ValidatePlanResponse { plan: plan.metadata.name, phases }))
     }
 
-    async fn start_run(
-        &self,
-        request: Request<pb::StartRunRequest>,
-    ) -> Result<Response<pb::StartRunResponse>, Status> {
+    async fn start_run(&self, request: Request<pb::StartRunRequest>) -> Answer<pb::StartRunResponse> {
         let actor = caller(&request).name().to_owned();
         let (_, run_id) = self.start(request.into_inner(), actor).await?;
         let run = messages::run_to_wire(&self.runs().state(run_id).await?);
         Ok(Response::new(pb::StartRunResponse { run: Some(run) }))
     }
 
-    async fn get_run(
-        &self,
-        request: Request<pb::GetRunRequest>,
-    ) -> Result<Response<pb::GetRunResponse>, Status> {
+    async fn get_run(&self, request: Request<pb::GetRunRequest>) -> Answer<pb::GetRunResponse> {
         let request = request.into_inner();
         let (namespace, run_id) = name(&request.namespace, &request.run_id)?;
         self.runs().head(&namespace, run_id).await?;
@@ -129,10 +124,7 @@ impl WorkflowService for WorkflowRpcs {
         Ok(Response::new(pb::GetRunResponse { run: Some(run) }))
     }
 
-    async fn list_runs(
-        &self,
-        request: Request<pb::ListRunsRequest>,
-    ) -> Result<Response<pb::ListRunsResponse>, Status> {
+    async fn list_runs(&self, request: Request<pb::ListRunsRequest>) -> Answer<pb::ListRunsResponse> {
         let request = request.into_inner();
         let namespace = namespace(&request.namespace)?;
         let page = Page::parse(request.page_size, &request.page_token)?;
@@ -141,10 +133,7 @@ impl WorkflowService for WorkflowRpcs {
         Ok(Response::new(pb::ListRunsResponse { runs, next_page_token: next_token(next) }))
     }
 
-    async fn watch_run(
-        &self,
-        request: Request<pb::WatchRunRequest>,
-    ) -> Result<Response<Self::WatchRunStream>, Status> {
+    async fn watch_run(&self, request: Request<pb::WatchRunRequest>) -> Answer<Self::WatchRunStream> {
         let request = request.into_inner();
         let (namespace, run_id) = name(&request.namespace, &request.run_id)?;
         self.runs().head(&namespace, run_id).await?;
@@ -155,7 +144,7 @@ impl WorkflowService for WorkflowRpcs {
     async fn get_run_report(
         &self,
         request: Request<pb::GetRunReportRequest>,
-    ) -> Result<Response<pb::GetRunReportResponse>, Status> {
+    ) -> Answer<pb::GetRunReportResponse> {
         let request = request.into_inner();
         let (namespace, run_id) = name(&request.namespace, &request.run_id)?;
         self.runs().head(&namespace, run_id).await?;
@@ -192,9 +181,5 @@ fn fingerprint(request: &pb::StartRunRequest) -> String {
 }
 
 fn name(namespace: &str, id: &str) -> Result<(Namespace, RunId), Error> {
-    let mut violations = Violations::new();
-    let namespace = violations.take(Namespace::parse("namespace", namespace));
-    let id = violations.take(RunId::parse("run_id", id));
-    violations.finish()?;
-    Ok((namespace.unwrap_or_default(), id.expect("it was checked")))
+    Ok(Violations::both(Namespace::parse("namespace", namespace), RunId::parse("run_id", id))?)
 }

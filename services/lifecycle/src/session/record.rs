@@ -131,10 +131,8 @@ fn merge(context: &mut Map<String, Value>, changes: &Map<String, Value>) {
 /// Checks that a context is not too large.
 pub(super) fn check_size(field: &str, context: &Map<String, Value>) -> Result<(), Violation> {
     let size = serde_json::to_vec(context).map_or(usize::MAX, |bytes| bytes.len());
-    if size > MAX_CONTEXT_BYTES {
-        return Err(Violation::new(field, format!("{size} bytes must be at most {MAX_CONTEXT_BYTES}")));
-    }
-    Ok(())
+    let rule = || format!("{size} bytes must be at most {MAX_CONTEXT_BYTES}");
+    if size <= MAX_CONTEXT_BYTES { Ok(()) } else { Err(Violation::new(field, rule())) }
 }
 
 #[cfg(test)]

@@ -45,12 +45,9 @@ pub(crate) fn apply(leader: Pid, limits: &Limits, inherited: OpenFiles) -> io::R
 }
 
 fn apply_given(pid: Pid, limits: &Limits) -> io::Result<()> {
-    for (resource, value) in [(Resource::As, limits.memory_bytes), (Resource::Cpu, limits.cpu_seconds)] {
-        if let Some(value) = value {
-            limit(pid, resource, capped(value, getrlimit(resource).maximum))?;
-        }
-    }
-    Ok(())
+    let limits = [(Resource::As, limits.memory_bytes), (Resource::Cpu, limits.cpu_seconds)];
+    let mut given = limits.into_iter().filter_map(|(resource, value)| Some((resource, value?)));
+    given.try_for_each(|(resource, value)| limit(pid, resource, capped(value, getrlimit(resource).maximum)))
 }
 
 /// A limit for both soft and hard, no higher than the daemon's own hard one, which only root may pass.

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, test_kill_process_group};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::ChildStdin;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument as _;
 
 use super::capture::capture;
@@ -257,10 +257,7 @@ impl Supervision {
 
     async fn is_stopped_within(&self, delay: Duration) -> bool {
         let mut stop = self.entry.stop.subscribe();
-        tokio::select! {
-            () = sleep(delay) => false,
-            stopped = stop.wait_for(Option::is_some) => stopped.is_ok(),
-        }
+        timeout(delay, stop.wait_for(Option::is_some)).await.is_ok_and(|stopped| stopped.is_ok())
     }
 
     fn finish(&mut self, state: State, reason: String) -> Option<Launched> {

@@ -77,9 +77,8 @@ fn directory(directory: &str) -> Result<Option<PathBuf>, Violation> {
 
 fn absolute(field: &str, path: &str, rule: &str) -> Result<PathBuf, Violation> {
     wire::text(field, path, 1..=LONGEST_PATH)?;
-    if path.contains('\0') || !Path::new(path).is_absolute() {
-        return Err(Violation::new(field, format!("{path:?} {rule}")));
-    }
+    let holds = !path.contains('\0') && Path::new(path).is_absolute();
+    Violation::require(holds, field, &format!("{path:?} {rule}"))?;
     Ok(PathBuf::from(path))
 }
 

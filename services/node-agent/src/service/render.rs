@@ -136,9 +136,6 @@ fn limits(limits: &Limits) -> pb::ProcessLimits {
 }
 
 pub(super) fn line(line: &Line) -> pb::StreamLogsResponse {
-    pb::StreamLogsResponse {
-        time: Some(line.time.to_wire()),
-        stream: line.source.as_str().to_owned(),
-        line: line.text.to_string(),
-    }
+    let (stream, text) = (line.source.as_str().to_owned(), line.text.to_string());
+    pb::StreamLogsResponse { time: Some(line.time.to_wire()), stream, line: text }
 }

@@ -44,11 +44,9 @@ pub(crate) fn spans_of(batch: &ExportTraceServiceRequest) -> Vec<Span> {
 }
 
 fn service_of(attributes: &[KeyValue]) -> String {
-    let name = attributes.iter().find(|attribute| attribute.key == "service.name");
-    match name.and_then(|attribute| attribute.value.as_ref()).map(json) {
-        Some(Json::String(name)) => name,
-        _ => "unknown".to_owned(),
-    }
+    let found = attributes.iter().find(|attribute| attribute.key == "service.name");
+    let name = found.and_then(|attribute| attribute.value.as_ref()).map(json);
+    if let Some(Json::String(name)) = name { name } else { "unknown".to_owned() }
 }
 
 fn flat(span: &Wire, service: &str) -> Span {

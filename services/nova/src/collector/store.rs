@@ -139,10 +139,8 @@ impl Traces {
 
 impl Writer {
     fn remove_oldest(&mut self) -> rusqlite::Result<()> {
-        let mut remove = self.connection.prepare_cached(
-            "DELETE FROM batch WHERE id = (SELECT min(id) FROM batch) RETURNING length(spans)",
-        )?;
-        let bytes: u64 = remove.query_row([], |row| row.get(0))?;
+        let oldest = "DELETE FROM batch WHERE id = (SELECT min(id) FROM batch) RETURNING length(spans)";
+        let bytes: u64 = self.connection.prepare_cached(oldest)?.query_row([], |row| row.get(0))?;
         self.bytes = self.bytes.saturating_sub(bytes);
         Ok(())
     }

@@ -45,10 +45,8 @@ pub(crate) fn moment(time: Option<&prost_types::Timestamp>) -> String {
 /// A moment in local time, in the given form.
 pub(crate) fn local(time: &prost_types::Timestamp, form: &str) -> String {
     let time = Timestamp::from_wire(time);
-    match jiff::Timestamp::from_microsecond(time.micros()) {
-        Ok(moment) => moment.to_zoned(jiff::tz::TimeZone::system()).strftime(form).to_string(),
-        Err(_) => time.to_string(),
-    }
+    let Ok(moment) = jiff::Timestamp::from_microsecond(time.micros()) else { return time.to_string() };
+    moment.to_zoned(jiff::tz::TimeZone::system()).strftime(form).to_string()
 }
 
 /// A length of time in its largest unit: `3s`, `5m`, `2h`, `4d`.

@@ -29,11 +29,9 @@ pub(crate) struct AllSockets(BTreeMap<&'static str, Sockets>);
 impl AllSockets {
     /// Opens them on loopback.
     pub(crate) fn open() -> io::Result<Self> {
-        let mut all = BTreeMap::new();
-        for (place, daemon) in (0..).zip(PLACES) {
-            all.insert(daemon, Sockets { grpc: bind(GRPC + place)?, http: bind(HTTP + place)? });
-        }
-        Ok(Self(all))
+        let open =
+            |(place, daemon)| Ok((daemon, Sockets { grpc: bind(GRPC + place)?, http: bind(HTTP + place)? }));
+        (0..).zip(PLACES).map(open).collect::<io::Result<_>>().map(Self)
     }
 
     /// Those of one daemon.

@@ -27,10 +27,8 @@ pub(crate) fn get(api: &PolicyApi, request: pb::GetPolicyRequest) -> Result<pb::
 pub(crate) fn list(api: &PolicyApi) -> pb::ListPoliciesResponse {
     let active = api.revisions.active();
     let name = |module: &Module| pb::PolicyModule { id: module.id.clone(), rego: String::new() };
-    pb::ListPoliciesResponse {
-        modules: active.snapshot.modules().iter().map(name).collect(),
-        revision: active.snapshot.revision().to_owned(),
-    }
+    let modules = active.snapshot.modules().iter().map(name).collect();
+    pb::ListPoliciesResponse { modules, revision: active.snapshot.revision().to_owned() }
 }
 
 pub(crate) async fn delete(

@@ -25,19 +25,15 @@ pub(crate) fn module(wire: pb::PolicyModule) -> Result<Module, Violations> {
 
 pub(crate) fn module_id(field: &str, id: &str) -> Result<(), Violation> {
     let good = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-    if (1..=128).contains(&id.len()) && id.chars().all(good) {
-        return Ok(());
-    }
-    Err(Violation::new(field, "must be 1 to 128 of a-z A-Z 0-9 . _ - /"))
+    let holds = (1..=128).contains(&id.len()) && id.chars().all(good);
+    Violation::require(holds, field, "must be 1 to 128 of a-z A-Z 0-9 . _ - /")
 }
 
 /// A revision, or none.
 pub(crate) fn revision(field: &str, revision: &str) -> Result<(), Violation> {
     let good = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-    if revision.is_empty() || (revision.len() == 64 && revision.chars().all(good)) {
-        return Ok(());
-    }
-    Err(Violation::new(field, "must be empty or 64 hex digits"))
+    let holds = revision.is_empty() || (revision.len() == 64 && revision.chars().all(good));
+    Violation::require(holds, field, "must be empty or 64 hex digits")
 }
 
 /// A question; `field` is where it stands.
@@ -75,10 +71,8 @@ fn credential(field: &str, credential: i32) -> Result<Credential, Violation> {
 
 /// 1 to 1,000 decisions; all are good, or none is taken.
 pub(crate) fn decisions(wire: Vec<pb::Decision>) -> Result<Vec<Decided>, Violations> {
-    if !(1..=LARGEST_BATCH).contains(&wire.len()) {
-        let rule = format!("{} must be 1 to {LARGEST_BATCH}", wire.len());
-        return Err(Violation::new("decisions", rule).into());
-    }
+    let rule = format!("{} must be 1 to {LARGEST_BATCH}", wire.len());
+    Violation::require((1..=LARGEST_BATCH).contains(&wire.len()), "decisions", &rule)?;
     let decided = wire.into_iter().enumerate();
     decided.map(|(index, decision)| decided_of(&format!("decisions[{index}]"), decision)).collect()
 }
@@ -126,10 +120,8 @@ fn verdict(field: &str, verdict: i32) -> Result<Option<bool>, Violation> {
 
 fn trace_id(field: &str, trace_id: &str) -> Result<(), Violation> {
     let good = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-    if trace_id.is_empty() || (trace_id.len() == 32 && trace_id.chars().all(good)) {
-        return Ok(());
-    }
-    Err(Violation::new(field, "must be empty or 32 hex digits"))
+    let holds = trace_id.is_empty() || (trace_id.len() == 32 && trace_id.chars().all(good));
+    Violation::require(holds, field, "must be empty or 32 hex digits")
 }
 
 /// Which page of which decisions.

@@ -47,11 +47,7 @@ pub(super) async fn let_through(
 }
 
 fn named(namespace: &str, name: &str) -> Result<(Arc<str>, Arc<str>), Violations> {
-    let mut violations = Violations::new();
-    let namespace = violations.take(parse::namespace(namespace));
-    let name = violations.take(parse::queue(name));
-    violations.finish()?;
-    Ok((namespace.unwrap_or_default(), name.unwrap_or_default()))
+    Violations::both(parse::namespace(namespace), parse::queue(name))
 }
 
 impl QueueService {

@@ -92,11 +92,8 @@ fn page(found: &[Schedule], limit: usize) -> pb::ListSchedulesResponse {
 }
 
 fn key(namespace: &str, field: &str, name: &str) -> Result<Key, Violations> {
-    let mut violations = Violations::new();
-    let namespace = violations.take(parse::namespace(namespace));
-    let name = violations.take(ScheduleName::parse(field, name));
-    violations.finish()?;
-    Ok((namespace.unwrap_or_default(), name.as_ref().map_or("", AsRef::as_ref).into()))
+    let (namespace, name) = Violations::both(parse::namespace(namespace), ScheduleName::parse(field, name))?;
+    Ok((namespace, name.as_ref().into()))
 }
 
 fn schedule(request: pb::PutScheduleRequest) -> Result<Schedule, Violations> {

@@ -249,8 +249,7 @@ impl Session {
 
     /// Ends the lease call that waits. What it may just have been given goes back, unstarted.
     async fn hand_back(&mut self) {
-        let given = self.leasing.take().and_then(|waiting| waiting.now_or_never());
-        if let Some(Ok(leases)) = given {
+        if let Some(Ok(leases)) = self.leasing.take().and_then(|waiting| waiting.now_or_never()) {
             let refs = leases.iter().map(|lease| LeaseRef { id: lease.task.id, token: lease.token });
             self.release(refs.collect()).await;
         }

@@ -99,12 +99,8 @@ fn by_phase(findings: &[&Memory], markdown: &mut String) {
 
 fn line(memory: &Memory) -> String {
     let told = memory.text.replace(['\r', '\n'], " ");
-    format!(
-        "- **{}** ({}, {}): {told}\n",
-        label(memory, "step"),
-        label(memory, "kind"),
-        label(memory, "agent")
-    )
+    let [step, kind, agent] = ["step", "kind", "agent"].map(|name| label(memory, name));
+    format!("- **{step}** ({kind}, {agent}): {told}\n")
 }
 
 fn label<'a>(memory: &'a Memory, key: &str) -> &'a str {

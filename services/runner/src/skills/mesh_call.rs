@@ -67,12 +67,8 @@ async fn make(mesh: &Mesh, method: &str) -> Result<Result<(), Status>, Failure> 
 
 /// A process of a program that no node allows.
 fn process() -> StartProcessRequest {
-    let spec = ProcessSpec {
-        process_id: NOTHING.to_owned(),
-        program: format!("/nonexistent/{NOTHING}"),
-        ..ProcessSpec::default()
-    };
-    StartProcessRequest { spec: Some(spec) }
+    let (process_id, program) = (NOTHING.to_owned(), format!("/nonexistent/{NOTHING}"));
+    StartProcessRequest { spec: Some(ProcessSpec { process_id, program, ..ProcessSpec::default() }) }
 }
 
 /// A module that decides nothing.

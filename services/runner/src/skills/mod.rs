@@ -60,11 +60,8 @@ pub trait Finding: Serialize {
 impl Outcome {
     /// Turns a finding into an answer.
     pub fn of(finding: &impl Finding) -> Result<Self, SkillError> {
-        Ok(Self {
-            summary: finding.summary(),
-            importance: finding.importance(),
-            data: serde_json::to_value(finding).map_err(SkillError::Encode)?,
-        })
+        let data = serde_json::to_value(finding).map_err(SkillError::Encode)?;
+        Ok(Self { summary: finding.summary(), importance: finding.importance(), data })
     }
 }
 

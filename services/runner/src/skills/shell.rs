@@ -58,13 +58,11 @@ pub fn run(request: &Request) -> Result<Outcome, SkillError> {
 }
 
 fn bounded(seconds: Option<u64>) -> Result<u64, SkillError> {
-    match seconds {
-        None => Ok(SECONDS.0),
-        Some(given @ 1..) if given <= SECONDS.1 => Ok(given),
-        Some(given) => {
-            Err(SkillError::Input(format!("with.timeout_seconds: must be 1 to {}, not {given}", SECONDS.1)))
-        }
+    let seconds = seconds.unwrap_or(SECONDS.0);
+    if (1..=SECONDS.1).contains(&seconds) {
+        return Ok(seconds);
     }
+    Err(SkillError::Input(format!("with.timeout_seconds: must be 1 to {}, not {seconds}", SECONDS.1)))
 }
 
 /// A shell's command that knows its attempt, step and run.

@@ -35,10 +35,8 @@ pub(crate) fn list(items: impl IntoIterator<Item = String>, most: usize) -> Stri
 /// The beginning of a text, on one line.
 pub(crate) fn short(text: &str, most: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
+    let Some((end, _)) = line.char_indices().nth(most) else { return line };
+    format!("{}…", &line[..end])
 }
 
 /// A share in percent with one decimal.

@@ -71,8 +71,7 @@ async fn wait_for_change(connection: &mut Connection, changes: &str, present: Re
     let mut command = redis::cmd("XREAD");
     command.arg("COUNT").arg(1).arg("BLOCK").arg(BLOCK.as_millis());
     command.arg("STREAMS").arg(changes).arg(format!("{present}-{}", u64::MAX));
-    command.exec_async(connection).await?;
-    Ok(())
+    Ok(command.exec_async(connection).await?)
 }
 
 /// The revision of the last commit.

@@ -28,9 +28,8 @@ pub(super) fn version(connection: &Connection, key: &str) -> Result<Option<Revis
 pub(super) fn range(connection: &Connection, range: &Range) -> Result<Vec<Entry>, Error> {
     let bounds = Bounds::of_range(range);
     let mut statement = connection.prepare_cached(if range.descending { DESCENDING } else { ASCENDING })?;
-    let rows = statement
-        .query_map(params![bounds.lower, bounds.lower_excluded, bounds.upper, range.limit], entry)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let params = params![bounds.lower, bounds.lower_excluded, bounds.upper, range.limit];
+    Ok(statement.query_map(params, entry)?.collect::<Result<_, _>>()?)
 }
 
 /// Applies one write. False when there was nothing to delete.

@@ -39,12 +39,8 @@ pub(super) async fn start(mesh: &Mesh, process: &AgentProcess) -> Result<(), Mes
 
 /// One that is stopping was let go by a run that ended: it can be started again in a moment.
 fn not_started(status: &Status) -> MeshError {
-    let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
-    if reason == "ILLEGAL_TRANSITION" {
-        MeshError::Unavailable(status.message().to_owned())
-    } else {
-        error(status)
-    }
+    let illegal = status.get_details_error_info().is_some_and(|info| info.reason == "ILLEGAL_TRANSITION");
+    if illegal { MeshError::Unavailable(status.message().to_owned()) } else { error(status) }
 }
 
 pub(super) async fn stop(mesh: &Mesh, id: &str) -> Result<(), MeshError> {

@@ -117,11 +117,8 @@ fn view(task: pb::Task) -> Option<TaskView> {
 
 /// A result is JSON; bytes that are not are kept as text.
 fn result(bytes: &[u8]) -> Value {
-    if bytes.is_empty() {
-        return Value::Null;
-    }
-    serde_json::from_slice(bytes)
-        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).into_owned()))
+    let text = || Value::String(String::from_utf8_lossy(bytes).into_owned());
+    if bytes.is_empty() { Value::Null } else { serde_json::from_slice(bytes).unwrap_or_else(|_| text()) }
 }
 
 /// Time that a process has between being asked to end and being killed.

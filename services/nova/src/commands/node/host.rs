@@ -1,5 +1,6 @@
 //! What the host has, and how it does.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
@@ -89,12 +90,9 @@ fn load(telemetry: &wire::Telemetry) -> String {
 }
 
 fn pressure(telemetry: &wire::Telemetry) -> String {
-    let mut resources: Vec<_> = telemetry.pressure.iter().collect();
-    resources.sort_by_key(|(name, _)| name.as_str());
-    resources
-        .into_iter()
-        .map(|(name, share)| format!("  {name} pressure {}", cells::percent(*share)))
-        .collect()
+    let shares: BTreeMap<_, _> = telemetry.pressure.iter().collect();
+    let line = |(name, share): (&String, &f64)| format!("  {name} pressure {}", cells::percent(*share));
+    shares.into_iter().map(line).collect()
 }
 
 /// Shows what the host has.

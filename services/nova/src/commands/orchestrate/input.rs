@@ -46,10 +46,8 @@ impl Inputs {
     fn read_input_file(&self) -> anyhow::Result<Map<String, Value>> {
         let Some(path) = &self.input_file else { return Ok(Map::new()) };
         let content = arguments::file(path)?;
-        match serde_json::from_slice(&content).with_context(|| format!("{path} is no JSON"))? {
-            Value::Object(input) => Ok(input),
-            _ => bail!("{path} must hold a JSON object"),
-        }
+        let input = serde_json::from_slice(&content).with_context(|| format!("{path} is no JSON"))?;
+        if let Value::Object(input) = input { Ok(input) } else { bail!("{path} must hold a JSON object") }
     }
 }
 

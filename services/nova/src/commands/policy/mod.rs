@@ -121,10 +121,8 @@ async fn list(context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
 async fn show(context: &Context, mesh: &Mesh, module_id: String) -> anyhow::Result<()> {
     let answer = mesh.policy().get_policy(GetPolicyRequest { module_id }).await?.into_inner();
     let module = answer.module.unwrap_or_default();
-    if context.json {
-        return output::json(&json!({"id": module.id, "rego": module.rego}));
-    }
-    output::foreign(&module.rego)
+    let record = json!({"id": module.id, "rego": module.rego});
+    if context.json { output::json(&record) } else { output::foreign(&module.rego) }
 }
 
 impl Put {
@@ -139,11 +137,9 @@ impl Put {
     }
 
     fn id(&self) -> anyhow::Result<String> {
-        if let Some(id) = &self.id {
-            return Ok(id.clone());
-        }
-        let name = Path::new(&self.file).file_name().filter(|name| *name != "-");
-        Ok(name.context("give --id: standard input has no name")?.to_string_lossy().into_owned())
+        let file = Path::new(&self.file).file_name().filter(|name| *name != "-");
+        let name = || file.map(|name| name.to_string_lossy().into_owned());
+        self.id.clone().or_else(name).context("give --id: standard input has no name")
     }
 }
 

@@ -128,11 +128,9 @@ pub(crate) fn fields(settings: &QueueSettings) -> [(&'static str, String); 9] {
 }
 
 fn per(rate: Option<&RateLimit>) -> String {
-    let text = |rate: &RateLimit| {
-        let period = cells::duration(rate.period.as_ref()).map(cells::exact).unwrap_or_default();
-        format!("{} each {period}", rate.count)
-    };
-    rate.map(text).unwrap_or_default()
+    let Some(rate) = rate else { return String::new() };
+    let period = cells::duration(rate.period.as_ref()).map(cells::exact).unwrap_or_default();
+    format!("{} each {period}", rate.count)
 }
 
 /// What is set, for programs.

@@ -233,8 +233,7 @@ impl Reader for RedisReader {
     async fn endings(&self, tasks: Vec<Enqueued>) -> Result<Vec<Option<Task>>, Error> {
         let wanted: Vec<_> = tasks.iter().map(|task| task.row).collect();
         let found = self.ending_rows(&wanted).await?;
-        let ended =
-            |(task, ending): (Enqueued, Option<Ending>)| ending.map(|ending| task.ended(ending.record));
+        let ended = |(task, ending): (Enqueued, Option<Ending>)| Some(task.ended(ending?.record));
         Ok(tasks.into_iter().zip(found).map(ended).collect())
     }
 

@@ -72,8 +72,7 @@ impl SqliteLedger {
 impl Drop for SqliteLedger {
     fn drop(&mut self) {
         drop(self.jobs.take());
-        let ended = self.thread.take().map(JoinHandle::join);
-        if let Some(Err(_)) = ended {
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
             tracing::error!("the thread of the file has panicked");
         }
     }

@@ -63,10 +63,8 @@ pub fn examine(sys: &Path) -> GpuFinding {
 
 fn nvidia() -> Result<(Vec<Gpu>, Option<String>), NvmlError> {
     let nvml = Nvml::init()?;
-    let mut devices = Vec::new();
-    for index in 0..nvml.device_count()?.min(MOST) {
-        devices.push(describe(&nvml.device_by_index(index)?));
-    }
+    let device = |index| Ok(describe(&nvml.device_by_index(index)?));
+    let devices = (0..nvml.device_count()?.min(MOST)).map(device).collect::<Result<_, NvmlError>>()?;
     Ok((devices, nvml.sys_driver_version().ok()))
 }
 

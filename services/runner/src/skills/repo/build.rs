@@ -100,11 +100,8 @@ impl BuildSystem {
 
 fn package_tool(tree: &Tree<'_>) -> &'static str {
     let has = |path: &str| tree.files.iter().any(|file| file.path == path);
-    match () {
-        () if has("pnpm-lock.yaml") => "pnpm",
-        () if has("yarn.lock") => "yarn",
-        () => "npm",
-    }
+    let locks = [("pnpm-lock.yaml", "pnpm"), ("yarn.lock", "yarn")];
+    locks.into_iter().find(|(lock, _)| has(lock)).map_or("npm", |(_, tool)| tool)
 }
 
 /// True when a package has a script; npm writes one that only fails, which is none.

@@ -180,9 +180,8 @@ impl Committed {
     /// Reads `<mode> blob <object> <size>\t<path>`; what is no file has no size.
     fn parse(record: &str) -> Option<Self> {
         let (facts, path) = record.split_once('\t')?;
-        let [_, "blob", object, bytes] = facts.split_whitespace().collect::<Vec<_>>()[..] else {
-            return None;
-        };
+        let facts: Vec<_> = facts.split_whitespace().collect();
+        let [_, "blob", object, bytes] = facts[..] else { return None };
         Some(Self { object: object.to_owned(), bytes: bytes.parse().ok()?, path: path.to_owned() })
     }
 }
