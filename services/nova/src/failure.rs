@@ -106,6 +106,7 @@ fn report_status(status: &Status) -> ExitCode {
         Code::Unavailable | Code::DeadlineExceeded => UNREACHABLE,
         Code::PermissionDenied | Code::Unauthenticated => DENIED,
         Code::NotFound => NOT_FOUND,
+        Code::InvalidArgument | Code::OutOfRange => MISUSED,
         _ => FAILED,
     })
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use nova_proto::queue::v1 as pb;
+use nova_rpc::Caller;
 use nova_types::{Violation, Violations, wire as check};
 use tonic::Status;
 use uuid::Uuid;
 
 use crate::{
     record::{Task, TaskFilter, TaskPage},
-    service::{QueueService, lists, parse, unary::refused},
+    service::{QueueService, lists, parse, reserved, unary::refused},
     task::State,
 };
 
@@ -94,9 +95,10 @@ pub(super) async fn cancel(
     Ok(pb::CancelTasksResponse { count, next_page_token })
 }
 
-/// Gives dead tasks another life.
+/// Gives dead tasks another life; those of reserved queues only for who may put tasks there.
 pub(super) async fn redrive(
     service: &QueueService,
+    caller: &Caller,
     request: pb::RedriveTasksRequest,
 ) -> Result<pb::RedriveTasksResponse, Status> {
     let selection = Selection {
@@ -115,6 +117,7 @@ pub(super) async fn redrive(
                 (page.tasks, next)
             }
         };
+    reserved::may_enqueue(caller, tasks.iter().map(|task| task.spec.queue.as_ref()))?;
     let count = service.store.redrive(tasks).await? as u64;
     Ok(pb::RedriveTasksResponse { count, next_page_token })
 }

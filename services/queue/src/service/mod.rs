@@ -104,7 +104,7 @@ impl pb::queue_service_server::QueueService for QueueService {
         &self,
         request: Request<pb::RedriveTasksRequest>,
     ) -> Answer<pb::RedriveTasksResponse> {
-        control::redrive(self, request.into_inner()).await.map(Response::new)
+        control::redrive(self, &nova_rpc::caller(&request), request.into_inner()).await.map(Response::new)
     }
 
     async fn purge_tasks(&self, request: Request<pb::PurgeTasksRequest>) -> Answer<pb::PurgeTasksResponse> {

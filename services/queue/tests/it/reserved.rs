@@ -38,6 +38,28 @@ pub(crate) async fn queues_of_agents_are_filled_by_the_engine_and_emptied_by_age
     client_as(&server, "admin").enqueue(reserved_task()).await.unwrap();
 }
 
+pub(crate) async fn nobody_but_the_engine_gives_a_task_of_an_agent_another_life(home: &Home) {
+    let server = home.serve().await;
+    client_as(&server, "lifecycle").enqueue(reserved_task()).await.unwrap();
+    let mut agent = client_as(&server, "agent");
+    let leases = agent.lease(reserved_lease()).await.unwrap().into_inner().leases;
+    let of_an_agent = |lease: &&pb::Lease| lease.task.as_ref().is_some_and(|task| task.queue == QUEUE);
+    let lease = leases.iter().find(of_an_agent).unwrap();
+    let task_id = lease.task.as_ref().unwrap().id.clone();
+    let held = pb::LeaseRef { task_id: task_id.clone(), token: lease.token };
+    agent.fail(pb::FailRequest { lease: Some(held), permanent: true, ..Default::default() }).await.unwrap();
+    let by_id = pb::RedriveTasksRequest { task_ids: vec![task_id], ..Default::default() };
+    let by_queue = pb::RedriveTasksRequest { queue: QUEUE.into(), ..Default::default() };
+    for role in ["operator", "developer"] {
+        for request in [by_id.clone(), by_queue.clone()] {
+            let answer = client_as(&server, role).redrive_tasks(request).await;
+            refused(answer, Code::PermissionDenied, "PERMISSION_DENIED");
+        }
+    }
+    let redriven = client_as(&server, "admin").redrive_tasks(by_queue).await.unwrap().into_inner();
+    assert_eq!(redriven.count, 1);
+}
+
 fn opened() -> pb::WorkRequest {
     let open = pb::WorkOpen { queues: vec![QUEUE.into()], worker: "w".into(), ..Default::default() };
     pb::WorkRequest { message: Some(pb::work_request::Message::Open(open)) }

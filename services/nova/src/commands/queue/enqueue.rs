@@ -68,8 +68,8 @@ impl Enqueue {
         if receipt.duplicate {
             eprintln!("nova: the request id or the unique key was known: this is the earlier task");
         }
-        if answer.durability() != Durability::Synced {
-            eprintln!("nova: this store's acknowledgement means {durability}");
+        if answer.durability() == Durability::Memory {
+            eprintln!("nova: stored in memory alone: Redis runs without an append-only file");
         }
         output::line(&receipt.id)
     }
