@@ -1,6 +1,8 @@
 //! A daemon to test against, on both engines, and how its refusals are read.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nova_identity::{Config, IdentityDaemon};
 use nova_proto::identity::v1::identity_service_client::IdentityServiceClient;
@@ -53,12 +55,15 @@ impl Place {
         }
         builder = denied.iter().fold(builder, |builder, method| builder.deny(method));
         let config = Config { authority_dir: Some(self.dir.path().join("authority")), ..Config::default() };
-        Daemon { server: builder.start::<IdentityDaemon>(config).await.unwrap(), _dir: self.dir.clone() }
+        let data = self.dir.path().join(folder);
+        let server = builder.start::<IdentityDaemon>(config).await.unwrap();
+        Daemon { server, data, _dir: self.dir.clone() }
     }
 }
 
 pub(crate) struct Daemon {
     server: TestServer,
+    data: PathBuf,
     _dir: Arc<tempfile::TempDir>,
 }
 
@@ -71,9 +76,23 @@ impl Daemon {
         MemoryServiceClient::new(self.server.channel_as(caller, &[]))
     }
 
+    /// Stops the daemon and waits until its files are closed, as the end of a process does: SQLite removes a log by
+    /// its name when it closes, which would be that of the next daemon.
     pub(crate) async fn stop(self) {
         self.server.stop().await;
+        let closed = async {
+            while has_open_files(&self.data) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), closed).await.expect("all files are closed");
     }
+}
+
+/// Whether this process has files below `folder` open.
+fn has_open_files(folder: &Path) -> bool {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    open.filter_map(|entry| std::fs::read_link(entry.path()).ok()).any(|file| file.starts_with(folder))
 }
 
 /// The reason of a refusal.
