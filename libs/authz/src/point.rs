@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use nova_rpc::{Authorizer, Decision, Question, trace};
 use nova_types::{Clock, DecisionId, Timestamp, TrustDomain};
 use tokio::sync::watch;
-use tracing::field;
+use tracing::{Span, field};
 
 use crate::budget::Budget;
 use crate::cache_file::CacheFile;
@@ -206,14 +206,7 @@ impl PolicyPoint {
 impl Authorizer for PolicyPoint {
     fn authorize(&self, question: &Question<'_>) -> Decision {
         let active = self.0.active.load();
-        let span = tracing::info_span!(
-            "policy.decide",
-            policy.method = question.method,
-            policy.revision = active.engine.snapshot().revision(),
-            policy.verdict = field::Empty,
-            policy.cached = field::Empty,
-            otel.status_code = field::Empty,
-        );
+        let span = decision_span(question, active.engine.snapshot().revision());
         let started = Instant::now();
         let (answer, remembered) = active.engine.decide_call(question);
         let elapsed = if remembered { Duration::ZERO } else { started.elapsed() };
@@ -230,6 +223,21 @@ impl Authorizer for PolicyPoint {
         }
         self.deny(self.decided(question.into(), &active, &answer, elapsed))
     }
+}
+
+/// None below a call that nobody records: even a span that is not kept costs a tenth of a guarded call.
+fn decision_span(question: &Question<'_>, revision: &str) -> Span {
+    if !trace::may_record() {
+        return Span::none();
+    }
+    tracing::info_span!(
+        "policy.decide",
+        policy.method = question.method,
+        policy.revision = revision,
+        policy.verdict = field::Empty,
+        policy.cached = field::Empty,
+        otel.status_code = field::Empty,
+    )
 }
 
 fn verdict(answer: &Answer, bootstrap: bool) -> &'static str {

@@ -165,7 +165,7 @@ fn wire(snapshot: &Snapshot) -> Option<pb::Snapshot> {
 async fn in_force(point: &PolicyPoint, snapshot: &Snapshot) {
     let mut status = point.status_changes();
     let arrived = status.wait_for(|status| status.revision == snapshot.revision() && status.connected);
-    tokio::time::timeout(Duration::from_secs(5), arrived).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(60), arrived).await.unwrap().unwrap();
 }
 
 #[tokio::test]

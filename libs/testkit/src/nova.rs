@@ -98,7 +98,7 @@ impl Nova {
 
     /// Process id of a daemon, once it has one.
     pub fn pid_of(&self, daemon: &str) -> u32 {
-        eventually(&format!("{daemon} has a process"), Duration::from_secs(20), || {
+        eventually(&format!("{daemon} has a process"), Duration::from_secs(60), || {
             let pid = self.mesh_file()?["pids"][daemon].as_u64()?;
             u32::try_from(pid).ok()
         })

@@ -157,7 +157,7 @@ impl Callers {
     /// When one is not.
     #[track_caller]
     pub fn assert_unharmed(&self, before: &BTreeMap<String, u64>) {
-        eventually("every daemon is ready", Duration::from_secs(20), || self.is_ready().then_some(()));
+        eventually("every daemon is ready", Duration::from_secs(60), || self.is_ready().then_some(()));
         assert_eq!(
             &self.pids(),
             before,

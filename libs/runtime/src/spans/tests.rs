@@ -21,7 +21,7 @@ async fn spans_arrive_at_the_collector() {
     let tracer = provider.tracer("nova");
     tracer.in_span("outer", |_| tracer.in_span("inner", |_| ()));
     let (collector, arrived) = tokio::task::spawn_blocking(move || {
-        let arrived = eventually("both arrive", Duration::from_secs(5), || {
+        let arrived = eventually("both arrive", Duration::from_secs(60), || {
             let arrived = collector.spans();
             (arrived.len() == 2).then_some(arrived)
         });
@@ -41,7 +41,7 @@ async fn spans_for_a_collector_that_is_away_are_counted() {
     let provider = provider(&spans);
     let tracer = provider.tracer("nova");
     (0..5).for_each(|_| tracer.in_span("lost", |_| ()));
-    let stopped = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(Duration::from_secs(5)));
+    let stopped = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(Duration::from_secs(60)));
     assert!(stopped.await.unwrap().is_ok());
     // How many found no place depends on when the first batch was taken up; none is forgotten.
     assert_eq!((spans.exported(), spans.failed() + spans.0.waiting.dropped()), (0, 5));

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// Silence after which a primary is taken for dead.
 const SILENCE: Duration = Duration::from_secs(2);
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const NAME: &str = "test";
 const TAG: &str = "nkv:test";
 

@@ -8,7 +8,7 @@ use crate::eventually;
 const SLOTS: usize = 16_384;
 const PRIMARIES: usize = 3;
 /// A node begins to serve two seconds after it started.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running cluster; its nodes are killed when this is dropped.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use crate::eventually;
 
 /// Another process can take the port between its choice and the server's start.
 const PORTS_TRIED: usize = 5;
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server. It is killed, and its folder removed, when this is dropped.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ const SERVICE: &str = "nova";
 const SENTINELS: usize = 3;
 const QUORUM: usize = 2;
 /// Sentinels hear of each other through the primary, every two seconds.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Everything that runs; killed when this is dropped.
 #[derive(Debug)]

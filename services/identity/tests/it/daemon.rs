@@ -85,7 +85,7 @@ impl Daemon {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), closed).await.expect("all files are closed");
+        tokio::time::timeout(Duration::from_secs(60), closed).await.expect("all files are closed");
     }
 }
 

@@ -105,7 +105,7 @@ impl Surroundings {
         let executor = self.executor(&Fuse::of(i64::MAX));
         let namespace = Namespace::default();
         let driven = drive(&executor, &namespace, self.run_id);
-        tokio::time::timeout(Duration::from_secs(20), driven).await.expect("the run ends").unwrap();
+        tokio::time::timeout(Duration::from_secs(60), driven).await.expect("the run ends").unwrap();
         reconcile(executor.mesh.as_ref(), &executor.wants, true).await.unwrap();
         executor.runs.state(self.run_id).await.unwrap()
     }

@@ -13,7 +13,7 @@ async fn watch(client: &Client, label: Option<&str>) -> Streaming<WatchProcesses
 }
 
 async fn next(stream: &mut Streaming<WatchProcessesResponse>) -> Option<(String, ProcessState)> {
-    let message = tokio::time::timeout(Duration::from_secs(20), stream.message()).await.unwrap();
+    let message = tokio::time::timeout(Duration::from_secs(60), stream.message()).await.unwrap();
     let process = message.unwrap().unwrap().process?;
     let state = process.state();
     Some((process.spec.unwrap().process_id, state))
@@ -76,6 +76,6 @@ async fn a_watch_ends_when_the_node_drains() {
     let mut stream = watch(&node.client, None).await;
     assert_eq!(next(&mut stream).await, None);
     node.server.stop().await;
-    let end = tokio::time::timeout(Duration::from_secs(20), stream.message()).await.unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(60), stream.message()).await.unwrap();
     assert!(matches!(end, Ok(None)), "{end:?}");
 }

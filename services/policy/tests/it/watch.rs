@@ -18,7 +18,7 @@ async fn watch(policy: &Policy, revision: &str) -> Watch {
 
 async fn next(watch: &mut Watch) -> Option<Snapshot> {
     let message =
-        tokio::time::timeout(Duration::from_secs(2), watch.message()).await.unwrap().unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(60), watch.message()).await.unwrap().unwrap().unwrap();
     message.snapshot.map(|snapshot| Snapshot::try_from(snapshot).unwrap())
 }
 

@@ -17,7 +17,7 @@ use tonic::{
 use tonic_types::StatusExt as _;
 
 /// Longest that a test waits for what must come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) type Client = QueueServiceClient<InterceptedService<Channel, AsCaller>>;
 

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Longest that everything may take to be back.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A task with a single attempt, and whoever holds it.
 struct Held {

@@ -125,7 +125,7 @@ fn decision_of(status: &Status) -> String {
 #[track_caller]
 fn assert_explained(callers: &Callers, operator: &Mesh, method: &str, decision: &str) {
     let ask = || ExplainRequest { decision_id: decision.to_owned() };
-    let explained = eventually(&format!("{method} is explained"), Duration::from_secs(20), || {
+    let explained = eventually(&format!("{method} is explained"), Duration::from_secs(60), || {
         callers.block_on(operator.policy().explain(ask())).ok()
     });
     let explained = explained.into_inner();

@@ -118,7 +118,7 @@ impl Working {
     /// Tells it to end, and answers all that it said.
     fn end(mut self) -> String {
         must(Command::new("kill").args(["-TERM", &self.0.id().to_string()]));
-        let status = eventually("the worker ends", Duration::from_secs(30), || self.0.try_wait().unwrap());
+        let status = eventually("the worker ends", Duration::from_secs(60), || self.0.try_wait().unwrap());
         let read = |pipe: &mut dyn std::io::Read| std::io::read_to_string(pipe).unwrap();
         let told = read(self.0.stdout.as_mut().unwrap()) + &read(self.0.stderr.as_mut().unwrap());
         assert!(status.success(), "{status}: {told}");

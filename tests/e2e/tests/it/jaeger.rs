@@ -21,7 +21,7 @@ fn jaeger_shows_one_connected_trace_of_six_services() {
     let Some(jaeger) = Jaeger::start() else { return };
     let nova = Nova::new();
     let run = orchestrated(&nova, &["--otlp", OTLP]);
-    let spans = eventually("the trace is complete in Jaeger", Duration::from_secs(30), || {
+    let spans = eventually("the trace is complete in Jaeger", Duration::from_secs(60), || {
         let spans = jaeger.spans(&run.trace)?;
         orphans(&spans).is_empty().then_some(spans)
     });

@@ -100,7 +100,7 @@ fn a_mesh_is_gone_to_the_last_process_when_its_command_is_killed() {
     });
     command.kill().unwrap();
     command.wait().unwrap();
-    eventually("every process is gone", Duration::from_secs(20), || {
+    eventually("every process is gone", Duration::from_secs(60), || {
         Nova::session(supervisor).is_empty().then_some(())
     });
 }

@@ -6,7 +6,7 @@ use nova_testkit::{Nova, eventually};
 use serde_json::Value;
 
 /// Longest that a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a command prints with `--json`.
 fn json(nova: &Nova, args: &[&str]) -> Value {

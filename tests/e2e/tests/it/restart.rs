@@ -14,12 +14,12 @@ fn a_daemon_that_could_not_be_started_again_is_tried_until_it_can() {
     fs::remove_file(&config).unwrap();
     fs::create_dir(&config).unwrap();
     kill(nova.pid_of("queue"));
-    eventually("the supervisor says what is wrong", Duration::from_secs(20), || {
+    eventually("the supervisor says what is wrong", Duration::from_secs(60), || {
         let log = fs::read_to_string(nova.home().join("logs/supervisor.log")).ok()?;
         log.contains("cannot be run").then_some(())
     });
     fs::remove_dir(&config).unwrap();
-    eventually("the queue is back", Duration::from_secs(30), || {
+    eventually("the queue is back", Duration::from_secs(60), || {
         (nova.run(&["queue", "ls"]).code == 0).then_some(())
     });
 }

@@ -20,7 +20,7 @@ fn a_run_goes_on_while_every_certificate_rotates() {
     }
     let daemons = ["identity", "policy", "queue", "node", "lifecycle"];
     let before = daemons.map(|daemon| nova.pid_of(daemon));
-    eventually("every daemon has renewed its certificate", Duration::from_secs(30), || {
+    eventually("every daemon has renewed its certificate", Duration::from_secs(60), || {
         let traces = nova.run(&["--json", "status"]).json();
         traces["daemons"].as_array()?.iter().all(|daemon| daemon["ready"] == true).then_some(())
     });

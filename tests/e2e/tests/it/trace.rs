@@ -12,7 +12,7 @@ const PARTS: [&str; 7] = ["nova", "lifecycle", "queue", "identity", "node", "pol
 fn one_run_is_one_connected_trace_through_every_part() {
     let (collector, nova) = (Collector::start(), Nova::new());
     let run = orchestrated(&nova, &["--otlp", &collector.endpoint]);
-    let tree = eventually("the trace is complete", Duration::from_secs(20), || {
+    let tree = eventually("the trace is complete", Duration::from_secs(60), || {
         let tree = collector.tree(&run.trace);
         let attempts = tree.operation("process").len();
         let settled = attempts > 0 && attempts == tree.operation("settle").len();
