@@ -21,7 +21,7 @@ const CALLS: usize = 100;
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// From the death of a primary until a new task is stored: silence, an election, and the daemon's own search.
-const BOUND: Duration = Duration::from_secs(25);
+const BOUND: Duration = Duration::from_secs(60);
 
 /// The hash tag of the queue's ledger.
 const TAG: &str = "nova.queue";

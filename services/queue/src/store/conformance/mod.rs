@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// Longest that a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a store keeps its state.
 #[async_trait]
