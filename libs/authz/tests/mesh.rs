@@ -180,7 +180,7 @@ async fn every_revision_of_the_policy_daemon_is_put_in_force_and_kept() {
     in_force(&point, &one).await;
     send.send(wire(&two)).unwrap();
     in_force(&point, &two).await;
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + Duration::from_secs(60);
     while restarted(folder.path()).status().revision != two.revision() {
         assert!(Instant::now() < until, "it was not kept in time");
         tokio::task::yield_now().await;
@@ -260,7 +260,7 @@ async fn a_revision_on_disk_that_locks_everybody_out_is_not_used() {
     let _watching = tokio::spawn(point.clone().run_watch(mesh, CancellationToken::new()));
     in_force(&point, &locking).await;
     let kept = folder.path().join("policy-snapshot.json");
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + Duration::from_secs(60);
     while !kept.exists() {
         assert!(Instant::now() < until, "it was not kept in time");
         tokio::task::yield_now().await;

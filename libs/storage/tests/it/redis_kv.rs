@@ -6,7 +6,8 @@ use std::time::Duration;
 use nova_storage::{Commit, Kv, RedisKv};
 use nova_testkit::redis::RedisServer;
 
-const PROMPT: Duration = Duration::from_secs(2);
+/// Less than the five seconds after which a watcher looks by itself.
+const PROMPT: Duration = Duration::from_secs(4);
 
 async fn open(server: &RedisServer, name: &str) -> RedisKv {
     RedisKv::connect(&server.url().parse().unwrap(), name).await.unwrap()

@@ -99,7 +99,7 @@ async fn a_promoted_server_that_evicts_is_refused() {
     let store = connect(&redis.url()).await.unwrap();
     redis.replica.query::<()>(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
     redis.promote();
-    let give_up = Instant::now() + Duration::from_secs(20);
+    let give_up = Instant::now() + Duration::from_secs(60);
     loop {
         let refusal = match store.query::<()>(redis::cmd("SET").arg("{k}").arg("v")).await {
             Ok(()) => String::new(),

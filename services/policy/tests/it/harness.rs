@@ -129,9 +129,9 @@ pub(crate) fn reason(status: &tonic::Status) -> (tonic::Code, String, String) {
     (status.code(), reason, violation.map(|violation| violation.field).unwrap_or_default())
 }
 
-/// Asks until it is so, for two seconds.
+/// Asks until it is so, for a minute at most.
 pub(crate) async fn eventually(mut so: impl AsyncFnMut() -> bool) {
-    let until = tokio::time::Instant::now() + Duration::from_secs(2);
+    let until = tokio::time::Instant::now() + Duration::from_secs(60);
     while !so().await {
         assert!(tokio::time::Instant::now() < until, "it did not become so in time");
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -7,7 +7,8 @@ use super::backend::Backend;
 use super::put;
 
 /// Far more than it takes, far less than a poll would.
-const PROMPT: Duration = Duration::from_secs(2);
+/// Less than the five seconds after which a watcher looks by itself.
+const PROMPT: Duration = Duration::from_secs(4);
 
 pub(super) async fn waiting_ends_with_the_next_commit(backend: &dyn Backend) {
     let store = backend.open().await;
