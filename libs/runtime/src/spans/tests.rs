@@ -41,7 +41,8 @@ async fn spans_for_a_collector_that_is_away_are_counted() {
     let provider = provider(&spans);
     let tracer = provider.tracer("nova");
     (0..5).for_each(|_| tracer.in_span("lost", |_| ()));
-    let stopped = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(Duration::from_secs(60)));
+    let stopped =
+        tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(Duration::from_secs(60)));
     assert!(stopped.await.unwrap().is_ok());
     // How many found no place depends on when the first batch was taken up; none is forgotten.
     assert_eq!((spans.exported(), spans.failed() + spans.0.waiting.dropped()), (0, 5));
