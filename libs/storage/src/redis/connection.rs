@@ -39,6 +39,8 @@ struct State {
     /// Grows with each primary that is found.
     number: u64,
     primary: Option<Primary>,
+    /// The node that the slot was last seen moving to.
+    importing: Option<String>,
     /// Why none was found, and when: whoever waited meanwhile is told the same.
     failed: Option<(Instant, Error)>,
 }
@@ -66,7 +68,7 @@ impl Connection {
     /// Finds the primary.
     pub(super) async fn open(finder: Finder) -> Result<Self, Error> {
         let primary = finder.find().await?;
-        let state = State { number: 1, primary: Some(primary), failed: None };
+        let state = State { number: 1, primary: Some(primary), ..State::default() };
         let shared = Arc::new(Shared { finder, state: Mutex::new(state) });
         Ok(Self { shared, undivided: false })
     }
@@ -148,8 +150,25 @@ impl Connection {
         }
     }
 
+    /// Sends a command without keys to each node that may hold the keys: the primary, which answers it, and the node
+    /// that their slot moves to, if it does.
+    pub(super) async fn send_to_all(&self, command: &Cmd) -> Result<Value, RedisError> {
+        let importing = self.shared.state.lock().await.importing.clone();
+        if let Some(address) = importing
+            && let Err(error) = self.send_to(&address, command).await
+        {
+            tracing::debug!(%error, address, "redis: the node that the slot moved to did not do it");
+        }
+        self.clone().req_packed_command(command).await?.extract_error()
+    }
+
+    async fn send_to(&self, address: &str, command: &Cmd) -> Result<Value, RedisError> {
+        self.shared.finder.visit(address).await?.send_packed_command(command).await
+    }
+
     /// While a slot moves, each of its keys is at one of two nodes.
     async fn ask(&self, call: Call<'_>, address: &str) -> Result<Vec<Value>, RedisError> {
+        self.shared.state.lock().await.importing = Some(address.to_owned());
         match call {
             Call::One(command) => {
                 let mut pair = ::redis::pipe();
@@ -174,6 +193,7 @@ impl State {
         tracing::info!(address = &*primary.address, "redis: the primary was found");
         self.number += 1;
         self.primary = Some(primary);
+        self.importing = None;
         self.number
     }
 }

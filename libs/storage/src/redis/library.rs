@@ -130,7 +130,7 @@ impl Functions {
     pub(super) async fn load(&self) -> Result<(), Error> {
         let mut command = ::redis::cmd("FUNCTION");
         command.arg("LOAD").arg(&self.library.code);
-        match command.query_async::<String>(&mut self.store.connection()).await {
+        match self.store.connection().send_to_all(&command).await {
             Err(error) if !says(&error, "already exists") => Err(error.into()),
             _ => Ok(()),
         }

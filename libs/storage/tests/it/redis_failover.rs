@@ -75,6 +75,19 @@ async fn a_slot_moves_to_a_node_that_lacks_the_functions() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn functions_are_loaded_where_keys_are_while_their_slot_moves() {
+    let redis = RedisCluster::start(SILENCE);
+    let store = open(&redis.url()).await;
+    let before = commit(&store, "before").await;
+    let to = (redis.owner(TAG) + 1) % 3;
+    redis.move_keys(TAG, to);
+    let during = store.commit(Commit::new().check("k", Some(before)).put("k", "during")).await.unwrap();
+    redis.move_ownership(TAG, to);
+    let after = store.commit(Commit::new().check("k", Some(during)).put("k", "after")).await.unwrap();
+    assert!(before < during && during < after);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_are_found_while_their_slot_moves() {
     let redis = RedisCluster::start(SILENCE);
     let store = open(&redis.url()).await;

@@ -78,10 +78,20 @@ impl RedisCluster {
     /// When a node refuses.
     #[track_caller]
     pub fn move_slot(&self, tag: &str, to: usize) {
+        self.move_keys(tag, to);
+        self.move_ownership(tag, to);
+    }
+
+    /// The first half of [`RedisCluster::move_slot`]: the node `to` has the keys, and `from` still owns the slot, so
+    /// that it sends those who ask to the other.
+    ///
+    /// # Panics
+    /// When a node refuses.
+    #[track_caller]
+    pub fn move_keys(&self, tag: &str, to: usize) {
         let (from, to) = (&self.primaries[self.owner(tag)], &self.primaries[to]);
-        let slot = from.query::<u16>(&["CLUSTER", "KEYSLOT", tag]).to_string();
-        let (source, target): (String, String) =
-            (from.query(&["CLUSTER", "MYID"]), to.query(&["CLUSTER", "MYID"]));
+        let slot = slot_of(from, tag);
+        let (source, target) = (id_of(from), id_of(to));
         to.query::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source]);
         from.query::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target]);
         let port = to.port().to_string();
@@ -90,6 +100,16 @@ impl RedisCluster {
             let Some(key) = keys.first() else { break };
             from.query::<()>(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
         }
+    }
+
+    /// The second half: the node `to` owns the slot.
+    ///
+    /// # Panics
+    /// When a node refuses.
+    #[track_caller]
+    pub fn move_ownership(&self, tag: &str, to: usize) {
+        let (from, to) = (&self.primaries[self.owner(tag)], &self.primaries[to]);
+        let (slot, target) = (slot_of(from, tag), id_of(to));
         for node in [to, from] {
             node.query::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &target]);
         }
@@ -116,6 +136,14 @@ impl RedisCluster {
             });
         }
     }
+}
+
+fn slot_of(node: &RedisServer, tag: &str) -> String {
+    node.query::<u16>(&["CLUSTER", "KEYSLOT", tag]).to_string()
+}
+
+fn id_of(node: &RedisServer) -> String {
+    node.query(&["CLUSTER", "MYID"])
 }
 
 fn node(bus: u16, timeout: Duration) -> RedisServer {
