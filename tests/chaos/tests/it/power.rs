@@ -150,7 +150,9 @@ impl Run {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn power_that_goes_at_any_moment_takes_nothing_that_was_acknowledged() {
     if !strace::works() {
-        eprintln!("skipped: strace cannot watch processes here (`apt-get install -y strace`)");
+        eprintln!(
+            "SKIPPED power_that_goes_at_any_moment_takes_nothing_that_was_acknowledged: strace cannot watch processes here (`apt-get install -y strace`)"
+        );
         return;
     }
     let run = Run::record().await;
