@@ -37,11 +37,6 @@ pub fn line_of(text: &str, place: usize) -> usize {
     text[..place].matches('\n').count() + 1
 }
 
-/// Lines with something other than white space.
-pub fn lines_of_code(code: &str) -> usize {
-    code.lines().filter(|line| !line.trim().is_empty()).count()
-}
-
 struct Blanker<'a> {
     rest: &'a str,
     out: String,

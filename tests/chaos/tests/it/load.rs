@@ -47,7 +47,7 @@ pub(crate) struct Load {
 
 /// How much longer tests are that run for long.
 pub(crate) fn longer() -> usize {
-    if std::env::var_os("NOVA_TEST_FULL").is_some() { 20 } else { 1 }
+    if std::env::var_os("NOVA_TEST_FULL").is_some() { 10 } else { 1 }
 }
 
 impl Load {

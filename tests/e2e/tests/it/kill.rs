@@ -12,67 +12,83 @@ use crate::run::{blueprint, repository_input};
 /// Longest that a disturbed run may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-#[test]
-fn a_run_survives_the_death_of_the_queue() {
-    survives("queue", &[]);
+/// Longest that a run may take to begin.
+const STARTUP: Duration = Duration::from_secs(60);
+
+pub(crate) fn a_run_survives_the_death_of_the_queue(store: &str) {
+    survives("queue", store);
 }
 
-#[test]
-fn a_run_survives_the_death_of_lifecycle() {
-    survives("lifecycle", &[]);
+pub(crate) fn a_run_survives_the_death_of_lifecycle(store: &str) {
+    survives("lifecycle", store);
 }
 
-#[test]
-fn a_run_survives_the_death_of_policy() {
-    survives("policy", &[]);
+pub(crate) fn a_run_survives_the_death_of_policy(store: &str) {
+    survives("policy", store);
 }
 
-#[test]
-fn a_run_survives_the_death_of_identity() {
-    survives("identity", &[]);
+pub(crate) fn a_run_survives_the_death_of_identity(store: &str) {
+    survives("identity", store);
 }
 
-#[test]
-fn a_run_survives_the_death_of_the_node_agent() {
-    survives("node", &[]);
+pub(crate) fn a_run_survives_the_death_of_the_node_agent(store: &str) {
+    survives("node", store);
 }
 
-#[test]
-fn a_run_survives_the_death_of_an_agent() {
-    let nova = kept_mesh(&[]);
-    let run = start(&nova);
-    let supervisor = nova.mesh_file().unwrap()["pid"].as_u64().unwrap();
-    let agent = eventually("an agent works", Duration::from_secs(60), || agent_of(supervisor));
+pub(crate) fn a_run_survives_the_death_of_an_agent(store: &str) {
+    let nova = kept_mesh(store);
+    let run = begin(&nova);
+    let agent = eventually("an agent works", STARTUP, || agent_of(supervisor(&nova)?));
     kill(agent);
     ends_well(&nova, run);
 }
 
-#[test]
-fn a_run_on_a_kept_mesh_goes_on_when_nova_is_killed() {
-    let nova = kept_mesh(&[]);
-    let mut run = start(&nova);
-    let id = eventually("the run began", Duration::from_secs(60), || {
-        latest(&nova)?["id"].as_str().map(str::to_owned)
+pub(crate) fn a_run_on_a_kept_mesh_goes_on_when_nova_is_killed(store: &str) {
+    let nova = kept_mesh(store);
+    let mut run = begin(&nova);
+    eventually("the run began", STARTUP, || latest(&nova));
+    run.kill().unwrap();
+    run.wait().unwrap();
+    succeeds(&nova);
+}
+
+pub(crate) fn a_mesh_for_one_run_is_gone_when_nova_is_killed_and_the_next_goes_on(store: &str) {
+    let nova = Nova::new();
+    let mut run = begin_with(&nova, &["--store", store]);
+    let supervisor = eventually("an agent works", STARTUP, || {
+        let supervisor = supervisor(&nova)?;
+        agent_of(supervisor).and(Some(supervisor))
     });
     run.kill().unwrap();
     run.wait().unwrap();
-    eventually("the run succeeded", PATIENCE, || (latest(&nova)?["state"] == "succeeded").then_some(()));
-    each_step_took_effect_once(&nova, &id);
+    eventually("every process is gone", STARTUP, || Nova::session(supervisor).is_empty().then_some(()));
+    nova.run(&["up"]).ok();
+    succeeds(&nova);
 }
 
-/// Kills a daemon at a random point of a run, on a mesh that `up` brings up.
-pub(crate) fn survives(daemon: &str, up: &[&str]) {
-    let moment = random_moment();
-    eprintln!("{daemon} is killed {moment:?} after the run began");
-    let nova = kept_mesh(up);
+/// Kills a daemon at some moment of a run.
+fn survives(daemon: &str, store: &str) {
+    let nova = kept_mesh(store);
     let pid = nova.pid_of(daemon);
-    let run = start(&nova);
-    eventually("the run began", Duration::from_secs(60), || latest(&nova));
-    let began = Instant::now();
-    eventually("its moment has come", PATIENCE, || (began.elapsed() > moment).then_some(()));
+    let run = begin(&nova);
+    at_some_moment(&nova, daemon);
     kill(u64::from(pid));
     ends_well(&nova, run);
     assert_ne!(nova.pid_of(daemon), pid, "{daemon} was started again");
+}
+
+/// Waits for a random moment of a run.
+pub(crate) fn at_some_moment(nova: &Nova, victim: &str) {
+    let moment = random_moment();
+    eprintln!("{victim} is killed {moment:?} after the run began");
+    eventually("the run began", STARTUP, || latest(nova));
+    outlast(moment);
+}
+
+/// Waits until so much time has gone by.
+pub(crate) fn outlast(time: Duration) {
+    let began = Instant::now();
+    eventually("its moment has come", PATIENCE, || (began.elapsed() > time).then_some(()));
 }
 
 /// Within the time that a run takes when nothing disturbs it.
@@ -81,26 +97,38 @@ fn random_moment() -> Duration {
     Duration::from_millis(random % 2_500)
 }
 
-fn kept_mesh(up: &[&str]) -> Nova {
+/// A mesh that outlives its runs.
+pub(crate) fn kept_mesh(store: &str) -> Nova {
     let nova = Nova::new();
-    let mut args = vec!["up"];
-    args.extend(up);
-    nova.run(&args).ok();
+    nova.run(&["up", "--store", store]).ok();
     nova
 }
 
-fn start(nova: &Nova) -> Child {
-    nova.spawn(&["orchestrate", &blueprint(), "--input", &repository_input(nova)])
+/// Begins a run of the blueprint on the mesh that is there.
+pub(crate) fn begin(nova: &Nova) -> Child {
+    begin_with(nova, &[])
 }
 
-fn ends_well(nova: &Nova, mut run: Child) {
+fn begin_with(nova: &Nova, extra: &[&str]) -> Child {
+    let (plan, input) = (blueprint(), repository_input(nova));
+    nova.spawn(&[&["orchestrate", &plan, "--input", &input], extra].concat())
+}
+
+/// Waits for a run's command, and looks at what the run did.
+pub(crate) fn ends_well(nova: &Nova, mut run: Child) {
     let code = eventually("the run ended", PATIENCE, || run.try_wait().expect("it is our child"));
     if !code.success() {
         let output = run.wait_with_output().expect("it has ended");
         panic!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     }
-    let id = latest(nova).and_then(|run| run["id"].as_str().map(str::to_owned)).expect("the run is listed");
-    each_step_took_effect_once(nova, &id);
+    succeeds(nova);
+}
+
+/// Waits until the run has succeeded, whoever follows it.
+fn succeeds(nova: &Nova) {
+    let run =
+        eventually("the run succeeded", PATIENCE, || latest(nova).filter(|run| run["state"] == "succeeded"));
+    each_step_took_effect_once(nova, run["id"].as_str().expect("a run has an id"));
 }
 
 /// Each step settled once, and wrote each of its findings once.
@@ -125,6 +153,11 @@ fn step_of(hit: &Value) -> (String, String) {
 
 fn latest(nova: &Nova) -> Option<Value> {
     nova.run(&["--json", "workflow", "ls"]).json().as_array()?.first().cloned()
+}
+
+/// The process that all others of the mesh are below.
+fn supervisor(nova: &Nova) -> Option<u64> {
+    nova.mesh_file()?["pid"].as_u64()
 }
 
 /// A process of the session that runs `nova agent`.

@@ -18,3 +18,33 @@ mod rotation;
 mod run;
 mod shared_agents;
 mod trace;
+
+/// Instantiates every claim for both stores.
+macro_rules! on_both_stores {
+    ($($module:ident :: $claim:ident,)*) => {
+        mod on_sqlite {
+            $(#[test]
+            fn $claim() {
+                super::$module::$claim("sqlite");
+            })*
+        }
+        mod on_redis {
+            $(#[test]
+            fn $claim() {
+                super::$module::$claim(&nova_testkit::redis::RedisServer::start().url());
+            })*
+        }
+    };
+}
+
+on_both_stores! {
+    kill::a_run_survives_the_death_of_the_queue,
+    kill::a_run_survives_the_death_of_lifecycle,
+    kill::a_run_survives_the_death_of_policy,
+    kill::a_run_survives_the_death_of_identity,
+    kill::a_run_survives_the_death_of_the_node_agent,
+    kill::a_run_survives_the_death_of_an_agent,
+    kill::a_run_on_a_kept_mesh_goes_on_when_nova_is_killed,
+    kill::a_mesh_for_one_run_is_gone_when_nova_is_killed_and_the_next_goes_on,
+    trace::one_run_is_one_connected_trace_through_every_part,
+}

@@ -1,9 +1,7 @@
 //! What a newcomer does first.
 
+use nova_testkit::Nova;
 use std::net::TcpListener;
-use std::time::Duration;
-
-use nova_testkit::{Nova, eventually};
 
 use crate::run::{blueprint, orchestrate, orchestrated, repository_input};
 
@@ -87,22 +85,6 @@ fn a_step_that_does_not_end_as_declared_fails_the_run() {
     let input = repository_input(&nova);
     let ran = nova.run(&["orchestrate", plan.to_str().unwrap(), "--input", &input]);
     assert_eq!(ran.code, 1, "{}\n{}", ran.stdout, ran.stderr);
-}
-
-#[test]
-fn a_mesh_is_gone_to_the_last_process_when_its_command_is_killed() {
-    let nova = Nova::new();
-    let (plan, input) = (blueprint(), repository_input(&nova));
-    let mut command = nova.spawn(&["orchestrate", &plan, "--input", &input]);
-    let supervisor = eventually("agents run", Duration::from_secs(60), || {
-        let pid = nova.mesh_file()?["pid"].as_u64()?;
-        (Nova::session(pid).len() > 8).then_some(pid)
-    });
-    command.kill().unwrap();
-    command.wait().unwrap();
-    eventually("every process is gone", Duration::from_secs(60), || {
-        Nova::session(supervisor).is_empty().then_some(())
-    });
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nova_testkit::Nova;
 use nova_testkit::redis::{RedisCluster, RedisSentinel, RedisServer};
 
-use crate::kill::survives;
+use crate::kill::{at_some_moment, begin, ends_well, kept_mesh, outlast};
 use crate::run::orchestrated;
 
 /// Nobody fails over because the machine is busy.
@@ -57,19 +57,23 @@ fn a_home_keeps_to_the_last_store_that_worked() {
 }
 
 #[test]
-fn a_run_on_redis_survives_the_death_of_the_queue() {
-    let redis = RedisServer::start();
-    survives("queue", &["--store", &redis.url()]);
+fn a_run_survives_the_death_of_redis() {
+    survives_redis_away_for(Duration::ZERO);
 }
 
 #[test]
-fn a_run_on_redis_survives_the_death_of_lifecycle() {
-    let redis = RedisServer::start();
-    survives("lifecycle", &["--store", &redis.url()]);
+fn a_run_survives_a_redis_that_is_down_for_seconds() {
+    survives_redis_away_for(Duration::from_secs(5));
 }
 
-#[test]
-fn a_run_on_redis_survives_the_death_of_identity() {
-    let redis = RedisServer::start();
-    survives("identity", &["--store", &redis.url()]);
+/// Kills a Redis that syncs each write, at some moment of a run, and starts it again.
+fn survives_redis_away_for(outage: Duration) {
+    let mut redis = RedisServer::start();
+    let nova = kept_mesh(&redis.url());
+    let run = begin(&nova);
+    at_some_moment(&nova, "redis");
+    redis.kill();
+    outlast(outage);
+    redis.restart();
+    ends_well(&nova, run);
 }

@@ -8,10 +8,9 @@ use crate::run::orchestrated;
 
 const PARTS: [&str; 7] = ["nova", "lifecycle", "queue", "identity", "node", "policy", "runner"];
 
-#[test]
-fn one_run_is_one_connected_trace_through_every_part() {
+pub(crate) fn one_run_is_one_connected_trace_through_every_part(store: &str) {
     let (collector, nova) = (Collector::start(), Nova::new());
-    let run = orchestrated(&nova, &["--otlp", &collector.endpoint]);
+    let run = orchestrated(&nova, &["--store", store, "--otlp", &collector.endpoint]);
     let tree = eventually("the trace is complete", Duration::from_secs(60), || {
         let tree = collector.tree(&run.trace);
         let attempts = tree.operation("process").len();
