@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use crate::commands::output;
 use crate::home::Home;
 
 /// The run, or what was asked, did not succeed.
@@ -99,8 +100,8 @@ fn report_status(status: &Status) -> ExitCode {
     if let Some(info) = details.error_info() {
         eprintln!("  reason: {}", info.reason);
     }
-    if let Some(request) = details.request_info() {
-        eprintln!("  trace: nova trace {}", request.request_id);
+    if let Some(request) = details.request_info().filter(|request| !request.serving_data.is_empty()) {
+        eprintln!("  trace: {}", output::printable(&request.serving_data));
     }
     ExitCode::from(match status.code() {
         Code::Unavailable | Code::DeadlineExceeded => UNREACHABLE,
