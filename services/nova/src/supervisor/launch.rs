@@ -37,6 +37,7 @@ pub(crate) struct Launched {
 impl Launch {
     /// Starts the supervisor and waits until its mesh is ready.
     pub(crate) async fn start(self) -> anyhow::Result<Launched> {
+        self.home.make()?;
         let mut command = Command::new(executable()?);
         command.arg("supervise").arg("--home").arg(self.home.path());
         command.env_remove("NOVA_STORE").env_remove("NOVA_TOKEN");

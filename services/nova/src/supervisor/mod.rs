@@ -69,7 +69,8 @@ fn supervise(command: Supervise) -> anyhow::Result<()> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     nova_client::install_crypto_provider();
     let orders = Orders::from_stdin()?;
-    let home = Home::open(Some(command.home))?;
+    let home = Home::at(Some(command.home))?;
+    home.make()?;
     let _lock = take(&home)?;
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = tokio.block_on(async {
