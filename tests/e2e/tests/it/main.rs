@@ -17,4 +17,5 @@ mod restart;
 mod rotation;
 mod run;
 mod shared_agents;
+mod start;
 mod trace;
