@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use nova_runtime::StoreUrl;
 
+use crate::failure::Misuse;
+
 /// Reads `key=value`; the value may be empty and hold more `=`.
 pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -61,7 +63,16 @@ pub(crate) fn content(argument: &str) -> anyhow::Result<Vec<u8>> {
 
 /// [`content`] that must be text.
 pub(crate) fn text(argument: &str) -> anyhow::Result<String> {
-    String::from_utf8(content(argument)?).with_context(|| format!("{argument} is no UTF-8 text"))
+    utf8(argument, content(argument)?)
+}
+
+/// [`file`] that must be text.
+pub(crate) fn text_of_file(path: &str) -> anyhow::Result<String> {
+    utf8(path, file(path)?)
+}
+
+fn utf8(name: &str, content: Vec<u8>) -> anyhow::Result<String> {
+    String::from_utf8(content).map_err(|_| Misuse::of(format!("{name} is no UTF-8 text")))
 }
 
 /// A file's content, or that of standard input for `-`.

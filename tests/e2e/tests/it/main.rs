@@ -16,6 +16,7 @@ mod reserved_queues;
 mod restart;
 mod rotation;
 mod run;
+mod policy_command;
 mod shared_agents;
 mod start;
 mod trace;
