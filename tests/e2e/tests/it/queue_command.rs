@@ -48,6 +48,28 @@ fn an_operator_runs_a_queue() {
 }
 
 #[test]
+fn a_queue_that_is_not_there_is_not_made_by_a_pause() {
+    let nova = Nova::new();
+    nova.run(&["up"]).ok();
+    for verb in ["pause", "drain", "resume"] {
+        let refused = nova.run(&["queue", verb, "mial"]);
+        assert!(
+            refused.code == 5 && refused.stderr.contains("there is no queue \"mial\""),
+            "{}",
+            refused.stderr
+        );
+    }
+    assert_eq!(json(&nova, &["queue", "ls"]), Value::Array(Vec::new()));
+}
+
+#[test]
+fn reading_leaves_no_home_where_there_was_none() {
+    let nova = Nova::new();
+    assert_eq!(json(&nova, &["queue", "ls"]), Value::Array(Vec::new()));
+    assert!(!nova.home().exists());
+}
+
+#[test]
 fn an_operator_keeps_schedules() {
     let nova = Nova::new();
     nova.run(&["up"]).ok();
@@ -74,6 +96,8 @@ fn a_task_waits_for_another() {
     let second = json(&nova, &["queue", "enqueue", "mail", "send", "--after", &first]);
     let second = second["id"].as_str().expect("an id").to_owned();
     assert_eq!(json(&nova, &["queue", "show", &second])["blocked_by"], 1);
+    let shown = nova.run(&["queue", "show", &second]).ok();
+    assert!(shown.contains("waits for   1 task that has not ended"), "{shown}");
     nova.run(&["queue", "cancel", &first]).ok();
     let gone = || (json(&nova, &["queue", "show", &second])["state"] == "cancelled").then_some(());
     eventually("its child goes with it", PATIENCE, gone);
