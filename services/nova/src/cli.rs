@@ -132,12 +132,16 @@ impl Internal {
 }
 
 fn serve(args: &[OsString]) -> ExitCode {
-    match args.first().and_then(|name| name.to_str()) {
-        Some("queue") => nova_runtime::main_with::<nova_queue::QueueDaemon>(args.to_vec()),
-        Some("lifecycle") => nova_runtime::main_with::<nova_lifecycle::LifecycleDaemon>(args.to_vec()),
-        Some("policy") => nova_runtime::main_with::<nova_policy::PolicyDaemon>(args.to_vec()),
-        Some("identity") => nova_runtime::main_with::<nova_identity::IdentityDaemon>(args.to_vec()),
-        Some("node") => nova_runtime::main_with::<nova_node_agent::NodeAgentDaemon>(args.to_vec()),
+    let name = args.first().and_then(|name| name.to_str()).unwrap_or_default();
+    // A usage names the program as it was called.
+    let program = OsString::from(format!("nova serve {name}"));
+    let args = std::iter::once(program).chain(args.iter().skip(1).cloned()).collect();
+    match name {
+        "queue" => nova_runtime::main_with::<nova_queue::QueueDaemon>(args),
+        "lifecycle" => nova_runtime::main_with::<nova_lifecycle::LifecycleDaemon>(args),
+        "policy" => nova_runtime::main_with::<nova_policy::PolicyDaemon>(args),
+        "identity" => nova_runtime::main_with::<nova_identity::IdentityDaemon>(args),
+        "node" => nova_runtime::main_with::<nova_node_agent::NodeAgentDaemon>(args),
         _ => {
             eprintln!("nova serve: name one of queue, lifecycle, policy, identity, node");
             ExitCode::from(2)
