@@ -38,6 +38,10 @@ fn an_operator_runs_a_queue() {
         (&100.into(), &1.into())
     );
     assert_eq!(limited["settings"]["group_weights"]["gold"], 5);
+    let kept = nova.run(&["queue", "config", "mail", "--keep-for", "7d"]).ok();
+    assert!(kept.contains("100 each 1s") && kept.contains("7d"), "{kept}");
+    let too_long = nova.run(&["queue", "config", "mail", "--keep-for", "4000d"]);
+    assert!(too_long.code == 2 && too_long.stderr.contains("keep for: must be "), "{}", too_long.stderr);
     let lifted = json(&nova, &["queue", "config", "mail", "--rate", "0"]);
     assert_eq!(lifted["settings"]["rate"], Value::Null);
     nova.run(&["queue", "enqueue", "mail", "send"]).ok();
