@@ -17,10 +17,14 @@ KIND = "words.count"
 
 def connect():
     """A channel to the queue, and its stub."""
-    home = Path(os.environ["NOVA_HOME"])
+    home = Path(required("NOVA_HOME"))
     endpoint = json.loads((home / "mesh.json").read_text())["endpoints"]["queue"]
     tls = grpc.ssl_channel_credentials((home / "operator/bundle.pem").read_bytes())
-    token = grpc.access_token_call_credentials(os.environ["NOVA_TOKEN"].strip())
+    token = grpc.access_token_call_credentials(required("NOVA_TOKEN").strip())
     credentials = grpc.composite_channel_credentials(tls, token)
     channel = grpc.secure_channel(endpoint.removeprefix("https://"), credentials)
     return channel, queue_pb2_grpc.QueueServiceStub(channel)
+
+
+def required(name):
+    return os.environ.get(name) or sys.exit(f"{name} is not set")

@@ -9,6 +9,8 @@ from nova.queue.v1 import queue_pb2 as queue, task_pb2 as tasks
 
 ENDED = (tasks.TASK_STATE_COMPLETED, tasks.TASK_STATE_DEAD, tasks.TASK_STATE_CANCELLED)
 
+if len(sys.argv) != 2:
+    sys.exit("usage: producer.py TEXT")
 channel, stub = connect()
 with channel:
     payload = json.dumps({"text": sys.argv[1], "flaky": True, "not_before": int(time.time() * 1000) + 500}).encode()

@@ -6,6 +6,7 @@ It leases one task at a time with plain calls; a thread of its own keeps the lea
 import json
 import re
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -17,6 +18,8 @@ from nova.queue.v1 import queue_pb2 as queue, task_pb2 as tasks, work_pb2 as wor
 
 LEASE_SECONDS = 30
 PART = 2  # Words between two checkpoints; real work has more between them.
+# Asking again does not help: the token has ended, is of another mesh, or may not do this.
+REFUSED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 stop = threading.Event()
 
 
@@ -151,6 +154,8 @@ def main():
             try:
                 leases = stub.Lease(ask, timeout=10).leases
             except grpc.RpcError as error:
+                if error.code() in REFUSED:
+                    sys.exit(f"the queue refuses this worker: {error.code().name}: {error.details()}")
                 print(f"no lease: {error.code().name}", flush=True)
                 stop.wait(0.5)
                 continue

@@ -252,6 +252,11 @@ func main() {
 			MaxTasks:      1,
 			Wait:          durationpb.New(time.Second),
 		})
+		if code := status.Code(err); code == codes.Unauthenticated || code == codes.PermissionDenied {
+			// Asking again does not help: the token has ended, is of another mesh, or may not do this.
+			w.running.Wait()
+			log.Fatalf("the queue refuses this worker: %v", err)
+		}
 		if err != nil {
 			log.Printf("no lease: %v", err)
 			time.Sleep(500 * time.Millisecond)

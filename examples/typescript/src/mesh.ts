@@ -33,6 +33,7 @@ export function connect(): QueueServiceClient {
 
 function required(name: string): string {
   const value = process.env[name];
-  if (!value) throw new Error(`${name} is not set`);
-  return value;
+  if (value) return value;
+  console.error(`${name} is not set`);
+  process.exit(1);
 }

@@ -3,6 +3,11 @@
 import type { ServiceError } from "@grpc/grpc-js";
 import { connect, KIND, QUEUE } from "./mesh.ts";
 
+const text = process.argv[2];
+if (text === undefined) {
+  console.error("usage: npm run producer -- TEXT");
+  process.exit(2);
+}
 const client = connect();
 
 /** A call as a promise. */
@@ -12,7 +17,7 @@ function call<Q, A>(method: (request: Q, done: (error: ServiceError | null, answ
   });
 }
 
-const words = { text: process.argv[2] ?? "", flaky: true, not_before: Date.now() + 500 };
+const words = { text, flaky: true, not_before: Date.now() + 500 };
 const payload = Buffer.from(JSON.stringify(words));
 const task = { queue: QUEUE, kind: KIND, payload, metadata: { example: "typescript" } };
 const stored = await call(client.Enqueue, { tasks: [task] });

@@ -3,6 +3,7 @@
 // It lives on one `Work` stream: the queue sends leases as credit allows, and everything else goes the other way. What
 // is not answered when a stream breaks is said again on the next one.
 
+import * as grpc from "@grpc/grpc-js";
 import type { Lease__Output } from "../generated/nova/queue/v1/Lease.ts";
 import type { LeaseRef } from "../generated/nova/queue/v1/LeaseRef.ts";
 import type { Settlement } from "../generated/nova/queue/v1/Settlement.ts";
@@ -138,7 +139,12 @@ function open() {
   settle([...owed.values()]);
   const beating = setInterval(heartbeat, (LEASE_SECONDS * 1000) / 3);
   mine.on("data", hear);
-  mine.on("error", (error) => {
+  mine.on("error", (error: Error & { code?: number }) => {
+    // Asking again does not help: the token has ended, is of another mesh, or may not do this.
+    if (error.code === grpc.status.UNAUTHENTICATED || error.code === grpc.status.PERMISSION_DENIED) {
+      console.error(`the queue refuses this worker: ${error.message}`);
+      process.exit(1);
+    }
     console.error(`the stream broke: ${error.message}`);
     leave();
   });

@@ -208,7 +208,8 @@ impl From<Error> for Status {
             details.set_resource_info(kind, name, "", "");
         }
         if let Some(trace_id) = trace::current_trace_id() {
-            details.set_request_info(trace_id, "");
+            let shown = trace::recorded_trace_id().map(|id| format!("nova trace {id}")).unwrap_or_default();
+            details.set_request_info(trace_id, shown);
         }
         Status::with_error_details(content.code, bounded::message(&content.message), details)
     }

@@ -28,6 +28,13 @@ impl Method {
         METHODS.get(path.trim_start_matches('/'))
     }
 
+    /// All methods, by name.
+    pub fn all() -> impl Iterator<Item = &'static Self> {
+        let mut all: Vec<_> = METHODS.values().collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all.into_iter()
+    }
+
     /// Full name without the leading slash.
     pub fn name(&self) -> &str {
         &self.name

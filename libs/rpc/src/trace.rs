@@ -38,6 +38,11 @@ pub fn current_trace_id() -> Option<String> {
     })
 }
 
+/// The same where the trace is recorded, so that people find it; none elsewhere.
+pub fn recorded_trace_id() -> Option<String> {
+    may_record().then(current_trace_id).flatten()
+}
+
 /// The present span as a `traceparent` header; none outside of any trace.
 pub fn current_traceparent() -> Option<String> {
     Context::map_current(traceparent)
@@ -147,11 +152,12 @@ impl CallTrace {
 
 /// A trace id for a call that nobody records and that belongs to no trace yet; none where it begins one.
 fn unrecorded_root() -> Option<Context> {
-    (!BEGINS.load(Ordering::Relaxed))
-        .then(|| unsampled(TraceId::from(rand::random::<u128>()), SpanId::from(rand::random::<u64>())))
+    (!BEGINS.load(Ordering::Relaxed)).then(unsampled)
 }
 
-fn unsampled(trace: TraceId, span: SpanId) -> Context {
+/// A trace of its own, so that logs and errors of different calls can be told apart.
+fn unsampled() -> Context {
+    let (trace, span) = (TraceId::from(rand::random::<u128>()), SpanId::from(rand::random::<u64>()));
     let parent = SpanContext::new(trace, span, TraceFlags::default(), true, TraceState::default());
     Context::new().with_remote_span_context(parent)
 }
@@ -228,7 +234,7 @@ impl Injector for HeaderWriter<'_> {
 /// Runs `work` without recording it: beats and other housekeeping would bury what people look for.
 /// The calls that it makes are not recorded in other processes either.
 pub fn unrecorded<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
-    work.with_context(unsampled(TraceId::from(1_u128), SpanId::from(1_u64)))
+    work.with_context(unsampled())
 }
 
 #[cfg(test)]
@@ -266,5 +272,13 @@ mod tests {
     async fn work_that_is_not_to_be_recorded_makes_no_span() {
         assert!(!unrecorded(async { may_record() }).await);
         assert!(may_record());
+    }
+
+    #[tokio::test]
+    async fn what_is_not_recorded_has_an_id_of_its_own_that_nobody_is_sent_to() {
+        let ids = async || unrecorded(async { (current_trace_id(), recorded_trace_id()) }).await;
+        let ((first, first_recorded), (second, second_recorded)) = (ids().await, ids().await);
+        assert!(first.is_some() && first != second, "{first:?}");
+        assert_eq!((first_recorded, second_recorded), (None, None));
     }
 }

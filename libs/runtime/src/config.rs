@@ -134,13 +134,13 @@ pub struct Settings<C> {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A value of the wrong form, or a key that nobody knows.
-    #[error("the configuration is wrong: {0}")]
+    #[error("the configuration is wrong")]
     Figment(#[from] Box<figment::Error>),
     /// `--set` without `=`.
     #[error("--set {0:?} must be key=value, such as runtime.listen=127.0.0.1:7101")]
     Flag(String),
     /// A value that breaks a rule.
-    #[error("the configuration is wrong: {0}")]
+    #[error("the configuration is wrong")]
     Invalid(#[from] nova_types::Violations),
     /// Settings that TOML cannot express.
     #[error("the configuration cannot be printed")]

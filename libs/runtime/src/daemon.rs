@@ -18,7 +18,7 @@ use tower::Layer as _;
 
 use crate::authentication::MeshAuthenticator;
 use crate::command::{Command, Parsed};
-use crate::config::{Config, Join, RuntimeConfig, Settings};
+use crate::config::{Config, ConfigError, Join, RuntimeConfig, Settings};
 use crate::credentials::{self, CredentialSource, IdentityDaemon};
 use crate::handoff::Lifeline;
 use crate::lease_proof::Verifier;
@@ -29,6 +29,9 @@ use crate::runtime::{Shared, StoreUrl};
 use crate::server::{self, Security};
 use crate::telemetry::Telemetry;
 use crate::{Handoff, Runtime, http, signals};
+
+/// Exit code of a daemon that refuses its settings: starting it again would not help.
+pub const MISCONFIGURED: u8 = 2;
 
 /// A daemon: what differs from one to the other.
 pub trait Daemon: 'static {
@@ -92,19 +95,31 @@ pub fn main<D: Daemon>() -> ExitCode {
 
 /// The same with given arguments, the first of which is the program's name.
 pub fn main_with<D: Daemon>(args: Vec<std::ffi::OsString>) -> ExitCode {
-    start::<D>(args).unwrap_or_else(|error| {
-        eprintln!("{}: {error}", D::NAME);
+    let told = |error: StartError| eprintln!("{}: {error}", D::NAME);
+    let settings = match settings::<D>(args) {
+        Ok(Parsed::Run(settings)) => *settings,
+        Ok(Parsed::Printed) => return ExitCode::SUCCESS,
+        Err(error) => {
+            told(error.into());
+            return ExitCode::from(MISCONFIGURED);
+        }
+    };
+    start::<D>(settings).unwrap_or_else(|error| {
+        told(error);
         ExitCode::FAILURE
     })
 }
 
-fn start<D: Daemon>(args: Vec<std::ffi::OsString>) -> Result<ExitCode, StartError> {
-    let settings = match Command::parse::<D::Config>(D::NAME, args)? {
-        Parsed::Run(settings) => settings,
-        Parsed::Printed => return Ok(ExitCode::SUCCESS),
-    };
-    D::validate(&settings.daemon)?;
-    settings.runtime.policy.validate()?;
+fn settings<D: Daemon>(args: Vec<std::ffi::OsString>) -> Result<Parsed<D::Config>, ConfigError> {
+    let parsed = Command::parse::<D::Config>(D::NAME, args)?;
+    if let Parsed::Run(settings) = &parsed {
+        D::validate(&settings.daemon)?;
+        settings.runtime.policy.validate()?;
+    }
+    Ok(parsed)
+}
+
+fn start<D: Daemon>(settings: Settings<D::Config>) -> Result<ExitCode, StartError> {
     nova_client::install_crypto_provider();
     let listeners = Listeners::open(settings.runtime.listen, settings.runtime.http_listen)?;
     std::fs::create_dir_all(&settings.runtime.data_dir)?;
@@ -113,7 +128,7 @@ fn start<D: Daemon>(args: Vec<std::ffi::OsString>) -> Result<ExitCode, StartErro
         builder.worker_threads(settings.runtime.worker_threads);
     }
     let tokio = builder.enable_all().build()?;
-    let code = tokio.block_on(run::<D>(*settings, listeners));
+    let code = tokio.block_on(run::<D>(settings, listeners));
     // The read of the lifeline never ends by itself.
     tokio.shutdown_background();
     code

@@ -40,7 +40,7 @@ pub mod token_crypto;
 
 pub use config::{Config, RuntimeConfig, Settings};
 pub use credentials::CredentialSource;
-pub use daemon::{Daemon, StartError, main, main_with};
+pub use daemon::{Daemon, MISCONFIGURED, StartError, main, main_with};
 pub use handoff::Handoff;
 pub use readiness::Readiness;
 pub use runtime::{Runtime, StoreUrl};

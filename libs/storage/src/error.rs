@@ -82,13 +82,12 @@ pub enum Error {
     #[error("redis failed: {0}")]
     Redis(Arc<RedisError>),
     /// Nothing usable answers at the address of Redis, or it does not let this program in.
-    #[error("cannot reach redis at {address}")]
+    #[error("cannot reach redis at {address}: {cause}")]
     RedisUnreachable {
         /// Host and port, without credentials.
         address: String,
-        /// What the connection said.
-        #[source]
-        source: Arc<RedisError>,
+        /// What the connection said. No source: the client names the operating system's words as a source of themselves.
+        cause: Arc<RedisError>,
     },
     /// The server lacks functions, which came with Redis 7.0.
     #[error("redis at {address} is version {found}: version 7.0 or newer is needed")]
@@ -139,7 +138,7 @@ impl Error {
             Self::Overloaded { .. } | Self::Closed => true,
             Self::RedisReplica { .. } | Self::RedisUnreplicated { .. } => true,
             Self::Sqlite(error) => sqlite_is_retryable(error),
-            Self::Redis(source) | Self::RedisUnreachable { source, .. } => redis_is_retryable(source),
+            Self::Redis(cause) | Self::RedisUnreachable { cause, .. } => redis_is_retryable(cause),
             _ => false,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use nova_client::{Credential, Credentials, Endpoints, Mesh};
@@ -30,6 +30,13 @@ pub struct Ran {
 }
 
 impl Ran {
+    /// What a command's end has left.
+    pub fn of(output: &Output) -> Self {
+        let code = output.status.code().unwrap_or(-1);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
     /// The output, after a look at the exit code.
     ///
     /// # Panics
@@ -81,7 +88,7 @@ impl Nova {
 
     /// Runs a command to its end.
     pub fn run(&self, args: &[&str]) -> Ran {
-        ran(&mut self.command(args))
+        Ran::of(&self.command(args).output().expect("nova starts"))
     }
 
     /// Starts a command and leaves it to itself; its output is kept.
@@ -150,13 +157,6 @@ impl Drop for Nova {
             }
         }
     }
-}
-
-fn ran(command: &mut Command) -> Ran {
-    let output = command.output().expect("nova starts");
-    let code = output.status.code().unwrap_or(-1);
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ran { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
 }
 
 /// The session of a process that lives (zombies do not).

@@ -17,13 +17,31 @@ pub fn duration(
     default: Duration,
 ) -> Result<Duration, Violation> {
     let Some(wire) = wire else { return Ok(default) };
-    let rule = || Violation::new(field, format!("must be {:?} to {:?}", range.start(), range.end()));
+    let rule = || {
+        Violation::new(field, format!("must be {} to {}", in_units(*range.start()), in_units(*range.end())))
+    };
     // Before it is converted: prost negates a negative one, which the least of all numbers does not survive.
     if wire.seconds < 0 || wire.nanos < 0 {
         return Err(rule());
     }
     let duration = Duration::try_from(*wire).map_err(|_| rule())?;
     if range.contains(&duration) { Ok(duration) } else { Err(rule()) }
+}
+
+/// A length of time in the largest unit that leaves a whole number, as people write it: `365d`, `36h`, `90s`, `250ms`.
+pub fn in_units(time: Duration) -> String {
+    const UNITS: [(u128, &str); 7] = [
+        (86_400_000_000_000, "d"),
+        (3_600_000_000_000, "h"),
+        (60_000_000_000, "m"),
+        (1_000_000_000, "s"),
+        (1_000_000, "ms"),
+        (1_000, "us"),
+        (1, "ns"),
+    ];
+    let nanos = time.as_nanos();
+    let whole = UNITS.iter().find(|(unit, _)| nanos > 0 && nanos.is_multiple_of(*unit));
+    whole.map_or_else(|| "0s".to_owned(), |(unit, name)| format!("{}{name}", nanos / unit))
 }
 
 /// A duration as protobuf has it.
@@ -102,7 +120,14 @@ mod tests {
         let range = Duration::from_secs(1)..=Duration::from_secs(60);
         let wire = prost_types::Duration { seconds: 61, nanos: 0 };
         let violation = duration("wait", Some(&wire), range, Duration::ZERO).unwrap_err();
-        assert_eq!(violation.to_string(), "wait: must be 1s to 60s");
+        assert_eq!(violation.to_string(), "wait: must be 1s to 1m");
+    }
+
+    #[test]
+    fn a_length_of_time_is_told_in_its_largest_whole_unit() {
+        let told = |seconds| in_units(Duration::from_secs(seconds));
+        assert_eq!([told(31_536_000), told(129_600), told(90), told(0)], ["365d", "36h", "90s", "0s"]);
+        assert_eq!(in_units(Duration::from_micros(1_500)), "1500us");
     }
 
     #[test]

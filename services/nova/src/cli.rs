@@ -14,8 +14,8 @@ use crate::home::Home;
 #[derive(Debug, Parser)]
 #[command(name = "nova", version, propagate_version = true, after_help = BELOW)]
 pub(crate) struct Cli {
-    /// Folder of the mesh's state, certificates and records [default: the platform's data folder].
-    #[arg(long, env = "NOVA_HOME", global = true, value_name = "DIR", hide_env_values = true, help_heading = EVERYWHERE)]
+    /// Folder of the mesh's state, certificates and records [env: NOVA_HOME] [default: in the platform's data folder].
+    #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE)]
     home: Option<PathBuf>,
     /// Print JSON instead of tables.
     #[arg(long, global = true, help_heading = EVERYWHERE)]
@@ -70,7 +70,7 @@ pub(crate) struct Context {
 impl Cli {
     /// Runs the command.
     pub(crate) fn run(self) -> ExitCode {
-        let outcome = Home::open(self.home).and_then(|home| {
+        let outcome = Home::at(self.home).and_then(|home| {
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
             runtime.block_on(self.command.run(Context { home, json: self.json }))
@@ -132,12 +132,16 @@ impl Internal {
 }
 
 fn serve(args: &[OsString]) -> ExitCode {
-    match args.first().and_then(|name| name.to_str()) {
-        Some("queue") => nova_runtime::main_with::<nova_queue::QueueDaemon>(args.to_vec()),
-        Some("lifecycle") => nova_runtime::main_with::<nova_lifecycle::LifecycleDaemon>(args.to_vec()),
-        Some("policy") => nova_runtime::main_with::<nova_policy::PolicyDaemon>(args.to_vec()),
-        Some("identity") => nova_runtime::main_with::<nova_identity::IdentityDaemon>(args.to_vec()),
-        Some("node") => nova_runtime::main_with::<nova_node_agent::NodeAgentDaemon>(args.to_vec()),
+    let name = args.first().and_then(|name| name.to_str()).unwrap_or_default();
+    // A usage names the program as it was called.
+    let program = OsString::from(format!("nova serve {name}"));
+    let args = std::iter::once(program).chain(args.iter().skip(1).cloned()).collect();
+    match name {
+        "queue" => nova_runtime::main_with::<nova_queue::QueueDaemon>(args),
+        "lifecycle" => nova_runtime::main_with::<nova_lifecycle::LifecycleDaemon>(args),
+        "policy" => nova_runtime::main_with::<nova_policy::PolicyDaemon>(args),
+        "identity" => nova_runtime::main_with::<nova_identity::IdentityDaemon>(args),
+        "node" => nova_runtime::main_with::<nova_node_agent::NodeAgentDaemon>(args),
         _ => {
             eprintln!("nova serve: name one of queue, lifecycle, policy, identity, node");
             ExitCode::from(2)

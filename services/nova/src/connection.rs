@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use nova_client::{Credential, Credentials, Mesh};
 use nova_runtime::StoreUrl;
+use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::cli::Context;
@@ -48,6 +49,8 @@ pub(crate) struct Reached {
     /// Its clients.
     pub(crate) mesh: Mesh,
     launched: Option<Launched>,
+    #[expect(dead_code, reason = "the folder is there for as long as this is held")]
+    passing: Option<TempDir>,
 }
 
 impl Reached {
@@ -70,9 +73,14 @@ pub(crate) fn choose_store(home: &Home, wanted: Option<String>) -> String {
     store
 }
 
-/// The mesh that runs, or one brought up to be read, with the store that the last one had.
+/// The mesh that runs, or one brought up to be read, with the store that the last one had. Whoever only reads leaves no
+/// home where there was none: it is then in a folder that passes.
 pub(crate) async fn reach(context: &Context) -> anyhow::Result<Reached> {
-    let home = &context.home;
+    let passing = if context.home.exists() { None } else { Some(tempfile::tempdir()?) };
+    let home = match &passing {
+        Some(folder) => Home::at(Some(folder.path().to_owned()))?,
+        None => context.home.clone(),
+    };
     let store = home.last_store();
     let shown = StoreUrl::shown(&store);
     let launch = Launch { home: home.clone(), store, otlp: None, for_one_run: true, reading: true };
@@ -84,8 +92,8 @@ pub(crate) async fn reach(context: &Context) -> anyhow::Result<Reached> {
             found.await?
         }
     };
-    let mesh = connect_to(home, found.file())?;
-    Ok(Reached { mesh, launched: found.launched() })
+    let mesh = connect_to(&home, found.file())?;
+    Ok(Reached { mesh, launched: found.launched(), passing })
 }
 
 /// A mesh that was there, or was brought up.
@@ -126,14 +134,17 @@ pub(crate) async fn find(launch: Launch, suits: impl Fn(&MeshFile) -> bool) -> a
             Some(_) => {}
             None => match launch.clone().start().await {
                 Ok(launched) => return Ok(Found::Launched(Box::new(launched))),
-                Err(error) if launch.home.try_lock()?.is_some() || Instant::now() > give_up => {
-                    return Err(error);
-                }
-                Err(_) => {}
+                Err(_) if is_taken(&launch.home) && Instant::now() <= give_up => {}
+                Err(error) => return Err(error),
             },
         }
         sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Whether another command has the home at this moment.
+fn is_taken(home: &Home) -> bool {
+    matches!(home.try_lock(), Ok(None))
 }
 
 /// Who calls: whoever the token in `NOVA_TOKEN` is for, else the operator.

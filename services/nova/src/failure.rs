@@ -4,8 +4,9 @@ use std::io;
 use std::process::ExitCode;
 
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
+use tonic_types::{FieldViolation, StatusExt as _};
 
+use crate::commands::output;
 use crate::home::Home;
 
 /// The run, or what was asked, did not succeed.
@@ -23,26 +24,29 @@ pub(crate) const INTERRUPTED: u8 = 130;
 
 /// No mesh runs where one is needed.
 #[derive(Debug)]
-pub(crate) struct NoMesh {
-    home: String,
-}
+pub(crate) struct NoMesh(String);
 
 impl NoMesh {
     /// None in `home`.
     pub(crate) fn in_home(home: &Home) -> Self {
-        Self { home: home.path().display().to_string() }
+        Self(format!("no mesh runs in {}; `nova up` starts one", home.path().display()))
+    }
+
+    /// None could be brought up.
+    pub(crate) fn because(why: String) -> Self {
+        Self(why)
     }
 }
 
 impl std::fmt::Display for NoMesh {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "no mesh runs in {}; `nova up` starts one", self.home)
+        f.write_str(&self.0)
     }
 }
 
 impl std::error::Error for NoMesh {}
 
-/// A plan, its input or its arguments are wrong; found before a mesh is looked for.
+/// A plan, its input, its arguments or the settings of a daemon are wrong.
 #[derive(Debug)]
 pub(crate) struct Misuse(Vec<String>);
 
@@ -50,6 +54,11 @@ impl Misuse {
     /// Of one or more things that are wrong.
     pub(crate) fn new(wrong: Vec<String>) -> Self {
         Self(wrong)
+    }
+
+    /// Of one thing.
+    pub(crate) fn of(wrong: String) -> anyhow::Error {
+        Self(vec![wrong]).into()
     }
 }
 
@@ -64,6 +73,18 @@ impl std::fmt::Display for Misuse {
 
 impl std::error::Error for Misuse {}
 
+/// What was asked for is not there.
+#[derive(Debug)]
+pub(crate) struct NotFound(pub(crate) String);
+
+impl std::fmt::Display for NotFound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotFound {}
+
 /// Prints an error to standard error, and gives its exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(status) = error.chain().find_map(|cause| cause.downcast_ref::<Status>()) {
@@ -76,6 +97,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(match error {
         error if error.is::<NoMesh>() => UNREACHABLE,
         error if error.is::<Misuse>() => MISUSED,
+        error if error.is::<NotFound>() => NOT_FOUND,
         _ => FAILED,
     })
 }
@@ -85,22 +107,35 @@ pub(crate) fn reader_is_gone(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
+/// A broken rule as people know the field: `lease duration: …` for `tasks[0].lease_duration`. A command has no list to
+/// tell places in; other paths, such as those into a plan, are left as they are.
+fn in_words(violation: &FieldViolation) -> String {
+    let (field, rule) = (violation.field.as_str(), &violation.description);
+    let own = field.strip_prefix("tasks[0].").or_else(|| field.strip_prefix("settings.")).unwrap_or(field);
+    let plain = own.strip_suffix("[0]").unwrap_or(own);
+    if plain.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+        return format!("{}: {rule}", plain.replace('_', " "));
+    }
+    format!("{field}: {rule}")
+}
+
 fn report_status(status: &Status) -> ExitCode {
     let details = status.get_error_details();
     match details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default() {
-        [] | [_] => eprintln!("nova: {}", status.message()),
+        [] => eprintln!("nova: {}", status.message()),
+        [one] => eprintln!("nova: {}", in_words(one)),
         violations => {
             eprintln!("nova: {} things are wrong", violations.len());
             for violation in violations {
-                eprintln!("  {}: {}", violation.field, violation.description);
+                eprintln!("  {}", in_words(violation));
             }
         }
     }
     if let Some(info) = details.error_info() {
         eprintln!("  reason: {}", info.reason);
     }
-    if let Some(request) = details.request_info() {
-        eprintln!("  trace: nova trace {}", request.request_id);
+    if let Some(request) = details.request_info().filter(|request| !request.serving_data.is_empty()) {
+        eprintln!("  trace: {}", output::printable(&request.serving_data));
     }
     ExitCode::from(match status.code() {
         Code::Unavailable | Code::DeadlineExceeded => UNREACHABLE,
@@ -109,4 +144,25 @@ fn report_status(status: &Status) -> ExitCode {
         Code::InvalidArgument | Code::OutOfRange => MISUSED,
         _ => FAILED,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(field: &str, told: &str) {
+        let rule = "must be 1s to 1h";
+        assert_eq!(in_words(&FieldViolation::new(field, rule)), format!("{told}: {rule}"));
+    }
+
+    #[test]
+    fn a_field_of_the_wire_is_told_in_words() {
+        check("ttl", "ttl");
+        check("tasks[0].lease_duration", "lease duration");
+        check("settings.keep_for", "keep for");
+        check("task_ids[0]", "task ids");
+        check("plan.yaml:7:3", "plan.yaml:7:3");
+        check("spec.phases[1].steps[0].id", "spec.phases[1].steps[0].id");
+    }
 }

@@ -48,11 +48,21 @@ pub(crate) struct MeshFile {
 pub(crate) struct Lock(#[expect(dead_code, reason = "the lock is held while the file is open")] File);
 
 impl Home {
-    /// The home at `path`, or at `NOVA_HOME`, or the platform's data folder; made when missing.
-    pub(crate) fn open(path: Option<PathBuf>) -> anyhow::Result<Self> {
-        let path = path.or_else(default_home).context("set NOVA_HOME: there is no home folder to use")?;
-        private_folder(&path).with_context(|| format!("cannot use {} as NOVA_HOME", path.display()))?;
-        Ok(Self(fs::canonicalize(path)?))
+    /// The home at `path`, or at `NOVA_HOME`, or in the platform's data folder. It need not be there yet.
+    pub(crate) fn at(path: Option<PathBuf>) -> anyhow::Result<Self> {
+        let path = path.or_else(named_home).or_else(default_home);
+        let path = std::path::absolute(path.context("set NOVA_HOME: there is no home folder to use")?)?;
+        Ok(Self(fs::canonicalize(&path).unwrap_or(path)))
+    }
+
+    /// Makes the folder when it is missing.
+    pub(crate) fn make(&self) -> anyhow::Result<()> {
+        private_folder(&self.0).with_context(|| format!("cannot use {} as NOVA_HOME", self.0.display()))
+    }
+
+    /// Whether the folder is there.
+    pub(crate) fn exists(&self) -> bool {
+        self.0.exists()
     }
 
     /// The folder itself.
@@ -102,7 +112,7 @@ impl Home {
 
     /// Takes the home for a mesh. None when a mesh has it.
     pub(crate) fn try_lock(&self) -> anyhow::Result<Option<Lock>> {
-        let file = File::options().create(true).truncate(false).write(true).open(self.0.join("mesh.lock"))?;
+        let file = File::options().create(true).truncate(false).write(true).open(self.lock_file())?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Lock(file))),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
@@ -112,7 +122,7 @@ impl Home {
 
     /// The mesh that runs here; none when none does.
     pub(crate) fn running(&self) -> anyhow::Result<Option<MeshFile>> {
-        if self.try_lock()?.is_some() {
+        if !self.lock_file().exists() || self.try_lock()?.is_some() {
             return Ok(None);
         }
         match fs::read_to_string(self.mesh_file()) {
@@ -145,6 +155,10 @@ impl Home {
         }
     }
 
+    fn lock_file(&self) -> PathBuf {
+        self.0.join("mesh.lock")
+    }
+
     fn mesh_file(&self) -> PathBuf {
         self.0.join("mesh.json")
     }
@@ -163,6 +177,12 @@ impl Home {
 /// Makes a folder that only this user may enter.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Not an option's value taken from the environment: what is wrong with other options would be told with a usage that
+/// looks as if it were required.
+fn named_home() -> Option<PathBuf> {
+    std::env::var_os("NOVA_HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
 }
 
 fn default_home() -> Option<PathBuf> {

@@ -253,7 +253,7 @@ fn loses(error: &RedisError) -> bool {
 /// As the client tells errors. What is wrong with a server that was found is told in words.
 fn told(error: Error) -> RedisError {
     match error {
-        Error::Redis(source) | Error::RedisUnreachable { source, .. } => (*source).clone(),
+        Error::Redis(cause) | Error::RedisUnreachable { cause, .. } => (*cause).clone(),
         Error::RedisReplica { .. } => {
             let words = "the primary is being replaced";
             RedisError::from(std::io::Error::new(std::io::ErrorKind::NotConnected, words))

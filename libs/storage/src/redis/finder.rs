@@ -188,5 +188,5 @@ fn join(name: &str, port: u16) -> String {
 }
 
 fn unreachable(address: &str, source: RedisError) -> Error {
-    Error::RedisUnreachable { address: address.to_owned(), source: Arc::new(source) }
+    Error::RedisUnreachable { address: address.to_owned(), cause: Arc::new(source) }
 }

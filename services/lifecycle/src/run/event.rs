@@ -152,6 +152,11 @@ impl Start {
     pub fn trace_id(&self) -> &str {
         self.traceparent.split('-').nth(1).unwrap_or_default()
     }
+
+    /// The same where it is recorded, so that people find it; empty elsewhere.
+    pub fn recorded_trace_id(&self) -> &str {
+        if self.traceparent.ends_with("-00") { "" } else { self.trace_id() }
+    }
 }
 
 /// Why a step does not run.

@@ -260,7 +260,7 @@ impl Executor {
 
     fn author(&self, state: &State) -> Author {
         let actor = SpiffeId::service(&self.trust_domain, "lifecycle").to_string();
-        Author { actor, trace_id: state.start.trace_id().to_owned() }
+        Author { actor, trace_id: state.start.recorded_trace_id().to_owned() }
     }
 }
 

@@ -214,7 +214,7 @@ impl Head {
             namespace: start.namespace.clone(),
             plan: start.plan.metadata.name.clone(),
             actor: start.actor.clone(),
-            trace_id: start.trace_id().to_owned(),
+            trace_id: start.recorded_trace_id().to_owned(),
             input: start.input.clone(),
             start_time: time,
             sequence: 1,

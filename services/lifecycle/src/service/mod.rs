@@ -34,5 +34,5 @@ pub(crate) fn routes(scheduler: &Scheduler, runtime: &Runtime) -> Routes {
 
 /// The caller as the author of a move.
 fn author(caller: &Caller) -> Author {
-    Author { actor: caller.name().to_owned(), trace_id: trace::current_trace_id().unwrap_or_default() }
+    Author { actor: caller.name().to_owned(), trace_id: trace::recorded_trace_id().unwrap_or_default() }
 }

@@ -43,7 +43,7 @@ pub(super) fn run_to_wire(state: &State) -> pb::Run {
         state: run_state.into(),
         create_time: Some(state.start_time.to_wire()),
         end_time: state.end.as_ref().map(|end| end.time.to_wire()),
-        trace_id: start.trace_id().to_owned(),
+        trace_id: start.recorded_trace_id().to_owned(),
         phases: (0..state.phases.len()).map(|index| phase_to_wire(state, index)).collect(),
         actor: start.actor.clone(),
         input_json: start.input.to_string(),

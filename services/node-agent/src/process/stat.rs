@@ -45,6 +45,13 @@ impl Stat {
     }
 }
 
+/// The most memory that a process ever held, bytes: `VmHWM` of `proc_pid_status(5)`. None when it is gone.
+pub(crate) fn peak_bytes(pid: i32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok().map(|kibibytes: u64| kibibytes * 1_024)
+}
+
 /// Every process of the host that can be read.
 pub(crate) fn all() -> impl Iterator<Item = Stat> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();

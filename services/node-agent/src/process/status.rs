@@ -100,6 +100,6 @@ impl std::fmt::Display for Cause {
 pub struct Usage {
     /// CPU time, user and system.
     pub cpu_time: Duration,
-    /// Largest resident memory seen, summed over the group, bytes.
+    /// Peak of resident memory, bytes: of one process of the group, or of all together at a sample, whichever is more.
     pub max_memory_bytes: u64,
 }

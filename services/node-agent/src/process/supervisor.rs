@@ -161,10 +161,12 @@ impl Supervisor {
         if live.is_empty() {
             return false;
         }
-        let groups = tokio::task::spawn_blocking(usage::sample_groups).await.unwrap_or_default();
+        let pid = |entry: &Entry| i32::try_from(entry.process()?.pid).ok();
+        let leaders = live.iter().filter_map(|entry| pid(entry)).collect();
+        let groups = tokio::task::spawn_blocking(move || usage::sample_groups(&leaders)).await;
+        let groups = groups.unwrap_or_default();
         for entry in live {
-            let pid = entry.process().and_then(|process| i32::try_from(process.pid).ok());
-            if let Some(sample) = pid.and_then(|pid| groups.get(&pid)) {
+            if let Some(sample) = pid(&entry).and_then(|pid| groups.get(&pid)) {
                 entry.account.record(*sample);
             }
         }

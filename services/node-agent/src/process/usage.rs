@@ -1,9 +1,10 @@
 //! What a process and its descendants used, from samples of the whole process table.
 //!
 //! CPU time counts the living members of the group and the children they waited for; what a member used that died
-//! unwaited between two samples is lost. Resident memory is that of the members together, at the largest sample.
+//! unwaited between two samples is lost. The peak of memory is the kernel's own for each member (`VmHWM`), so that one
+//! between two samples is not lost; or what the members held together at a sample, where that is more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,19 +16,22 @@ use super::status::Usage;
 pub(crate) struct Sample {
     cpu_ticks: u64,
     resident_pages: u64,
+    /// Largest peak of one process, bytes.
+    peak_bytes: u64,
 }
 
 impl Sample {
     pub(crate) fn add(&mut self, stat: &Stat) {
         self.cpu_ticks += stat.cpu_ticks;
         self.resident_pages += stat.resident_pages;
+        self.peak_bytes = self.peak_bytes.max(stat::peak_bytes(stat.pid).unwrap_or_default());
     }
 }
 
-/// Samples every group of the host in one pass.
-pub(crate) fn sample_groups() -> HashMap<i32, Sample> {
+/// Samples groups, by their leader's pid, in one pass over the host.
+pub(crate) fn sample_groups(leaders: &HashSet<i32>) -> HashMap<i32, Sample> {
     let mut groups: HashMap<i32, Sample> = HashMap::new();
-    for stat in stat::all() {
+    for stat in stat::all().filter(|stat| leaders.contains(&stat.group)) {
         groups.entry(stat.group).or_default().add(&stat);
     }
     groups
@@ -41,7 +45,7 @@ pub(crate) struct Account(Mutex<Totals>);
 struct Totals {
     earlier_ticks: u64,
     current_ticks: u64,
-    max_pages: u64,
+    max_bytes: u64,
     current_pages: u64,
 }
 
@@ -50,7 +54,8 @@ impl Account {
     pub(crate) fn record(&self, sample: Sample) {
         let mut totals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         totals.current_ticks = totals.current_ticks.max(sample.cpu_ticks);
-        totals.max_pages = totals.max_pages.max(sample.resident_pages);
+        let together = sample.resident_pages * procfs::page_size();
+        totals.max_bytes = totals.max_bytes.max(together).max(sample.peak_bytes);
         totals.current_pages = sample.resident_pages;
     }
 
@@ -65,10 +70,10 @@ impl Account {
     pub(crate) fn usage(&self) -> Usage {
         let totals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let ticks = totals.earlier_ticks + totals.current_ticks;
-        let (per_second, page_bytes) = (procfs::ticks_per_second().max(1), procfs::page_size());
+        let per_second = procfs::ticks_per_second().max(1);
         Usage {
             cpu_time: Duration::from_millis(ticks * 1_000 / per_second),
-            max_memory_bytes: totals.max_pages * page_bytes,
+            max_memory_bytes: totals.max_bytes,
         }
     }
 
@@ -83,7 +88,7 @@ mod tests {
     use super::*;
 
     fn sample(cpu_ticks: u64, resident_pages: u64) -> Sample {
-        Sample { cpu_ticks, resident_pages }
+        Sample { cpu_ticks, resident_pages, peak_bytes: 0 }
     }
 
     #[test]
@@ -96,5 +101,19 @@ mod tests {
         assert_eq!(account.usage().cpu_time, Duration::from_millis(200_000 / procfs::ticks_per_second()));
         assert_eq!(account.usage().max_memory_bytes, 7 * procfs::page_size());
         assert_eq!(account.memory_bytes(), 5 * procfs::page_size());
+    }
+
+    #[test]
+    fn a_peak_between_two_samples_is_not_lost() {
+        let account = Account::default();
+        account.record(Sample { peak_bytes: 1 << 30, ..sample(1, 1) });
+        assert_eq!(account.usage().max_memory_bytes, 1 << 30);
+    }
+
+    #[test]
+    fn the_kernel_tells_the_peak_of_a_group() {
+        let own = Stat::read(i32::try_from(std::process::id()).unwrap()).unwrap();
+        let sample = sample_groups(&HashSet::from([own.group]))[&own.group];
+        assert!(sample.peak_bytes > 0, "{sample:?}");
     }
 }

@@ -47,8 +47,10 @@ pub struct Filesystem {
 /// Reads them, by mount; each device once, where it is mounted highest up.
 pub(crate) fn read() -> Vec<Filesystem> {
     let Ok(mounts) = Process::myself().and_then(|process| process.mountinfo()) else { return Vec::new() };
+    // Of those that are mounted over each other only the last is to be seen.
+    let seen: BTreeMap<_, _> = mounts.into_iter().map(|mount| (mount.mount_point.clone(), mount)).collect();
     let mut by_device: BTreeMap<String, MountInfo> = BTreeMap::new();
-    for mount in mounts.into_iter().filter(|mount| !WITHOUT_ROOM.contains(&mount.fs_type.as_str())) {
+    for mount in seen.into_values().filter(|mount| !WITHOUT_ROOM.contains(&mount.fs_type.as_str())) {
         let known = by_device.get(&mount.majmin);
         if known.is_none_or(|known| mount.mount_point.as_os_str().len() < known.mount_point.as_os_str().len())
         {
@@ -73,6 +75,13 @@ fn measure(mount: &MountInfo) -> Option<Filesystem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_mount_is_told_twice() {
+        let mounts: Vec<String> = read().into_iter().map(|filesystem| filesystem.mount).collect();
+        let once: std::collections::BTreeSet<&String> = mounts.iter().collect();
+        assert_eq!(once.len(), mounts.len(), "{mounts:?}");
+    }
 
     #[test]
     fn no_file_system_has_more_room_than_it_is_large() {

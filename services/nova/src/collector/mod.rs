@@ -17,7 +17,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
 pub(crate) use spans::Span;
-pub(crate) use store::Traces;
+pub(crate) use store::{TraceSummary, Traces};
 
 use forward::Forward;
 use receive::{Receiver, TraceService};

@@ -101,14 +101,18 @@ impl Traces {
         Ok(spans)
     }
 
-    /// The latest traces, newest first.
-    pub(crate) fn latest(&self, limit: usize) -> rusqlite::Result<Vec<TraceSummary>> {
+    /// The latest traces that are `wanted`, newest first.
+    pub(crate) fn latest(
+        &self,
+        limit: usize,
+        wanted: impl Fn(&TraceSummary) -> bool,
+    ) -> rusqlite::Result<Vec<TraceSummary>> {
         let mut traces: HashMap<String, TraceSummary> = HashMap::new();
         self.read("SELECT spans FROM batch", [], |span| {
             let trace = traces.entry(span.trace_id.clone()).or_insert_with(|| TraceSummary::begun_by(&span));
             trace.add(&span);
         })?;
-        let mut latest: Vec<TraceSummary> = traces.into_values().collect();
+        let mut latest: Vec<TraceSummary> = traces.into_values().filter(wanted).collect();
         latest.sort_by_key(|trace| std::cmp::Reverse(trace.start_ns));
         latest.truncate(limit);
         Ok(latest)
@@ -195,7 +199,7 @@ mod tests {
         let names: Vec<String> =
             traces.spans(&"07".repeat(16)).unwrap().into_iter().map(|span| span.name).collect();
         assert_eq!(names, ["span 1", "span 2", "span 3"]);
-        let latest = traces.latest(10).unwrap();
+        let latest = traces.latest(10, |_| true).unwrap();
         assert_eq!((latest[0].start_ns, latest[0].spans), (8_001, 1));
         assert_eq!((latest[1].root.as_str(), latest[1].duration_ns, latest[1].spans), ("span 1", 99, 3));
     }
@@ -209,7 +213,8 @@ mod tests {
         let traces = Traces::bounded(&path, 2 * one).unwrap();
         traces.insert(&batch(2, 0..10)).unwrap();
         traces.insert(&batch(3, 0..10)).unwrap();
-        let kept: Vec<_> = traces.latest(10).unwrap().into_iter().map(|trace| trace.trace_id).collect();
+        let kept: Vec<_> =
+            traces.latest(10, |_| true).unwrap().into_iter().map(|trace| trace.trace_id).collect();
         assert_eq!(kept, ["03".repeat(16), "02".repeat(16)]);
     }
 }

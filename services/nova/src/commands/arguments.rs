@@ -5,8 +5,9 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
 use nova_runtime::StoreUrl;
+
+use crate::failure::Misuse;
 
 /// Reads `key=value`; the value may be empty and hold more `=`.
 pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
@@ -16,10 +17,11 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Reads a length of time such as `500ms`, `5s` or `1h30m`.
+/// Reads a length of time such as `500ms`, `5s`, `1h30m` or `7d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let rule = || "must be a length of time such as 500ms, 5s or 1h30m".to_owned();
-    let signed: jiff::SignedDuration = text.parse().map_err(|_| rule())?;
+    let rule = || "must be a length of time such as 500ms, 5s, 1h30m or 7d".to_owned();
+    let span: jiff::Span = text.parse().map_err(|_| rule())?;
+    let signed = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| rule())?;
     Duration::try_from(signed).map_err(|_| rule())
 }
 
@@ -39,12 +41,20 @@ pub(crate) fn collector(text: &str) -> Result<String, String> {
     if good { Ok(text.to_owned()) } else { Err("must be http://host:port or https://host:port".to_owned()) }
 }
 
+/// Reads the id of a task; whoever gives the name of a queue is told how.
+pub(crate) fn task(text: &str) -> Result<String, String> {
+    let known = nova_types::TaskId::parse("task", text);
+    known
+        .map(|_| text.to_owned())
+        .map_err(|_| "is no task's id; for the tasks of a queue say --queue NAME".to_owned())
+}
+
 /// Labels of which none is given twice.
 pub(crate) fn labels(pairs: Vec<(String, String)>) -> anyhow::Result<HashMap<String, String>> {
     let mut labels = HashMap::new();
     for (key, value) in pairs {
         if labels.contains_key(&key) {
-            bail!("{key:?} is given twice");
+            return Err(Misuse::of(format!("{key:?} is given twice")));
         }
         labels.insert(key, value);
     }
@@ -61,7 +71,16 @@ pub(crate) fn content(argument: &str) -> anyhow::Result<Vec<u8>> {
 
 /// [`content`] that must be text.
 pub(crate) fn text(argument: &str) -> anyhow::Result<String> {
-    String::from_utf8(content(argument)?).with_context(|| format!("{argument} is no UTF-8 text"))
+    utf8(argument, content(argument)?)
+}
+
+/// [`file`] that must be text.
+pub(crate) fn text_of_file(path: &str) -> anyhow::Result<String> {
+    utf8(path, file(path)?)
+}
+
+fn utf8(name: &str, content: Vec<u8>) -> anyhow::Result<String> {
+    String::from_utf8(content).map_err(|_| Misuse::of(format!("{name} is no UTF-8 text")))
 }
 
 /// A file's content, or that of standard input for `-`.
@@ -71,7 +90,7 @@ pub(crate) fn file(path: &str) -> anyhow::Result<Vec<u8>> {
         "-" => io::stdin().lock().read_to_end(&mut content).map(|_| content),
         path => fs::read(path),
     };
-    read.with_context(|| format!("cannot read {path}"))
+    read.map_err(|error| Misuse::of(format!("cannot read {path}: {error}")))
 }
 
 #[cfg(test)]
@@ -89,6 +108,7 @@ mod tests {
     fn a_length_of_time_needs_a_unit_and_is_not_negative() {
         assert_eq!(duration("1h30m").unwrap(), Duration::from_secs(5_400));
         assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
+        assert_eq!(duration("365d").unwrap(), Duration::from_secs(31_536_000));
         assert!(duration("5").is_err() && duration("-5s").is_err() && duration("soon").is_err());
     }
 

@@ -4,7 +4,7 @@
 
 mod arguments;
 mod cells;
-mod output;
+pub(crate) mod output;
 mod pages;
 mod resume;
 mod spans;

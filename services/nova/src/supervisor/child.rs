@@ -1,7 +1,9 @@
 //! One daemon as a process.
 
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -21,6 +23,8 @@ use crate::home::{Home, private_folder};
 
 /// How long a daemon may take from its start to its first certificate.
 const JOIN_WITHIN: Duration = Duration::from_secs(60);
+/// As much of a log's end holds its last line, bytes.
+const LAST: u64 = 16 << 10;
 
 /// What is the same for every start of a daemon.
 #[derive(Debug)]
@@ -44,28 +48,33 @@ pub(crate) struct Started {
     pub(crate) process: Child,
     #[expect(dead_code, reason = "the lifeline is held, not used")]
     lifeline: ChildStdin,
+    log: PathBuf,
+    /// Where in the log its own lines begin.
+    log_begins: u64,
 }
 
 impl Spec<'_> {
     /// Starts the daemon: sockets on descriptors 3 and 4, the handoff on standard input.
     pub(crate) async fn start(&self) -> anyhow::Result<Started> {
         let config = self.write_config()?;
+        let log = self.home.open_log(self.name)?;
+        let log_begins = log.metadata()?.len();
         let mut command = Command::new(executable()?);
         command.args(["serve", self.name, "--config"]).arg(config);
         command.env_clear().envs(environment()).env("LISTEN_FDS", "2");
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(self.home.open_log(self.name)?)
-            .kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
         command.fd_mappings(vec![
             FdMapping { parent_fd: OwnedFd::from(self.sockets.grpc.try_clone()?), child_fd: 3 },
             FdMapping { parent_fd: OwnedFd::from(self.sockets.http.try_clone()?), child_fd: 4 },
         ])?;
         let mut process = command.spawn().with_context(|| format!("cannot start {}", self.name))?;
         let mut lifeline = process.stdin.take().context("standard input is a pipe")?;
-        lifeline.write_all(self.handoff()?.to_line().as_bytes()).await?;
-        Ok(Started { process, lifeline })
+        match lifeline.write_all(self.handoff()?.to_line().as_bytes()).await {
+            // It ended already, and says why in its log.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
+            _ => {}
+        }
+        Ok(Started { process, lifeline, log: self.home.log(self.name), log_begins })
     }
 
     fn handoff(&self) -> anyhow::Result<Handoff> {
@@ -116,6 +125,24 @@ impl Spec<'_> {
             _ => return Ok(None),
         };
         Ok(Some(toml::Table::from_iter([(entry.0.to_owned(), entry.1)])))
+    }
+}
+
+impl Started {
+    /// The last line that it wrote for people; lines of JSON are for programs.
+    pub(crate) fn last_words(&self) -> String {
+        let log = self.end_of_log().unwrap_or_default();
+        let spoken = log.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with('{'));
+        spoken.unwrap_or("it ended without a word").to_owned()
+    }
+
+    fn end_of_log(&self) -> io::Result<String> {
+        let mut log = File::open(&self.log)?;
+        let begin = self.log_begins.max(log.metadata()?.len().saturating_sub(LAST));
+        log.seek(SeekFrom::Start(begin))?;
+        let mut end = Vec::new();
+        log.take(LAST).read_to_end(&mut end)?;
+        Ok(String::from_utf8_lossy(&end).into_owned())
     }
 }
 

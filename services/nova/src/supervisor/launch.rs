@@ -10,6 +10,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use super::Told;
 use super::child::executable;
 use super::orders::Orders;
+use crate::failure::{Misuse, NoMesh};
 use crate::home::{Home, MeshFile};
 
 /// A mesh that is wanted.
@@ -37,6 +38,7 @@ pub(crate) struct Launched {
 impl Launch {
     /// Starts the supervisor and waits until its mesh is ready.
     pub(crate) async fn start(self) -> anyhow::Result<Launched> {
+        self.home.make()?;
         let mut command = Command::new(executable()?);
         command.arg("supervise").arg("--home").arg(self.home.path());
         command.env_remove("NOVA_STORE").env_remove("NOVA_TOKEN");
@@ -51,7 +53,8 @@ impl Launch {
                 self.home.remember_store(&mesh_file.store)?;
                 Ok(Launched { mesh_file: *mesh_file, supervisor, lifeline })
             }
-            Told::Failed(why) => bail!("the mesh does not come up: {why}"),
+            Told::Failed { why, misconfigured: true } => bail!(Misuse::new(vec![not_up(&why)])),
+            Told::Failed { why, .. } => bail!(NoMesh::because(not_up(&why))),
         }
     }
 
@@ -70,6 +73,10 @@ impl Launch {
             _ => Ok(self.for_one_run.then_some(stdin)),
         }
     }
+}
+
+fn not_up(why: &str) -> String {
+    format!("the mesh does not come up: {why}")
 }
 
 impl Launched {

@@ -1,7 +1,6 @@
 //! The mesh while it runs: start, announce, start again what dies, stop in order.
 
 use std::collections::BTreeMap;
-use std::process::ExitStatus;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::child::{Spec, Started};
+use super::ends::{End, Ends};
 use super::orders::Orders;
 use super::sockets::AllSockets;
 use super::{DAEMONS, Told, operator, ready, tell};
@@ -40,6 +40,7 @@ struct Mesh {
     sockets: AllSockets,
     file: Mutex<MeshFile>,
     reading: bool,
+    ends: Ends,
     /// Names of the daemons that must not run any more.
     stopped: watch::Sender<Vec<&'static str>>,
 }
@@ -78,7 +79,8 @@ impl Mesh {
             pids: BTreeMap::new(),
         };
         let stopped = watch::Sender::new(Vec::new());
-        Ok(Self { home, authority, sockets, file: Mutex::new(file), reading: orders.reading, stopped })
+        let (file, reading, ends) = (Mutex::new(file), orders.reading, Ends::default());
+        Ok(Self { home, authority, sockets, file, reading, ends, stopped })
     }
 
     /// Announces the mesh when it is ready, and stops it when it is told to. The daemons run beside this.
@@ -101,11 +103,14 @@ impl Mesh {
     async fn ready(&self) -> anyhow::Result<()> {
         let pages = self.file().http;
         let all = join_all(DAEMONS.map(|name| ready::wait(&pages[name])));
-        if tokio::time::timeout(READY_WITHIN, all).await.is_ok() {
-            return Ok(());
+        tokio::select! {
+            _ = all => return Ok(()),
+            given_up = self.ends.hopeless(&self.home) => return Err(given_up.into()),
+            () = tokio::time::sleep(READY_WITHIN) => {}
         }
         for name in DAEMONS {
-            let missing = ready::missing(&pages[name]).await.unwrap_or_else(|error| error);
+            let silent = |error| self.ends.last_words(name).unwrap_or(error);
+            let missing = ready::missing(&pages[name]).await.unwrap_or_else(silent);
             if !missing.is_empty() {
                 bail!("{name} is not ready: {missing}; its log is {}", self.home.log(name).display());
             }
@@ -119,13 +124,16 @@ impl Mesh {
         loop {
             let began = Instant::now();
             match self.run_once(name).await {
-                Ok(Some(status)) => tracing::warn!(daemon = name, %status, "died; it is started again"),
+                Ok(Some(end)) => {
+                    tracing::warn!(daemon = name, status = %end.status, "died; it is started again");
+                    self.ends.note(name, &end);
+                }
                 Ok(None) => std::future::pending().await,
-                Err(error) => tracing::error!(
-                    daemon = name,
-                    error = format!("{error:#}"),
-                    "cannot be run; it is tried again"
-                ),
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::error!(daemon = name, error, "cannot be run; it is tried again");
+                    self.ends.note_unstartable(name, error);
+                }
             }
             self.record(name, None);
             wait = if began.elapsed() > HEALTHY { RESTART.start } else { (wait * 2).min(RESTART.end) };
@@ -134,7 +142,7 @@ impl Mesh {
     }
 
     /// Starts a daemon and waits for its end: how it died, or none when it was stopped on purpose.
-    async fn run_once(&self, name: &'static str) -> anyhow::Result<Option<ExitStatus>> {
+    async fn run_once(&self, name: &'static str) -> anyhow::Result<Option<End>> {
         let mut daemon = self.start(name).await?;
         self.until_end(name, &mut daemon).await
     }
@@ -158,15 +166,13 @@ impl Mesh {
     }
 
     /// How it died; none when it was stopped on purpose.
-    async fn until_end(
-        &self,
-        name: &'static str,
-        daemon: &mut Started,
-    ) -> anyhow::Result<Option<ExitStatus>> {
+    async fn until_end(&self, name: &'static str, daemon: &mut Started) -> anyhow::Result<Option<End>> {
         let mut stopped = self.stopped.subscribe();
         let told = stopped.wait_for(|names| names.contains(&name));
         tokio::select! {
-            status = daemon.process.wait() => return Ok(Some(status?)),
+            status = daemon.process.wait() => {
+                return Ok(Some(End { status: status?, said: daemon.last_words() }));
+            }
             told = told => { told?; }
         }
         if let Some(pid) = daemon.process.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) {

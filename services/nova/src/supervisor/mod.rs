@@ -2,11 +2,12 @@
 //!
 //! `nova supervise` is started by `nova up` and `nova orchestrate` ([`launch`]), and outlives the
 //! first. It locks the home, opens every daemon's sockets ([`sockets`]), starts the daemons as
-//! processes of their own ([`child`]), waits until they are ready ([`ready`]), and then starts
-//! again whichever dies: the sockets stay open in between, so that callers see a pause and not a
+//! processes of their own ([`child`]), waits until they are ready ([`ready`]) or one is to be given
+//! up ([`ends`]), and then starts again whichever dies: the sockets stay open in between, so that callers see a pause and not a
 //! refusal. A mesh for one run has a lifeline to its command: when that ends, so does the mesh.
 
 mod child;
+mod ends;
 mod launch;
 mod mesh;
 mod operator;
@@ -26,6 +27,7 @@ use nova_runtime::config::{LogFormat, TelemetryConfig};
 use nova_runtime::telemetry::Telemetry;
 use serde::{Deserialize, Serialize};
 
+use ends::GivenUp;
 pub(crate) use launch::{Launch, Launched};
 use orders::Orders;
 pub(crate) use ready::{get, missing};
@@ -47,7 +49,18 @@ struct Supervise {
 #[serde(rename_all = "snake_case")]
 enum Told {
     Ready(Box<MeshFile>),
-    Failed(String),
+    Failed {
+        why: String,
+        /// A daemon refuses its settings.
+        misconfigured: bool,
+    },
+}
+
+impl Told {
+    fn failed(error: &anyhow::Error) -> Self {
+        let misconfigured = error.downcast_ref::<GivenUp>().is_some_and(|given_up| given_up.misconfigured);
+        Self::Failed { why: format!("{error:#}"), misconfigured }
+    }
 }
 
 /// `nova supervise …`.
@@ -56,7 +69,7 @@ pub(crate) fn main(args: &[OsString]) -> ExitCode {
     match supervise(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tell(&Told::Failed(format!("{error:#}")));
+            tell(&Told::failed(&error));
             ExitCode::FAILURE
         }
     }
@@ -69,7 +82,8 @@ fn supervise(command: Supervise) -> anyhow::Result<()> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     nova_client::install_crypto_provider();
     let orders = Orders::from_stdin()?;
-    let home = Home::open(Some(command.home))?;
+    let home = Home::at(Some(command.home))?;
+    home.make()?;
     let _lock = take(&home)?;
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = tokio.block_on(async {

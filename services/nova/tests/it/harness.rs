@@ -28,6 +28,11 @@ impl Nova {
         Ended::of(&command.args(args.split_whitespace()).output().expect("nova can be started"))
     }
 
+    /// Whether there is something of this name in the folder that commands run in.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.home.path().join(name).exists()
+    }
+
     /// Writes a file into the folder that commands run in.
     pub(crate) fn write(&self, name: &str, content: &[u8]) {
         std::fs::write(self.home.path().join(name), content).expect("the home can be written");

@@ -37,7 +37,7 @@ fn a_number_out_of_range_is_refused() {
 
 #[test]
 fn a_length_of_time_needs_its_unit() {
-    check_usage("queue enqueue q k --delay 5", "must be a length of time such as 500ms, 5s or 1h30m");
+    check_usage("queue enqueue q k --delay 5", "must be a length of time such as 500ms, 5s, 1h30m or 7d");
     check_usage("identity token worker/a --role worker --ttl=-1s", "must be a length of time");
 }
 
@@ -81,13 +81,51 @@ fn files_that_cannot_be_used_are_named() {
     nova.write("list.json", b"[]");
     nova.write("broken.json", b"{");
     nova.write("latin1.yaml", &[0xe4]);
-    check_failure(&nova, "orchestrate missing.yaml", 1, "cannot read missing.yaml");
-    check_failure(&nova, "orchestrate latin1.yaml", 1, "latin1.yaml is no UTF-8 text");
-    check_failure(&nova, "orchestrate plan.yaml --input-file list.json", 1, "must hold a JSON object");
-    check_failure(&nova, "orchestrate plan.yaml --input-file broken.json", 1, "broken.json is no JSON");
-    check_failure(&nova, "orchestrate plan.yaml --input a=1 --input a=2", 1, "\"a\" is given twice");
-    check_failure(&nova, "policy put missing.rego", 1, "cannot read missing.rego");
-    check_failure(&nova, "queue enqueue q k --payload @missing", 1, "cannot read missing");
+    check_failure(&nova, "orchestrate missing.yaml", 2, "cannot read missing.yaml");
+    check_failure(&nova, "orchestrate latin1.yaml", 2, "latin1.yaml is no UTF-8 text");
+    check_failure(&nova, "orchestrate plan.yaml --input-file list.json", 2, "must hold a JSON object");
+    check_failure(&nova, "orchestrate plan.yaml --input-file broken.json", 2, "broken.json is no JSON");
+    check_failure(&nova, "orchestrate plan.yaml --input a=1 --input a=2", 2, "\"a\" is given twice");
+    check_failure(&nova, "policy put missing.rego", 2, "cannot read missing.rego");
+    check_failure(&nova, "queue enqueue q k --payload @missing", 2, "cannot read missing");
+}
+
+#[test]
+fn a_usage_names_what_is_missing_and_no_more() {
+    check_usage("queue enqueue", "Usage: nova queue enqueue <QUEUE> <KIND>");
+}
+
+#[test]
+fn a_queue_in_the_place_of_a_task_is_told_how_it_is_named() {
+    for command in ["cancel", "redrive", "purge"] {
+        check_usage(&format!("queue {command} mail"), "for the tasks of a queue say --queue NAME");
+    }
+}
+
+#[test]
+fn a_method_that_no_daemon_has_is_told_with_the_one_that_was_meant() {
+    let check = "policy check --subject agent/orion --method";
+    check_usage(&format!("{check} QueueService/enqueue"), "did you mean nova.queue.v1.QueueService/Enqueue?");
+    check_usage(&format!("{check} nova.queue.v1.QueueService/Steal"), "no daemon has this method");
+}
+
+#[test]
+fn a_trace_that_is_not_there_is_not_found() {
+    let nova = Nova::new();
+    check_failure(&nova, "trace", 5, "no trace is recorded in");
+    check_failure(&nova, "trace 00000000", 5, "no trace is recorded in");
+}
+
+#[test]
+fn what_does_not_need_a_home_makes_none() {
+    let nova = Nova::new();
+    for (args, code) in
+        [("completions bash", 0), ("down", 0), ("status", 3), ("queue enqueue q k", 3), ("trace", 5)]
+    {
+        let ended = nova.run(&format!("{args} --home fresh"));
+        assert_eq!(ended.code, code, "{args}: {}", ended.stderr);
+        assert!(!nova.has("fresh"), "{args} makes a home");
+    }
 }
 
 #[test]

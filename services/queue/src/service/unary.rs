@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nova_proto::queue::v1 as pb;
 use nova_rpc::{Caller, messaging, trace};
-use nova_types::{Violations, wire as check};
+use nova_types::{QueueName, Violations, wire as check};
 use tonic::Status;
 use tracing::Span;
 
@@ -41,6 +41,8 @@ pub(super) async fn enqueue(
 fn sending(request: &pb::EnqueueRequest) -> Span {
     let first = request.tasks.first().map(|task| task.queue.as_str());
     let queue = first.filter(|first| request.tasks.iter().all(|task| task.queue == *first));
+    // The request is checked below the span: what is no name must not become one of its own.
+    let queue = queue.filter(|queue| QueueName::parse("queue", queue).is_ok());
     messaging::send(queue, request.tasks.len())
 }
 

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nova_testkit::{Nova, eventually};
@@ -20,7 +20,7 @@ fn the_rust_example_counts_words() {
         assert!(program.exists(), "{} is missing: `cargo build -p nova-examples`", program.display());
         Command::new(program)
     };
-    count(program("words-worker"), program("words-producer"));
+    count(program("words-worker"), || program("words-producer"));
 }
 
 #[test]
@@ -35,7 +35,8 @@ fn the_python_example_counts_words() {
         command.arg(name);
         command
     };
-    count(script("worker.py"), script("producer.py"));
+    let nova = count(script("worker.py"), || script("producer.py"));
+    ends_with_a_forged_token(&nova, script("worker.py"));
 }
 
 #[test]
@@ -61,7 +62,8 @@ fn the_typescript_example_counts_words() {
         command.args(["--import", "tsx", name]);
         command
     };
-    count(script("src/worker.ts"), script("src/producer.ts"));
+    let nova = count(script("src/worker.ts"), || script("src/producer.ts"));
+    ends_with_a_forged_token(&nova, script("src/worker.ts"));
 }
 
 #[test]
@@ -87,20 +89,20 @@ fn the_go_example_counts_words() {
         "./producer",
     ]));
     let program = |name: &str| Command::new(folder.join("generated/bin").join(name));
-    count(program("worker"), program("producer"));
+    let nova = count(program("worker"), || program("producer"));
+    ends_with_a_forged_token(&nova, program("worker"));
 }
 
-/// Runs both against a mesh: the task fails once, is tried again and completes, and the worker drains when it is told to end.
+/// Runs both against a mesh: the task fails once, is tried again and completes, and the worker drains when it is told to
+/// end. A producer without a text says how it is used. Answers the mesh, which still runs.
 #[track_caller]
-fn count(mut worker: Command, mut producer: Command) {
+fn count(worker: Command, producer: impl Fn() -> Command) -> Nova {
     let nova = Nova::new();
     nova.run(&["up"]).ok();
     let token = nova.run(&["identity", "token", "worker/words", "--role", "worker"]).ok();
-    for command in [&mut worker, &mut producer] {
-        command.env("NOVA_HOME", nova.home()).env("NOVA_TOKEN", token.trim());
-    }
-    let worker =
-        Working(worker.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a worker starts"));
+    fails(Working::start(&nova, producer(), &token), "usage: ");
+    let worker = Working::start(&nova, worker, &token);
+    let mut producer = of_the_mesh(&nova, producer(), &token);
     let output = producer.arg("The cat and the dog").output().expect("a producer starts");
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{text}\n{errors}");
@@ -109,20 +111,52 @@ fn count(mut worker: Command, mut producer: Command) {
     assert_eq!((attempt, result), ("attempt 2", json!({"words": 5, "top": "the", "times": 2})));
     let told = worker.end();
     assert!(told.contains("drained"), "{told}");
+    nova
 }
 
-/// A worker's process; killed when a test fails before its end.
+/// A worker that the queue does not know says so and ends, instead of asking for ever.
+#[track_caller]
+fn ends_with_a_forged_token(nova: &Nova, worker: Command) {
+    fails(Working::start(nova, worker, "forged"), "unauthenticated");
+}
+
+/// It ends by itself, without success, and says why.
+#[track_caller]
+fn fails(process: Working, why: &str) {
+    let (status, told) = process.wait();
+    assert!(!status.success() && told.to_lowercase().contains(why), "{status}: {told}");
+    assert!(!told.contains("Traceback"), "{told}");
+}
+
+fn of_the_mesh(nova: &Nova, mut command: Command, token: &str) -> Command {
+    command.env("NOVA_HOME", nova.home()).env("NOVA_TOKEN", token.trim());
+    command
+}
+
+/// A process of an example; killed when a test fails before its end.
 struct Working(Child);
 
 impl Working {
+    fn start(nova: &Nova, command: Command, token: &str) -> Self {
+        let mut command = of_the_mesh(nova, command, token);
+        let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(piped.spawn().expect("an example starts"))
+    }
+
     /// Tells it to end, and answers all that it said.
-    fn end(mut self) -> String {
+    fn end(self) -> String {
         must(Command::new("kill").args(["-TERM", &self.0.id().to_string()]));
-        let status = eventually("the worker ends", Duration::from_secs(60), || self.0.try_wait().unwrap());
-        let read = |pipe: &mut dyn std::io::Read| std::io::read_to_string(pipe).unwrap();
-        let told = read(self.0.stdout.as_mut().unwrap()) + &read(self.0.stderr.as_mut().unwrap());
+        let (status, told) = self.wait();
         assert!(status.success(), "{status}: {told}");
         told
+    }
+
+    /// Waits for its end, and answers all that it said.
+    fn wait(mut self) -> (ExitStatus, String) {
+        let status = eventually("an example ends", Duration::from_secs(60), || self.0.try_wait().unwrap());
+        let read = |pipe: &mut dyn std::io::Read| std::io::read_to_string(pipe).unwrap();
+        let told = read(self.0.stdout.as_mut().unwrap()) + &read(self.0.stderr.as_mut().unwrap());
+        (status, told)
     }
 }
 

@@ -8,6 +8,7 @@ mod jaeger;
 mod kill;
 mod orchestrate;
 mod partition;
+mod policy_command;
 mod python;
 mod queue_command;
 mod readme;
@@ -17,6 +18,7 @@ mod restart;
 mod rotation;
 mod run;
 mod shared_agents;
+mod start;
 mod trace;
 
 /// Instantiates every claim for both stores.

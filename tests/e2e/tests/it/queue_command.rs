@@ -38,6 +38,10 @@ fn an_operator_runs_a_queue() {
         (&100.into(), &1.into())
     );
     assert_eq!(limited["settings"]["group_weights"]["gold"], 5);
+    let kept = nova.run(&["queue", "config", "mail", "--keep-for", "7d"]).ok();
+    assert!(kept.contains("100 each 1s") && kept.contains("7d"), "{kept}");
+    let too_long = nova.run(&["queue", "config", "mail", "--keep-for", "4000d"]);
+    assert!(too_long.code == 2 && too_long.stderr.contains("keep for: must be "), "{}", too_long.stderr);
     let lifted = json(&nova, &["queue", "config", "mail", "--rate", "0"]);
     assert_eq!(lifted["settings"]["rate"], Value::Null);
     nova.run(&["queue", "enqueue", "mail", "send"]).ok();
@@ -45,6 +49,28 @@ fn an_operator_runs_a_queue() {
     assert_eq!(json(&nova, &["queue", "redrive", "--queue", "mail"])["redriven"], 0);
     nova.run(&["down"]).ok();
     assert_eq!(json(&nova, &["queue", "stats", "mail"])["ready"], 1, "it stays readable");
+}
+
+#[test]
+fn a_queue_that_is_not_there_is_not_made_by_a_pause() {
+    let nova = Nova::new();
+    nova.run(&["up"]).ok();
+    for verb in ["pause", "drain", "resume"] {
+        let refused = nova.run(&["queue", verb, "mial"]);
+        assert!(
+            refused.code == 5 && refused.stderr.contains("there is no queue \"mial\""),
+            "{}",
+            refused.stderr
+        );
+    }
+    assert_eq!(json(&nova, &["queue", "ls"]), Value::Array(Vec::new()));
+}
+
+#[test]
+fn reading_leaves_no_home_where_there_was_none() {
+    let nova = Nova::new();
+    assert_eq!(json(&nova, &["queue", "ls"]), Value::Array(Vec::new()));
+    assert!(!nova.home().exists());
 }
 
 #[test]
@@ -74,6 +100,8 @@ fn a_task_waits_for_another() {
     let second = json(&nova, &["queue", "enqueue", "mail", "send", "--after", &first]);
     let second = second["id"].as_str().expect("an id").to_owned();
     assert_eq!(json(&nova, &["queue", "show", &second])["blocked_by"], 1);
+    let shown = nova.run(&["queue", "show", &second]).ok();
+    assert!(shown.contains("waits for   1 task that has not ended"), "{shown}");
     nova.run(&["queue", "cancel", &first]).ok();
     let gone = || (json(&nova, &["queue", "show", &second])["state"] == "cancelled").then_some(());
     eventually("its child goes with it", PATIENCE, gone);

@@ -31,6 +31,28 @@ pub(crate) fn one_run_is_one_connected_trace_through_every_part(store: &str) {
 }
 
 #[test]
+fn a_trace_names_the_steps_and_counts_what_it_shows() {
+    let nova = Nova::new();
+    let run = orchestrated(&nova, &[]);
+    let whole = nova.run(&["trace", &run.trace]).ok();
+    assert!(whole.contains("process agents.can.rehearsal  flaky (shell), attempt 2"), "{whole}");
+    assert!(whole.contains("receive agents.can.host-audit  cpu (host.cpu), by "), "{whole}");
+    let errors = nova.run(&["trace", &run.trace, "--errors"]).ok();
+    for (shown, of_all) in [(&whole, false), (&errors, true)] {
+        let (headline, rows) = shown.split_once('\n').expect("a headline");
+        assert!(headline.starts_with(&rows.lines().count().to_string()), "{headline}");
+        assert_eq!(
+            headline.split(" spans").next().is_some_and(|count| count.contains(" of ")),
+            of_all,
+            "{headline}"
+        );
+    }
+    let listed = nova.run(&["trace"]).ok();
+    assert!(listed.contains("nova orchestrate") && !listed.contains("QueueService/Work"), "{listed}");
+    assert_eq!(nova.run(&["trace", "00000000"]).code, 5);
+}
+
+#[test]
 fn the_mesh_keeps_the_same_trace_for_itself() {
     let (collector, nova) = (Collector::start(), Nova::new());
     let run = orchestrated(&nova, &["--otlp", &collector.endpoint, "--skip", "rehearsal"]);

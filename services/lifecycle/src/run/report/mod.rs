@@ -1,4 +1,4 @@
-//! The report of a run, in Markdown: what was to be done, what came of it, and what needs a person.
+//! The report of a run, in Markdown: what came of it, what needs a person, what was found; then how it went.
 //! Pure: the state of the run and the evidence that was gathered are all that it knows.
 
 mod markdown;
@@ -27,13 +27,13 @@ pub fn report(state: &State, evidence: &Evidence) -> String {
     let mut document = Document::default();
     sections::head(&mut document, state);
     sections::attention(&mut document, state);
+    sections::findings(&mut document, state);
     sections::input(&mut document, state);
     sections::phases(&mut document, state);
     sections::steps(&mut document, state);
     sections::failed_attempts(&mut document, state);
     sections::denials(&mut document, state, &evidence.denials);
     sections::resources(&mut document, state, &evidence.processes);
-    sections::findings(&mut document, state);
     sections::next_steps(&mut document, state);
     document.finish(MAX_BYTES)
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::super::cause::{why_phase_skipped, why_skipped};
 use super::super::event::Skip;
 use super::super::mesh::{Denial, ProcessView};
-use super::super::state::{PhaseStatus, State, StepStatus};
+use super::super::state::{PhaseStatus, State, StepRecord, StepStatus};
 use super::elapsed;
 use super::markdown::{Document, inline};
 
@@ -28,16 +28,16 @@ pub(super) fn head(document: &mut Document, state: &State) {
             row("Run", format!("`{}`", state.start.run_id)),
             row("Started", format!("{} by {}", state.start_time, state.start.actor)),
             row("Took", elapsed(Some(state.start_time), end)),
-            row("Steps", counts(state)),
-            row("Trace", format!("`{}`", state.start.trace_id())),
+            row("Steps", counts(&state.steps)),
+            row("Trace", format!("`{}`", state.start.recorded_trace_id())),
         ],
     );
 }
 
 /// `12 succeeded, 1 fell_back`.
-fn counts(state: &State) -> String {
+fn counts<'a>(steps: impl IntoIterator<Item = &'a StepRecord>) -> String {
     let mut counts: Vec<(&str, usize)> = Vec::new();
-    for step in &state.steps {
+    for step in steps {
         let name = step.status.name();
         match counts.iter_mut().find(|(known, _)| *known == name) {
             Some((_, count)) => *count += 1,
@@ -91,12 +91,12 @@ pub(super) fn phases(document: &mut Document, state: &State) {
     let rows = (0..state.phases.len()).map(|index| {
         let spec = state.phase(index);
         let agents: Vec<&str> = spec.agents.iter().map(AsRef::as_ref).collect();
-        let done = state.steps_of(index).filter(|step| state.steps[*step].status.is_settled()).count();
+        let steps = state.steps_of(index).map(|step| &state.steps[step]);
         [
             spec.name.clone(),
             phase_status(state, index),
             agents.join(", "),
-            format!("{done} of {}", spec.steps.len()),
+            counts(steps),
             spec.instructions.clone(),
         ]
     });
@@ -200,9 +200,13 @@ pub(super) fn resources(document: &mut Document, state: &State, processes: &[Pro
         .collect();
     if !rows.is_empty() {
         document.heading("What the agents used");
-        document.table(["Agent", "CPU time", "Largest memory", "Restarts"], rows);
+        document.table(["Agent", "CPU time", "Peak memory", "Restarts"], rows);
+        document.paragraph(PEAK);
     }
 }
+
+const PEAK: &str = "\nPeak memory: the most that one process of an agent ever held (the kernel's `VmHWM`, when it was last looked at), or all of them \
+                    together whenever they were looked at, whichever is more.";
 
 /// A process that ended before it was ever looked at used an unknown amount.
 fn memory(bytes: u64) -> String {
@@ -224,8 +228,9 @@ pub(super) fn next_steps(document: &mut Document, state: &State) {
     let run = state.start.run_id;
     document.heading("Where to look next");
     document.item(&format!("`nova workflow show {run}`: every step with its attempts and results"));
-    if !state.start.trace_id().is_empty() {
-        document.item(&format!("`nova trace {}`: the run across the daemons", state.start.trace_id()));
+    let trace = state.start.recorded_trace_id();
+    if !trace.is_empty() {
+        document.item(&format!("`nova trace {trace}`: the run across the daemons"));
     }
     document.item("`nova memory search QUERY`: what the agents found and remembered");
 }

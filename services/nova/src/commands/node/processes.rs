@@ -36,7 +36,8 @@ impl Ps {
         let request = ListProcessesRequest { labels: arguments::labels(self.label)? };
         let processes = mesh.node().list_processes(request).await?.into_inner().processes;
         let records: Vec<Value> = processes.iter().map(record).collect();
-        let headers = ["PROCESS", "STATE", "PID", "STARTED", "ENDED", "RESTARTS", "CPU", "MEMORY", "LABELS"];
+        let headers =
+            ["PROCESS", "STATE", "PID", "STARTED", "ENDED", "RESTARTS", "CPU", "PEAK MEMORY", "LABELS"];
         output::rows(context, headers, processes.iter().map(row).collect(), &records)
     }
 }

@@ -7,11 +7,12 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Map, Value};
 
 use crate::commands::arguments;
+use crate::failure::Misuse;
 
 /// The input of a run.
 #[derive(Debug, Args)]
@@ -46,14 +47,17 @@ impl Inputs {
     fn read_input_file(&self) -> anyhow::Result<Map<String, Value>> {
         let Some(path) = &self.input_file else { return Ok(Map::new()) };
         let content = arguments::file(path)?;
-        let input = serde_json::from_slice(&content).with_context(|| format!("{path} is no JSON"))?;
-        if let Value::Object(input) = input { Ok(input) } else { bail!("{path} must hold a JSON object") }
+        match serde_json::from_slice(&content) {
+            Ok(Value::Object(input)) => Ok(input),
+            Ok(_) => Err(Misuse::of(format!("{path} must hold a JSON object"))),
+            Err(error) => Err(Misuse::of(format!("{path} is no JSON: {error}"))),
+        }
     }
 }
 
 /// Reads a plan, from standard input for `-`.
 pub(crate) fn read_plan(path: &str) -> anyhow::Result<String> {
-    String::from_utf8(arguments::file(path)?).with_context(|| format!("{path} is no UTF-8 text"))
+    arguments::text_of_file(path)
 }
 
 /// The schemas of a plan's inputs by name; none when the plan cannot be read, which the

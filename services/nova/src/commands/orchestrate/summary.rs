@@ -54,6 +54,9 @@ async fn save_report(
 
 /// What policy denied in the run. A step that ended as denied says that there is something to wait for.
 async fn denials(mesh: &Mesh, run: &Run) -> anyhow::Result<Vec<Decision>> {
+    if run.trace_id.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut steps = run.phases.iter().flat_map(|phase| &phase.steps);
     let expected = steps.any(|step| step.state() == StepState::Denied);
     for _ in 0..LOOKS {

@@ -7,6 +7,7 @@ use nova_client::Mesh;
 use nova_proto::policy::v1::{
     CheckRequest, Credential, Decision, ExplainRequest, ListDecisionsRequest, Question, RuleTrace, Verdict,
 };
+use nova_rpc::Method;
 use nova_types::{SpiffeId, TrustDomain};
 use serde_json::{Value, json};
 
@@ -15,23 +16,27 @@ use crate::commands::pages::Limit;
 use crate::commands::{cells, output};
 use crate::failure;
 
+/// What policy is asked of besides the methods of the contracts.
+const OUTSIDE_THE_CONTRACTS: [&str; 3] = ["grpc.health.", "grpc.reflection.", "metrics/read"];
+
 /// Ask a question of the active revision.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  nova policy check --subject agent/orion --role agent --method nova.policy.v1.PolicyService/PutPolicy"
+    after_help = "Example:\n  nova policy check --subject agent/orion --method nova.policy.v1.PolicyService/PutPolicy"
 )]
 pub(crate) struct Check {
     /// SPIFFE id of the caller, or its path such as agent/orion; empty means anonymous.
     #[arg(long, value_name = "ID")]
     subject: String,
-    /// Role of the caller; give it again for more than one.
+    /// Role of the caller; give it again for more than one
+    /// [default: those that follow from the id of a certificate].
     #[arg(long)]
     role: Vec<String>,
     /// Ask for a caller with a bearer token: roles that are bound to its id do not hold.
     #[arg(long)]
     token: bool,
     /// Full method, such as nova.queue.v1.QueueService/Enqueue.
-    #[arg(long)]
+    #[arg(long, value_parser = known_method)]
     method: String,
     /// Namespace of the resource.
     #[arg(long, default_value = "default")]
@@ -71,9 +76,28 @@ impl Check {
         };
         let service = daemon(&self.method).to_owned();
         let credential = if self.token { Credential::Token } else { Credential::Certificate }.into();
-        let (roles, method, namespace) = (self.role, self.method, self.namespace);
+        let id = SpiffeId::parse("subject", &subject).ok().filter(|_| self.role.is_empty() && !self.token);
+        let roles = id.map_or(self.role, |id| nova_rpc::authentication::roles_of(&id));
+        let (method, namespace) = (self.method, self.namespace);
         Ok(Question { subject, roles, method, service, namespace, credential })
     }
+}
+
+/// Refuses what no daemon serves: it would be denied like anything that no rule names.
+fn known_method(method: &str) -> Result<String, String> {
+    if Method::of(method).is_some() || OUTSIDE_THE_CONTRACTS.iter().any(|known| method.starts_with(known)) {
+        return Ok(method.to_owned());
+    }
+    let name = method.rsplit(['/', '.']).next().unwrap_or_default();
+    let meant: Vec<&str> = Method::all().map(Method::name).filter(|full| is_named(full, name)).collect();
+    Err(match meant.as_slice() {
+        [] => "no daemon has this method; one is written as nova.queue.v1.QueueService/Enqueue".to_owned(),
+        meant => format!("no daemon has this method; did you mean {}?", meant.join(" or ")),
+    })
+}
+
+fn is_named(full: &str, name: &str) -> bool {
+    full.rsplit_once('/').is_some_and(|(_, own)| own.eq_ignore_ascii_case(name))
 }
 
 /// The daemon that serves a method: that of its package.

@@ -13,6 +13,7 @@ use nova_proto::policy::v1::{
     PutPolicyRequest,
 };
 use serde_json::json;
+use tonic::Code;
 
 use crate::cli::Context;
 use crate::commands::{arguments, cells, output};
@@ -33,7 +34,7 @@ enum Action {
     Ls,
     /// Print a module's Rego.
     Show {
-        /// Id of the module, such as authz.rego.
+        /// Id of the module, such as authz.rego or authz.
         module: String,
     },
     /// Store a module and activate the new revision, if it compiles and its tests pass.
@@ -119,17 +120,27 @@ async fn list(context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
 }
 
 async fn show(context: &Context, mesh: &Mesh, module_id: String) -> anyhow::Result<()> {
-    let answer = mesh.policy().get_policy(GetPolicyRequest { module_id }).await?.into_inner();
-    let module = answer.module.unwrap_or_default();
+    let module = module(mesh, module_id).await?;
     let record = json!({"id": module.id, "rego": module.rego});
     if context.json { output::json(&record) } else { output::foreign(&module.rego) }
+}
+
+/// The module of this id, or of the file that it is without its ending.
+async fn module(mesh: &Mesh, id: String) -> anyhow::Result<PolicyModule> {
+    let get = async |module_id| mesh.policy().get_policy(GetPolicyRequest { module_id }).await;
+    let answer = match get(id.clone()).await {
+        Err(status) if status.code() == Code::NotFound && !id.ends_with(".rego") => {
+            get(format!("{id}.rego")).await.map_err(|_| status)
+        }
+        answer => answer,
+    };
+    Ok(answer?.into_inner().module.unwrap_or_default())
 }
 
 impl Put {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
         let id = self.id()?;
-        let rego = arguments::file(&self.file)?;
-        let rego = String::from_utf8(rego).with_context(|| format!("{} is no UTF-8 text", self.file))?;
+        let rego = arguments::text_of_file(&self.file)?;
         let mesh = connection::connect(&context.home)?;
         let request = PutPolicyRequest { module: Some(PolicyModule { id, rego }) };
         let answer = mesh.policy().put_policy(request).await?.into_inner();

@@ -7,10 +7,12 @@ use nova_proto::queue::v1::{
     QueueStats, ResumeQueueRequest,
 };
 use serde_json::{Value, json};
+use tonic::Code;
 
 use super::config;
 use crate::cli::Context;
 use crate::commands::{cells, output};
+use crate::failure::NotFound;
 
 /// The name of a queue.
 #[derive(Debug, Args)]
@@ -26,20 +28,39 @@ impl Name {
         show(context, mesh.queue().get_queue(request).await?.into_inner().queue)
     }
 
+    /// Fails where there is no such queue: the daemon makes one, which a name that is mistyped must not.
+    async fn must_exist(&self, mesh: &Mesh) -> anyhow::Result<()> {
+        let request = GetQueueRequest { queue: self.queue.clone(), ..Default::default() };
+        match mesh.queue().get_queue(request).await {
+            Err(status) if status.code() == Code::NotFound => Err(NotFound(self.unknown()).into()),
+            answer => Ok(answer.map(drop)?),
+        }
+    }
+
+    fn unknown(&self) -> String {
+        format!(
+            "there is no queue {:?}; `nova queue config {} …` makes one ahead of its tasks",
+            self.queue, self.queue
+        )
+    }
+
     /// Lets no more task start.
     pub(crate) async fn pause(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
+        self.must_exist(mesh).await?;
         let request = PauseQueueRequest { queue: self.queue, ..Default::default() };
         show(context, mesh.queue().pause_queue(request).await?.into_inner().queue)
     }
 
     /// Takes no more tasks in.
     pub(crate) async fn drain(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
+        self.must_exist(mesh).await?;
         let request = DrainQueueRequest { queue: self.queue, ..Default::default() };
         show(context, mesh.queue().drain_queue(request).await?.into_inner().queue)
     }
 
     /// Ends a pause and a drain.
     pub(crate) async fn resume(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
+        self.must_exist(mesh).await?;
         let request = ResumeQueueRequest { queue: self.queue, ..Default::default() };
         show(context, mesh.queue().resume_queue(request).await?.into_inner().queue)
     }

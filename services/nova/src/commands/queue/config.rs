@@ -122,14 +122,14 @@ pub(crate) fn fields(settings: &QueueSettings) -> [(&'static str, String); 9] {
         ("group weights", weights.join(" ")),
         ("strict priority", if settings.strict_priority { "yes".to_owned() } else { String::new() }),
         ("max tasks", limit(settings.max_tasks)),
-        ("kept for", cells::duration(settings.keep_for.as_ref()).map(cells::exact).unwrap_or_default()),
+        ("kept for", cells::duration(settings.keep_for.as_ref()).map(wire::in_units).unwrap_or_default()),
         ("kept bytes", limit(settings.keep_bytes)),
     ]
 }
 
 fn per(rate: Option<&RateLimit>) -> String {
     let Some(rate) = rate else { return String::new() };
-    let period = cells::duration(rate.period.as_ref()).map(cells::exact).unwrap_or_default();
+    let period = cells::duration(rate.period.as_ref()).map(wire::in_units).unwrap_or_default();
     format!("{} each {period}", rate.count)
 }
 

@@ -36,7 +36,7 @@ impl Like {
 #[derive(Debug, Args)]
 pub(crate) struct Selection {
     /// Ids of tasks.
-    #[arg(value_name = "TASK", required_unless_present = "queue", conflicts_with = "queue")]
+    #[arg(value_name = "TASK", required_unless_present = "queue", conflicts_with = "queue", value_parser = arguments::task)]
     pub(crate) tasks: Vec<String>,
     /// Instead of ids: the tasks of this queue.
     #[arg(long, value_name = "QUEUE")]

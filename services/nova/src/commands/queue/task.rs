@@ -86,14 +86,25 @@ pub(crate) async fn show(context: &Context, mesh: &Mesh, task_id: String) -> any
         ("lease ends", cells::moment(task.lease_expire_time.as_ref())),
         ("deadline", cells::moment(task.deadline_time.as_ref())),
         ("after", task.after.join("\n")),
+        ("waits for", blockers(&task)),
         ("unique key", task.unique_key.clone()),
         ("progress", task.progress.as_ref().map(progress).unwrap_or_default()),
         ("history", task.history.iter().map(attempt).collect::<Vec<_>>().join("\n")),
         ("trace", trace_id(&task)),
+        ("checkpoint", cells::readable(&task.checkpoint)),
         ("payload", cells::readable(&task.payload)),
         ("result", cells::readable(&task.result)),
     ];
     output::fields(context, &fields, &record)
+}
+
+/// How many of the tasks that it comes after have not ended.
+fn blockers(task: &Task) -> String {
+    match task.blocked_by {
+        0 => String::new(),
+        1 => "1 task that has not ended".to_owned(),
+        many => format!("{many} tasks that have not ended"),
+    }
 }
 
 fn progress(progress: &Progress) -> String {

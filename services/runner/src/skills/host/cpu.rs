@@ -69,7 +69,10 @@ fn quota(limit: &str) -> Option<f64> {
 
 impl Finding for CpuFinding {
     fn summary(&self) -> String {
-        let quota = self.quota.map(|quota| format!(", limited to {quota:.1}")).unwrap_or_default();
+        let quota = self
+            .quota
+            .map(|quota| format!(", limited to {quota:.1} by their control group"))
+            .unwrap_or_default();
         let model = if self.model.is_empty() { "unnamed processor" } else { &self.model };
         format!(
             "{} ({model}, {}){quota}; {:.0} % busy, load {:.2} {:.2} {:.2}; {}",

@@ -49,8 +49,10 @@ fn group(file: &str) -> Option<u64> {
 
 impl Finding for MemoryFinding {
     fn summary(&self) -> String {
-        let limit =
-            self.limit.map(|limit| format!(", limited to {}", text::bytes(limit))).unwrap_or_default();
+        let limit = self
+            .limit
+            .map(|limit| format!(", limited to {} by its control group", text::bytes(limit)))
+            .unwrap_or_default();
         let swap = match self.swap_total {
             0 => "no swap".to_owned(),
             total => format!("{} of {} swap used", text::bytes(self.swap_used), text::bytes(total)),

@@ -1,0 +1,107 @@
+//! `nova trace`: traces from the spans that the mesh's own collector keeps; one is shown as a [`waterfall`].
+
+mod about;
+mod waterfall;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use jiff::Timestamp;
+
+use super::output;
+use crate::cli::Context;
+use crate::collector::{TraceSummary, Traces};
+use crate::failure::{Misuse, NotFound};
+
+/// Show a recorded trace as a waterfall; without an id, the latest traces.
+#[derive(Debug, Args)]
+pub(crate) struct Trace {
+    /// Trace id: 32 hex digits, or their beginning as `nova trace` lists them.
+    trace_id: Option<String>,
+    /// Traces to list.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    limit: u16,
+    /// Show only spans that ended in an error, and those above them.
+    #[arg(long)]
+    errors: bool,
+    /// List also traces that are a stream alone, such as the one on which a worker takes its tasks.
+    #[arg(long)]
+    all: bool,
+}
+
+impl Trace {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let path = context.home.traces();
+        if !path.exists() {
+            let home = context.home.path().display();
+            bail!(NotFound(format!("no trace is recorded in {home} yet; run something first")));
+        }
+        let traces = Traces::open(&path).context("cannot open the recorded traces")?;
+        match &self.trace_id {
+            Some(id) => self.show(context, &traces, id),
+            None => self.list(context, &traces),
+        }
+    }
+
+    fn show(&self, context: &Context, traces: &Traces, id: &str) -> anyhow::Result<ExitCode> {
+        let spans = traces.spans(&whole_id(traces, id)?)?;
+        if spans.is_empty() {
+            bail!(NotFound(format!("there is no trace {id}; `nova trace` lists the latest")));
+        }
+        if context.json {
+            output::json(&spans)?
+        } else {
+            waterfall::print(&spans, self.errors)?
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn list(&self, context: &Context, traces: &Traces) -> anyhow::Result<ExitCode> {
+        let latest = traces.latest(self.limit.into(), |trace| self.all || !is_stream(trace))?;
+        if context.json {
+            output::json(&latest)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let rows = latest.iter().map(|trace| {
+            let start = Timestamp::from_nanosecond(i128::from(trace.start_ns)).unwrap_or_default();
+            vec![
+                trace.trace_id.clone(),
+                start.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+                milliseconds(trace.duration_ns),
+                trace.spans.to_string(),
+                trace.errors.to_string(),
+                trace.root.clone(),
+            ]
+        });
+        output::table(&["TRACE", "STARTED (UTC)", "TOOK", "SPANS", "ERRORS", "FIRST SPAN"], rows)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Whether it is the life of a stream alone: who does something in one has a trace of its own.
+fn is_stream(trace: &TraceSummary) -> bool {
+    nova_rpc::Method::of(&trace.root).is_some_and(nova_rpc::Method::streams)
+}
+
+/// The id that begins with `id`.
+fn whole_id(traces: &Traces, id: &str) -> anyhow::Result<String> {
+    let id = id.to_ascii_lowercase();
+    if id.len() == 32 {
+        return Ok(id);
+    }
+    let known = traces.latest(1_000, |_| true)?;
+    let found: Vec<_> = known.iter().filter(|trace| trace.trace_id.starts_with(&id)).collect();
+    match found.as_slice() {
+        [trace] => Ok(trace.trace_id.clone()),
+        [] => bail!(NotFound(format!("no recorded trace begins with {id:?}"))),
+        many => {
+            let many = many.len();
+            Err(Misuse::of(format!("{many} recorded traces begin with {id:?}; give more digits")))
+        }
+    }
+}
+
+fn milliseconds(nanoseconds: i64) -> String {
+    format!("{:.1} ms", nanoseconds as f64 / 1e6)
+}

@@ -1,0 +1,41 @@
+//! A mesh that cannot come up says why, and keeps nobody waiting.
+
+use nova_testkit::{Nova, Ran};
+
+/// A store at which nobody listens.
+const NOWHERE: &str = "redis://127.0.0.1:1";
+
+/// What a command says that could bring no mesh up, and left none.
+#[track_caller]
+fn refused(nova: &Nova, ran: Ran, code: i32) -> String {
+    assert_eq!(ran.code, code, "{}\n{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains("the mesh does not come up: "), "{}", ran.stderr);
+    assert_eq!(nova.mesh_file(), None);
+    ran.stderr
+}
+
+#[test]
+fn a_store_that_cannot_be_reached_is_told_once_with_the_daemon_that_needs_it() {
+    let nova = Nova::new();
+    let told = refused(&nova, nova.run(&["up", "--store", NOWHERE]), 3);
+    assert!(told.contains(" does not start: "), "{told}");
+    assert_eq!(told.matches("cannot reach redis at 127.0.0.1:1: ").count(), 1, "{told}");
+    assert_eq!(told.matches("os error").count(), 1, "{told}");
+}
+
+#[test]
+fn a_run_is_told_the_same() {
+    let nova = Nova::new();
+    let plan = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/blueprints/host-and-repo.yaml");
+    let ran = nova.run(&["orchestrate", plan, "--input", "repo=.", "--store", NOWHERE]);
+    assert!(refused(&nova, ran, 3).contains("cannot reach redis at 127.0.0.1:1: "));
+}
+
+#[test]
+fn a_setting_that_a_daemon_refuses_is_told_with_its_name() {
+    let nova = Nova::new();
+    let output = nova.command(&["up"]).env("NOVA_QUEUE__NONSENSE", "3").output().expect("nova starts");
+    let told = refused(&nova, Ran::of(&output), 2);
+    assert!(told.contains("queue does not start: the configuration is wrong: "), "{told}");
+    assert_eq!(told.matches("found `nonsense`").count(), 1, "{told}");
+}
