@@ -8,6 +8,7 @@
 mod caller;
 mod daemon;
 mod failover;
+mod flood;
 mod kills;
 mod leaders;
 mod load;
