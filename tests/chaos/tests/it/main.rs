@@ -18,6 +18,7 @@ mod power;
 mod promotion;
 mod proxy;
 mod rest;
+mod silent;
 mod strace;
 mod stream;
 mod words;
