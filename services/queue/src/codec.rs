@@ -353,8 +353,7 @@ pub fn unpack_change(from: &mut Unpacker<'_>) -> Result<Stored, Damaged> {
         settled = Some((from.number()?, ending_of(from.byte()?)?));
     }
     if flags & FAILED != 0 {
-        let (reason, message) = (from.text()?.into(), from.text()?.into());
-        status.last_error = Some(Arc::new(Failure { reason, message }));
+        status.last_error = Some(Arc::new(Failure::new(from.text()?, from.text()?)));
     }
     if more & BLOCKED != 0 {
         status.blocked_by = from.small()?;
@@ -384,6 +383,10 @@ fn ending_of(code: u8) -> Result<Ending, Damaged> {
         _ => Err(Damaged),
     }
 }
+
+mod trace_context;
+
+pub use trace_context::{pack_trace, unpack_trace};
 
 #[cfg(test)]
 mod tests;
