@@ -4,12 +4,15 @@
 //! sleep in a few dozen bytes, so that a backlog of millions fits: what their queue and group say for them is left out,
 //! and what few tasks have comes last. Whoever touches one wakes it, and puts it back.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc};
 
 use uuid::Uuid;
 
 use crate::{
-    codec::{Damaged, Packer, Unpacker, pack_change, pack_trace, unpack_change, unpack_trace},
+    codec::{
+        Damaged, Packer, Unpacker, pack_change, pack_labels, pack_retry, pack_trace, unpack_change,
+        unpack_labels, unpack_retry, unpack_trace,
+    },
     core::{
         entry::{Entry, Row, id_of, noise_of},
         queues::Queues,
@@ -148,21 +151,14 @@ fn pack_own(out: &mut Packer, spec: &Spec) {
     out.span(spec.attempt_timeout.unwrap_or_default());
     pack_trace(out, &spec.traceparent);
     if spec.retry != Retry::default() {
-        out.number(u64::from(spec.retry.max_attempts));
-        out.span(spec.retry.initial);
-        out.0.extend_from_slice(&spec.retry.factor.to_le_bytes());
-        out.span(spec.retry.max);
+        pack_retry(out, &spec.retry);
     }
     if !spec.request_id.is_empty() {
         out.text(&spec.request_id);
         out.0.extend_from_slice(&spec.body_hash.to_le_bytes());
     }
     if !spec.metadata.is_empty() {
-        out.number(spec.metadata.len() as u64);
-        for (key, value) in &spec.metadata {
-            out.text(key);
-            out.text(value);
-        }
+        pack_labels(out, &spec.metadata);
     }
     if let Some(terms) = &spec.terms {
         out.bytes(&terms.pack());
@@ -218,12 +214,7 @@ fn unpack_own(
     if flags & KEYED != 0 {
         (request_id, body_hash) = (from.text()?.into(), u64::from_le_bytes(from.fixed()?));
     }
-    let mut metadata = Vec::new();
-    if flags & LABELLED != 0 {
-        for _ in 0..from.number()? {
-            metadata.push((from.text()?.into(), from.text()?.into()));
-        }
-    }
+    let metadata = if flags & LABELLED == 0 { Vec::new() } else { unpack_labels(from)? };
     let terms = if flags & BOUND == 0 { None } else { Some(Box::new(Terms::unpack(from.bytes()?)?)) };
     Ok(Spec {
         namespace,
@@ -241,14 +232,10 @@ fn unpack_own(
     })
 }
 
-fn unpack_retry(from: &mut Unpacker<'_>) -> Result<Retry, Damaged> {
-    let (max_attempts, initial): (u32, Duration) = (from.small()?, from.span()?);
-    let factor = f64::from_le_bytes(from.fixed()?);
-    Ok(Retry { max_attempts, initial, factor, max: from.span()? })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
