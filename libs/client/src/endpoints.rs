@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Address of each daemon, such as `https://127.0.0.1:7101`; `http://` is for tests only.
+/// Address of each daemon, such as `https://127.0.0.1:7101`; `http://` is for a daemon that listens
+/// without TLS on loopback, and for tests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Endpoints {

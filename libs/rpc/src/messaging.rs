@@ -6,7 +6,7 @@
 //! ```text
 //! send mail                producer, made by the queue: its context is stored with the task, whoever sent it
 //!  ├─ receive mail         client, made by the worker and ended at once
-//!  └─ process mail         consumer; that of a retry is linked to the attempt before
+//!  └─ process mail         consumer; that of a retry is linked to the attempt that failed
 //!      ├─ …                what the handler does
 //!      └─ settle mail      client, from the handler's end to the queue's answer
 //! ```

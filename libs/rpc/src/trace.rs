@@ -54,8 +54,11 @@ pub fn traceparent_of(span: &Span) -> Option<String> {
 }
 
 fn traceparent(context: &Context) -> Option<String> {
-    let span = context.span();
-    let span = span.span_context();
+    named(context.span().span_context())
+}
+
+/// A span as a `traceparent` header; none when it is in no trace.
+pub fn named(span: &SpanContext) -> Option<String> {
     span.is_valid().then(|| {
         let flags = span.trace_flags().to_u8();
         format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id())
@@ -82,11 +85,19 @@ pub fn below(traceparent: &str, span: impl FnOnce() -> Span) -> Span {
     span()
 }
 
+/// The span that a `traceparent` names; none when the text is no traceparent.
+pub fn span_context(traceparent: &str) -> Option<SpanContext> {
+    let context = stored(traceparent)?.span().span_context().clone();
+    context.is_valid().then_some(context)
+}
+
 /// What happens in `span` belongs to: itself, or what it would be below where it is not recorded. None outside of any
 /// trace. It does not keep the span open.
 pub fn context_of(span: &Span, traceparent: &str) -> Option<SpanContext> {
-    let context = if span.is_none() { stored(traceparent)? } else { span.context() };
-    let context = context.span().span_context().clone();
+    if span.is_none() {
+        return span_context(traceparent);
+    }
+    let context = span.context().span().span_context().clone();
     context.is_valid().then_some(context)
 }
 

@@ -13,6 +13,8 @@ use nova_types::TrustDomain;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::loopback::LoopbackAddr;
+
 /// What a daemon's own table must be.
 pub trait Config: Serialize + DeserializeOwned + Default + Send + 'static {}
 
@@ -24,6 +26,9 @@ impl<T: Serialize + DeserializeOwned + Default + Send + 'static> Config for T {}
 pub struct RuntimeConfig {
     /// Where gRPC listens; port 0 takes a free one. Not used when sockets are handed down.
     pub listen: SocketAddr,
+    /// Where gRPC listens without TLS, too; none unless it is set. Callers prove themselves by a bearer token there, and
+    /// everything else is as with TLS. Only loopback: tokens are readable on the way.
+    pub listen_plaintext: Option<LoopbackAddr>,
     /// URL at which other daemons reach gRPC, such as `https://queue-1:7101`; unset means the address that it listens on.
     pub advertise: Option<String>,
     /// Where `/metrics`, `/ready` and `/live` listen; port 0 takes a free one.
@@ -54,6 +59,7 @@ impl Default for RuntimeConfig {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Self {
             listen: loopback(0),
+            listen_plaintext: None,
             advertise: None,
             http_listen: loopback(0),
             data_dir: PathBuf::from("."),
@@ -211,6 +217,21 @@ mod tests {
         let settings = Settings::<Own>::load("own", None, &flags).unwrap();
         assert_eq!(settings.daemon.limit, 7);
         assert_eq!(settings.runtime.listen.port(), 9);
+    }
+
+    #[test]
+    fn plaintext_is_off_and_refused_by_name_where_others_can_reach_it() {
+        let load = |address: &str| {
+            Settings::<Own>::load("own", None, &[format!("runtime.listen_plaintext={address}")])
+        };
+        assert_eq!(RuntimeConfig::default().listen_plaintext, None);
+        for address in ["127.0.0.1:0", "[::1]:7201"] {
+            assert!(load(address).unwrap().runtime.listen_plaintext.is_some(), "{address}");
+        }
+        for address in ["0.0.0.0:7201", "[::]:7201", "192.168.1.7:7201", "[::ffff:127.0.0.1]:7201"] {
+            let refused = load(address).unwrap_err().to_string();
+            assert!(refused.contains(address) && refused.contains("listen_plaintext"), "{refused}");
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::join;
 use nova_authz::PolicyPoint;
 use nova_client::{Credentials, Mesh};
 use nova_rpc::server::GuardLayer;
@@ -26,7 +28,7 @@ use crate::listeners::Listeners;
 use crate::readiness::Needs;
 use crate::running::RunningTasks;
 use crate::runtime::{Shared, StoreUrl};
-use crate::server::{self, Security};
+use crate::server::{self, Guarded, Security};
 use crate::telemetry::Telemetry;
 use crate::{Handoff, Runtime, http, signals};
 
@@ -121,7 +123,7 @@ fn settings<D: Daemon>(args: Vec<std::ffi::OsString>) -> Result<Parsed<D::Config
 
 fn start<D: Daemon>(settings: Settings<D::Config>) -> Result<ExitCode, StartError> {
     nova_client::install_crypto_provider();
-    let listeners = Listeners::open(settings.runtime.listen, settings.runtime.http_listen)?;
+    let listeners = Listeners::open(&settings.runtime)?;
     std::fs::create_dir_all(&settings.runtime.data_dir)?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if settings.runtime.worker_threads > 0 {
@@ -197,6 +199,7 @@ async fn serve<D: Daemon>(
 ) -> Result<ExitCode, StartError> {
     let page = TcpListener::from_std(listeners.http)?;
     let grpc = TcpListener::from_std(listeners.grpc)?;
+    let plaintext = listeners.plaintext.map(TcpListener::from_std).transpose()?;
     tracing::info!(grpc = %grpc.local_addr()?, http = %page.local_addr()?, "listening");
     let drain_patience = Duration::from_secs(settings.runtime.drain_seconds);
     let gone = CancellationToken::new();
@@ -216,8 +219,17 @@ async fn serve<D: Daemon>(
         .with_leases(Arc::new(leases));
     let services = guard.layer(standard_services(routes, runtime)?.prepare());
     let security = Security::Tls(runtime.clients().credentials().clone());
+    let unencrypted = serve_plaintext(plaintext, services.clone(), runtime.clone());
     let server = server::serve(grpc, security, services, runtime.clone());
-    until_told(runtime, gone, drain_patience, server).await
+    until_told(runtime, gone, drain_patience, join(server, unencrypted).map(drop)).await
+}
+
+/// The same services on loopback without TLS, where the daemon is told to.
+async fn serve_plaintext(listener: Option<TcpListener>, services: Guarded, runtime: Runtime) {
+    let Some(listener) = listener else { return };
+    let address = listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string());
+    tracing::warn!(address, "listening without TLS, too: every process of this host can read what is said");
+    server::serve(listener, Security::Plain, services, runtime).await;
 }
 
 /// Gets a certificate and a policy, in the background: the daemon starts without either.

@@ -39,7 +39,7 @@ pub(crate) type Guarded = Guard<Routes>;
 pub(crate) enum Security {
     /// TLS with this process's certificate.
     Tls(Credentials),
-    /// None: for tests inside one process.
+    /// None: on loopback, where it is asked for, and for tests inside one process.
     Plain,
 }
 

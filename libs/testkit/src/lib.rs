@@ -3,10 +3,12 @@
 
 pub mod collector;
 pub mod eventually;
+mod memory;
 pub mod nova;
 pub mod redis;
 pub mod repository;
 
 pub use collector::{Collector, Tree};
 pub use eventually::eventually;
+pub use memory::pss_bytes;
 pub use nova::{Nova, Ran};

@@ -123,8 +123,28 @@ impl Nova {
 
     /// Where the daemons are.
     pub fn endpoints(&self) -> Endpoints {
+        self.listed("endpoints")
+    }
+
+    /// Where they listen without TLS, in a mesh that was brought up with `--plaintext`.
+    pub fn plaintext_endpoints(&self) -> Endpoints {
+        self.listed("plaintext")
+    }
+
+    fn listed(&self, which: &str) -> Endpoints {
         let file = self.mesh_file().expect("a mesh runs");
-        serde_json::from_value(file["endpoints"].clone()).expect("mesh.json holds endpoints")
+        serde_json::from_value(file[which].clone()).expect("mesh.json holds endpoints")
+    }
+
+    /// Clients of the daemons at `endpoints` that show a bearer token, or nothing.
+    ///
+    /// # Panics
+    /// When no mesh runs.
+    pub fn bearer(&self, token: Option<String>, endpoints: Endpoints) -> Mesh {
+        nova_client::install_crypto_provider();
+        let shown = Credential::bearer(self.operator().roots, token);
+        let credentials = Credentials::new(shown).expect("the roots are good");
+        Mesh::new(endpoints, credentials).expect("endpoints are URLs")
     }
 
     /// The operator's certificate.

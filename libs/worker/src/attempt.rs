@@ -44,7 +44,8 @@ pub(crate) async fn attempt(
     drop(work);
     context.blocking.close();
     context.blocking.wait().await;
-    let outcome = outcome(ended, context.cancel_reason());
+    let mut outcome = outcome(ended, context.cancel_reason());
+    tell_span(&mut outcome, &context);
     let settling = settling(&context, &outcome);
     (outcome, settling)
 }
@@ -61,6 +62,14 @@ fn outcome(ended: Option<Result<Bytes, BoxError>>, cancelled: Option<CancelReaso
             settlement::Outcome::Released(Released::default())
         }
         (Some(Err(error)), _) => Failure::of(error).into_outcome(),
+    }
+}
+
+/// Names the span that failed, so that the next attempt is linked to it, whoever makes that.
+fn tell_span(outcome: &mut settlement::Outcome, context: &Context) {
+    let process = context.claim.process().filter(|process| process.is_sampled());
+    if let (settlement::Outcome::Failed(failure), Some(process)) = (outcome, process) {
+        failure.traceparent = nova_rpc::trace::named(process).unwrap_or_default();
     }
 }
 

@@ -117,6 +117,7 @@ impl Failure {
             error: Some(pb::TaskError { reason: self.reason, message: self.message }),
             permanent,
             retry_after: retry_after.and_then(|wait| wait.try_into().ok()),
+            traceparent: String::new(),
         })
     }
 }

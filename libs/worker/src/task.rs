@@ -24,12 +24,15 @@ pub struct Task {
     pub max_attempts: u32,
     /// W3C trace context of the producer; may be empty.
     pub traceparent: String,
+    /// W3C trace context of the last attempt before this one that failed and told of a span; may be empty.
+    pub failed_traceparent: String,
 }
 
 impl Task {
     /// Takes the payload out of the message.
     pub(crate) fn from_wire(task: pb::Task) -> (Self, Bytes) {
         let payload = task.payload;
+        let traced = task.history.into_iter().rfind(|attempt| !attempt.traceparent.is_empty());
         let task = Self {
             id: task.id,
             queue: task.queue,
@@ -37,6 +40,7 @@ impl Task {
             metadata: task.metadata,
             max_attempts: task.max_attempts,
             traceparent: task.traceparent,
+            failed_traceparent: traced.map(|attempt| attempt.traceparent).unwrap_or_default(),
         };
         (task, payload)
     }

@@ -83,7 +83,8 @@ pub(crate) async fn reach(context: &Context) -> anyhow::Result<Reached> {
     };
     let store = home.last_store();
     let shown = StoreUrl::shown(&store);
-    let launch = Launch { home: home.clone(), store, otlp: None, for_one_run: true, reading: true };
+    let launch =
+        Launch { home: home.clone(), store, otlp: None, plaintext: false, for_one_run: true, reading: true };
     let mut found = Box::pin(find(launch, |_| true));
     let found = match timeout(SILENCE, &mut found).await {
         Ok(found) => found?,

@@ -31,6 +31,8 @@ pub(crate) struct MeshFile {
     pub(crate) store: String,
     /// gRPC addresses.
     pub(crate) endpoints: Endpoints,
+    /// The same without TLS, where that was asked for.
+    pub(crate) plaintext: Option<Endpoints>,
     /// HTTP addresses by daemon: `/metrics`, `/ready`, `/live`.
     pub(crate) http: std::collections::BTreeMap<String, String>,
     /// The mesh's own OTLP collector.

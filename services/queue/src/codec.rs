@@ -25,6 +25,9 @@ const SPEC_WITHOUT_EXTRAS: u8 = 1;
 const TERMS: u8 = 1;
 const GROUP: u8 = 2;
 
+/// A label: key and value.
+type Label = (Box<str>, Box<str>);
+
 /// Bytes that are not what was packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a packed record is damaged")]
@@ -152,16 +155,9 @@ pub fn pack_spec(spec: &Spec) -> Vec<u8> {
     }
     out.0.extend_from_slice(&spec.body_hash.to_le_bytes());
     out.byte(spec.priority);
-    out.number(u64::from(spec.retry.max_attempts));
-    out.span(spec.retry.initial);
-    out.0.extend_from_slice(&spec.retry.factor.to_le_bytes());
-    out.span(spec.retry.max);
+    pack_retry(&mut out, &spec.retry);
     out.span(spec.attempt_timeout.unwrap_or_default());
-    out.number(spec.metadata.len() as u64);
-    for (key, value) in &spec.metadata {
-        out.text(key);
-        out.text(value);
-    }
+    pack_labels(&mut out, &spec.metadata);
     if let Some(terms) = &spec.terms {
         out.byte(TERMS);
         out.bytes(&terms.pack());
@@ -188,16 +184,12 @@ pub fn unpack_spec(bytes: &[u8]) -> Result<Spec, Damaged> {
     let (request_id, traceparent) = (text()?, text()?);
     let body_hash = u64::from_le_bytes(from.fixed()?);
     let priority = from.byte()?;
-    let (max_attempts, initial) = (from.small()?, from.span()?);
-    let factor = f64::from_le_bytes(from.fixed()?);
-    let retry = Retry { max_attempts, initial, factor, max: from.span()? };
+    let retry = unpack_retry(&mut from)?;
     let attempt_timeout = Some(from.span()?).filter(|timeout| !timeout.is_zero());
-    let mut labels = if version == SPEC_WITHOUT_EXTRAS { u64::MAX } else { from.number()? };
-    let mut metadata = Vec::new();
-    while labels > 0 && (version == SPEC_VERSION || !from.is_empty()) {
-        metadata.push((from.text()?.into(), from.text()?.into()));
-        labels -= 1;
-    }
+    let metadata = match version {
+        SPEC_WITHOUT_EXTRAS => unpack_all_labels(&mut from)?,
+        _ => unpack_labels(&mut from)?,
+    };
     let (mut terms, mut group) = (None, nobody());
     while !from.is_empty() {
         match from.byte()? {
@@ -221,6 +213,53 @@ pub fn unpack_spec(bytes: &[u8]) -> Result<Spec, Damaged> {
         terms,
         group,
     })
+}
+
+/// Packs how often a task is tried.
+pub fn pack_retry(out: &mut Packer, retry: &Retry) {
+    out.number(u64::from(retry.max_attempts));
+    out.span(retry.initial);
+    out.0.extend_from_slice(&retry.factor.to_le_bytes());
+    out.span(retry.max);
+}
+
+/// Reads how often a task is tried.
+///
+/// # Errors
+/// The bytes are not it.
+pub fn unpack_retry(from: &mut Unpacker<'_>) -> Result<Retry, Damaged> {
+    let (max_attempts, initial) = (from.small()?, from.span()?);
+    let factor = f64::from_le_bytes(from.fixed()?);
+    Ok(Retry { max_attempts, initial, factor, max: from.span()? })
+}
+
+/// Packs labels, after their number.
+pub fn pack_labels(out: &mut Packer, labels: &[Label]) {
+    out.number(labels.len() as u64);
+    for (key, value) in labels {
+        out.text(key);
+        out.text(value);
+    }
+}
+
+/// Reads labels.
+///
+/// # Errors
+/// The bytes are not some.
+pub fn unpack_labels(from: &mut Unpacker<'_>) -> Result<Vec<Label>, Damaged> {
+    (0..from.number()?).map(|_| unpack_label(from)).collect()
+}
+
+fn unpack_all_labels(from: &mut Unpacker<'_>) -> Result<Vec<Label>, Damaged> {
+    let mut labels = Vec::new();
+    while !from.is_empty() {
+        labels.push(unpack_label(from)?);
+    }
+    Ok(labels)
+}
+
+fn unpack_label(from: &mut Unpacker<'_>) -> Result<Label, Damaged> {
+    Ok((from.text()?.into(), from.text()?.into()))
 }
 
 /// The changing part of a task, as a journal keeps it.
@@ -353,8 +392,7 @@ pub fn unpack_change(from: &mut Unpacker<'_>) -> Result<Stored, Damaged> {
         settled = Some((from.number()?, ending_of(from.byte()?)?));
     }
     if flags & FAILED != 0 {
-        let (reason, message) = (from.text()?.into(), from.text()?.into());
-        status.last_error = Some(Arc::new(Failure { reason, message }));
+        status.last_error = Some(Arc::new(Failure::new(from.text()?, from.text()?)));
     }
     if more & BLOCKED != 0 {
         status.blocked_by = from.small()?;
@@ -384,6 +422,10 @@ fn ending_of(code: u8) -> Result<Ending, Damaged> {
         _ => Err(Damaged),
     }
 }
+
+mod trace_context;
+
+pub use trace_context::{pack_trace, unpack_trace};
 
 #[cfg(test)]
 mod tests;

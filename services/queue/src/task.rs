@@ -146,47 +146,48 @@ pub struct Failure {
     pub reason: String,
     /// For people.
     pub message: String,
+    /// W3C trace context of the attempt's span; empty for none. It is kept with the attempt alone.
+    #[serde(default)]
+    pub traceparent: Box<str>,
 }
 
 /// Reason of an attempt that was handed back.
 pub const RELEASED: &str = "RELEASED";
 
 impl Failure {
+    /// One without a trace.
+    pub fn new(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { reason: reason.into(), message: message.into(), traceparent: Box::default() }
+    }
+
     /// The worker's lease ended before it settled.
     pub fn expired() -> Self {
-        Self {
-            reason: "LEASE_EXPIRED".into(),
-            message: "the lease ended before the worker settled it".into(),
-        }
+        Self::new("LEASE_EXPIRED", "the lease ended before the worker settled it")
     }
 
     /// The worker handed the task back unstarted.
     pub fn released() -> Self {
-        Self { reason: RELEASED.into(), message: "the worker handed it back".into() }
+        Self::new(RELEASED, "the worker handed it back")
     }
 
     /// Somebody cancelled the task.
     pub fn cancelled(message: &str) -> Self {
-        Self { reason: "CANCELLED".into(), message: message.into() }
+        Self::new("CANCELLED", message)
     }
 
     /// The task had not completed by its deadline.
     pub fn deadline_exceeded() -> Self {
-        Self {
-            reason: "DEADLINE_EXCEEDED".into(),
-            message: "the task had not completed by its deadline".into(),
-        }
+        Self::new("DEADLINE_EXCEEDED", "the task had not completed by its deadline")
     }
 
     /// A task that it waited for will not complete.
     pub fn parent_failed(parent: Uuid) -> Self {
-        let message = format!("task {parent}, which it waited for, was cancelled or forgotten");
-        Self { reason: "PARENT_FAILED".into(), message }
+        Self::new("PARENT_FAILED", format!("task {parent}, which it waited for, was cancelled or forgotten"))
     }
 
     /// The attempt took longer than it may.
     pub fn timed_out() -> Self {
-        Self { reason: "ATTEMPT_TIMEOUT".into(), message: "the attempt took longer than its timeout".into() }
+        Self::new("ATTEMPT_TIMEOUT", "the attempt took longer than its timeout")
     }
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::{
-    codec::{Damaged, Packer, Unpacker},
+    codec::{Damaged, Packer, Unpacker, pack_trace, unpack_trace},
     task::{Failure, Micros, RELEASED},
 };
 
@@ -111,11 +111,13 @@ fn short(error: Arc<Failure>) -> Arc<Failure> {
     }
     let fits = |end: &usize| error.message.is_char_boundary(*end);
     let end = (0..=MESSAGE_BYTES).rev().find(fits).unwrap_or(0);
-    Arc::new(Failure { reason: error.reason.clone(), message: error.message[..end].into() })
+    Arc::new(Failure { message: error.message[..end].into(), ..(*error).clone() })
 }
 
 const PROGRESS: u8 = 0x01;
 const FAILED: u8 = 0x01;
+/// Its failure tells of a trace.
+const TRACED: u8 = 0x02;
 
 /// Packs a trail.
 pub fn pack_trail(out: &mut Packer, trail: &Trail) {
@@ -127,7 +129,11 @@ pub fn pack_trail(out: &mut Packer, trail: &Trail) {
     out.number(u64::from(trail.checkpoint));
     out.number(trail.history.len() as u64);
     for attempt in &trail.history {
-        out.byte(if attempt.error.is_some() { FAILED } else { 0 });
+        out.byte(match &attempt.error {
+            None => 0,
+            Some(error) if error.traceparent.is_empty() => FAILED,
+            Some(_) => FAILED | TRACED,
+        });
         out.number(u64::from(attempt.number));
         out.text(&attempt.worker);
         out.time(attempt.start);
@@ -135,6 +141,9 @@ pub fn pack_trail(out: &mut Packer, trail: &Trail) {
         if let Some(error) = &attempt.error {
             out.text(&error.reason);
             out.text(&error.message);
+            if !error.traceparent.is_empty() {
+                pack_trace(out, &error.traceparent);
+            }
         }
     }
 }
@@ -161,7 +170,11 @@ fn unpack_attempt(from: &mut Unpacker<'_>) -> Result<Attempt, Damaged> {
     let end = start.checked_add(from.time()?).ok_or(Damaged)?;
     let mut error = None;
     if flags & FAILED != 0 {
-        error = Some(Arc::new(Failure { reason: from.text()?.into(), message: from.text()?.into() }));
+        let mut failure = Failure::new(from.text()?, from.text()?);
+        if flags & TRACED != 0 {
+            failure.traceparent = unpack_trace(from)?;
+        }
+        error = Some(Arc::new(failure));
     }
     Ok(Attempt { number, worker, start, end, error })
 }
@@ -173,7 +186,7 @@ mod tests {
     use super::*;
 
     fn attempt(number: u32, message: &str) -> Attempt {
-        let error = Failure { reason: "BROKEN".into(), message: message.into() };
+        let error = Failure::new("BROKEN", message);
         Attempt { number, worker: "w-1".into(), start: 7, end: 9, error: Some(Arc::new(error)) }
     }
 
@@ -182,6 +195,10 @@ mod tests {
         let progress = Some(Progress::new(0.25, "a quarter"));
         let mut trail = Trail { checkpoint: 65_536, ..Trail::default() };
         trail.end(attempt(1, "it broke"));
+        for traceparent in ["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "another"] {
+            let traced = Failure { traceparent: traceparent.into(), ..Failure::new("BROKEN", "m") };
+            trail.end(Attempt { error: Some(Arc::new(traced)), ..attempt(1, "") });
+        }
         trail.end(Attempt { error: None, ..attempt(2, "") });
         trail.progress = progress;
         let mut out = Packer::default();

@@ -28,12 +28,18 @@ pub(crate) const LIVES: &str = "lives_per_second";
 /// Cost of a task at a million standing, over that at a thousand.
 pub(crate) const GROWTH: &str = "cost_1000000_over_1000";
 
-/// The goal of a figure, if it has one. Systems with every call traced have none.
+/// The goal of a figure, if it has one: with TLS and without, the same. Systems with every call traced have none.
 pub(crate) fn goal(figure: &Figure) -> Option<Goal> {
-    let store = SYSTEMS.iter().position(|system| *system == figure.system)?;
+    let store = store(&figure.system)?;
     let is =
         |(scenario, metric, _): &&(&str, &str, _)| *scenario == figure.scenario && *metric == figure.metric;
     GOALS.iter().find(is).map(|(_, _, goals)| goals[store])
+}
+
+/// Which of ours over its stores a system is; none of peers, and of one with every call traced.
+fn store(system: &str) -> Option<usize> {
+    let system = system.strip_suffix("-plaintext").unwrap_or(system);
+    SYSTEMS.iter().position(|ours| *ours == system)
 }
 
 /// By how many times a figure misses its goal; none when it reaches it or has none.
@@ -53,7 +59,7 @@ pub(crate) fn miss(figure: &Figure) -> Option<Figure> {
 
 /// How many times better `our` figure is than that of a peer; none where neither is better, or one is no peer.
 pub(crate) fn ratio(our: &Figure, peer: &Figure) -> Option<f64> {
-    if !SYSTEMS.contains(&our.system.as_str()) || peer.system.starts_with("nova") || peer.value <= 0.0 {
+    if store(&our.system).is_none() || peer.system.starts_with("nova") || peer.value <= 0.0 {
         return None;
     }
     match our.unit {
@@ -76,6 +82,7 @@ mod tests {
     fn each_store_has_a_goal_of_its_own() {
         assert_eq!(missed_by(&figure("nova-sqlite", LIVES, 20_000.0, "1/s")), Some(2.5));
         assert_eq!(missed_by(&figure("nova-redis", LIVES, 35_000.0, "1/s")), None);
+        assert_eq!(missed_by(&figure("nova-redis-plaintext", LIVES, 17_500.0, "1/s")), Some(2.0));
         assert_eq!(goal(&figure("bullmq", LIVES, 1.0, "1/s")), None);
         assert_eq!(goal(&figure("nova-sqlite-traced", LIVES, 1.0, "1/s")), None);
     }
@@ -86,5 +93,7 @@ mod tests {
         assert_eq!(ratio(&ours(30.0, "1/s"), &figure("celery", "any", 10.0, "1/s")), Some(3.0));
         assert_eq!(ratio(&ours(2.0, "ms"), &figure("celery", "any", 10.0, "ms")), Some(5.0));
         assert_eq!(ratio(&ours(2.0, "ms"), &figure("nova-sqlite", "any", 10.0, "ms")), None);
+        let unencrypted = figure("nova-redis-plaintext", "any", 30.0, "1/s");
+        assert_eq!(ratio(&unencrypted, &figure("celery", "any", 10.0, "1/s")), Some(3.0));
     }
 }

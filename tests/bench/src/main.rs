@@ -1,7 +1,7 @@
 //! Measures Nova, and its peers beside it: how fast a mesh comes up, how many whole task lives (enqueue, lease,
 //! complete) its queue does a second, how long each part takes, and what it costs in processor time and memory.
 //!
-//! `cargo run --release -p nova-bench -- [--json] [--scenario NAME…] [--peers] [--seconds N]`
+//! `cargo run --release -p nova-bench -- [--json] [--scenario NAME…] [--plaintext] [--peers] [--seconds N]`
 //!
 //! A [`job`] is what a queue is asked to do, a [`system`] a queue that does it: [`nova`] or one of the [`peers`].
 //! The [`scenarios`] give every system the same jobs, as long and as big as the [`plan`] says. What came out is kept
@@ -25,7 +25,7 @@ use anyhow::Context as _;
 use clap::Parser;
 
 use figures::Figures;
-use nova::{NovaSystem, StoreKind};
+use nova::{NovaSystem, StoreKind, Variant};
 use plan::Plan;
 use scenarios::{Bench, Scenario};
 
@@ -51,6 +51,9 @@ struct Arguments {
     /// Leave out the runs in which every call is traced.
     #[arg(long)]
     untraced: bool,
+    /// Measure rates and latency without TLS, too, beside those with it.
+    #[arg(long, conflicts_with = "profile")]
+    plaintext: bool,
     /// How long each load lasts, before what is left of it is worked off.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
@@ -80,11 +83,12 @@ impl Arguments {
         stores.filter(|store| self.store.is_none_or(|only| only == *store))
     }
 
-    /// The same, and whether every call is traced.
-    fn runs(&self) -> impl Iterator<Item = (StoreKind, bool)> {
-        let traced = !(self.untraced || self.profile);
+    /// The same, and how each is measured.
+    fn runs(&self) -> impl Iterator<Item = (StoreKind, Variant)> {
+        let plaintext = self.plaintext.then_some(Variant::Plaintext);
+        let traced = (!self.untraced).then_some(Variant::Traced);
         self.stores().flat_map(move |store| {
-            [false].into_iter().chain(traced.then_some(true)).map(move |on| (store, on))
+            [Variant::Tls].into_iter().chain(plaintext).chain(traced).map(move |variant| (store, variant))
         })
     }
 }
@@ -111,16 +115,15 @@ fn main() -> anyhow::Result<()> {
 async fn measure(arguments: &Arguments, figures: &mut Figures) -> anyhow::Result<()> {
     let plan = arguments.plan();
     if arguments.profile {
-        return profile::measure(arguments.runs().map(|(store, _)| store), &plan, figures).await;
+        return profile::measure(arguments.stores(), &plan, figures).await;
     }
     if arguments.wants(Scenario::Mesh) {
         mesh::measure(plan.starts, figures)?;
     }
     if arguments.scenario.is_empty() || arguments.scenario.iter().any(|scenario| scenario.is_for_all()) {
-        for (store, traced) in arguments.runs() {
-            let mut system = NovaSystem::open(store, traced, &plan.settings())?;
-            let wants =
-                |scenario| arguments.wants(scenario) && (!traced || scenario.is_traced(arguments.short));
+        for (store, variant) in arguments.runs() {
+            let mut system = NovaSystem::open(store, variant, &plan.settings())?;
+            let wants = |scenario| arguments.wants(scenario) && variant.measures(scenario, arguments.short);
             let mut bench = Bench { system: &mut system, plan: &plan, figures: &mut *figures };
             scenarios::measure(&mut bench, wants).await?;
         }

@@ -30,11 +30,17 @@ pub(crate) fn scratch() -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Brings a mesh up over `store`, and answers once it is ready. It goes down with the answer.
+/// Brings a mesh up over `store`, with further arguments, and answers once it is ready. It goes down with the answer.
 /// Every call is traced where there is a collector at the end, which the mesh passes all spans on to.
-pub(crate) fn up(store: &str, collector: Option<&str>, settings: &Settings) -> anyhow::Result<Nova> {
+pub(crate) fn up(
+    store: &str,
+    arguments: &[&str],
+    collector: Option<&str>,
+    settings: &Settings,
+) -> anyhow::Result<Nova> {
     let nova = Nova::new();
     let mut command = nova.command(&["--json", "up", "--store", store]);
+    command.args(arguments);
     command.args(collector.iter().flat_map(|endpoint| ["--otlp", endpoint]));
     command.env(TRACE_RATIO, if collector.is_some() { "1" } else { "0" });
     command.envs(settings.iter().map(|(name, value)| (*name, value.to_string())));
@@ -49,7 +55,7 @@ pub(crate) fn measure(starts: usize, figures: &mut Figures) -> anyhow::Result<()
     let mut bytes = 0.0_f64;
     for _ in 0..starts {
         let started = Instant::now();
-        let nova = up("sqlite", None, &Settings::new())?;
+        let nova = up("sqlite", &[], None, &Settings::new())?;
         seconds.push(started.elapsed().as_secs_f64());
         let status = nova.run(&["--json", "status"]).json();
         bytes = bytes.max(status["memory_bytes"].as_f64().context("status tells memory_bytes")?);

@@ -6,7 +6,7 @@ use anyhow::ensure;
 
 use crate::figures::{Figures, MEBIBYTE, Measured};
 use crate::mesh::{KEEP_FINISHED, MAX_WAITING_CALLS};
-use crate::nova::{NovaSystem, StoreKind};
+use crate::nova::{NovaSystem, StoreKind, Variant};
 use crate::plan::Plan;
 use crate::system::System as _;
 
@@ -19,7 +19,7 @@ const TASK_MEMORY: f64 = 512.0;
 pub(crate) async fn overload(store: StoreKind, plan: &Plan, figures: &mut Figures) -> anyhow::Result<()> {
     let mut settings = plan.settings();
     settings.push((MAX_WAITING_CALLS, plan.flood_waits));
-    let nova = NovaSystem::open(store, false, &settings)?;
+    let nova = NovaSystem::open(store, Variant::Tls, &settings)?;
     let flood = nova.flood(plan.flood_callers, plan.seconds).await?;
     let grown = flood.most_memory - flood.memory_before;
     let bound = FLOOD_MEMORY + TASK_MEMORY * flood.stored as f64;
@@ -38,7 +38,7 @@ pub(crate) async fn overload(store: StoreKind, plan: &Plan, figures: &mut Figure
 pub(crate) async fn purge(store: StoreKind, plan: &Plan, figures: &mut Figures) -> anyhow::Result<()> {
     let mut settings = plan.settings();
     settings.push((KEEP_FINISHED, 2 * plan.dead));
-    let nova = NovaSystem::open(store, false, &settings)?;
+    let nova = NovaSystem::open(store, Variant::Tls, &settings)?;
     nova.bury(plan.dead).await?;
     let rest = async {
         tokio::time::sleep(Duration::from_secs_f64(plan.seconds)).await;

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use nova_testkit::pss_bytes;
+
 /// Ticks of a second in `/proc/<pid>/stat`: USER_HZ, 100 on every Linux that runs this.
 const TICKS: f64 = 100.0;
 
@@ -19,8 +21,8 @@ pub(crate) fn cpu_seconds(roots: &[u32]) -> f64 {
 
 /// Bytes of `roots` and all below them: PSS, which counts what processes share once.
 pub(crate) fn memory_bytes(roots: &[u32]) -> f64 {
-    let kibibytes: u64 = with_descendants(roots).iter().filter_map(|pid| pss(*pid)).sum();
-    kibibytes as f64 * 1_024.0
+    let bytes: u64 = with_descendants(roots).iter().filter_map(|pid| pss_bytes(*pid)).sum();
+    bytes as f64
 }
 
 /// This process.
@@ -59,12 +61,6 @@ fn fields(pid: u32) -> Option<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, behind) = stat.rsplit_once(')')?;
     Some(behind.split_whitespace().map(str::to_owned).collect())
-}
-
-fn pss(pid: u32) -> Option<u64> {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 
 use crate::figures::{Figures, Measured};
 use crate::job::{CONCURRENCY, Job};
-use crate::nova::{NovaSystem, StoreKind};
+use crate::nova::{NovaSystem, StoreKind, Variant};
 use crate::plan::Plan;
 use crate::system::System as _;
 
@@ -59,7 +59,7 @@ pub(crate) async fn measure(
         return Ok(());
     }
     for store in stores {
-        let mut system = NovaSystem::open(store, false, &plan.settings())?;
+        let mut system = NovaSystem::open(store, Variant::Tls, &plan.settings())?;
         match sample(&mut system, plan).await {
             Ok(lines) => note(&system, plan, &lines, figures),
             Err(why) => figures.skip("profile", &format!("{why:#}")),

@@ -62,6 +62,8 @@ fn the_short_form_prints_every_figure_and_loses_no_task() {
         let count = |metric: &str| figures[&key("traced", &format!("{store}-traced"), metric)];
         assert!(count("spans_arrived") >= count("enqueued"), "{store}");
         assert!(same(count("spans_lost"), 0.0), "{store}");
+        let unencrypted = figures[&key("unary-128", &format!("{store}-plaintext"), "lives_per_second")];
+        assert!(unencrypted > 0.0, "{store}");
         assert!(figures[&key("overload", store, "refused")] >= 1.0, "{store}: a flood is refused");
     }
 }
@@ -85,7 +87,7 @@ fn same(one: f64, other: f64) -> bool {
 /// Runs the bench beside this test; every line that it prints is a figure.
 fn run() -> Figures {
     let mut bench = Command::new(env!("CARGO_BIN_EXE_nova-bench"));
-    let output = bench.args(["--short", "--json"]).output().unwrap();
+    let output = bench.args(["--short", "--json", "--plaintext"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().lines().map(figure).collect()
 }

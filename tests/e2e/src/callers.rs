@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use nova_client::{Credential, Credentials, Endpoints, Mesh};
+use nova_client::{Endpoints, Mesh};
 use nova_identity::authority::Authority;
 use nova_testkit::{Nova, eventually};
 use nova_types::{Clock as _, SpiffeId, SystemClock, Timestamp, TrustDomain};
@@ -104,10 +104,16 @@ impl Callers {
     /// # Panics
     /// When the mesh is gone.
     pub fn bearer(&self, token: Option<String>) -> Mesh {
+        self.bearer_at(token, self.nova.endpoints())
+    }
+
+    /// Shows this as its bearer token to the daemons at these endpoints.
+    ///
+    /// # Panics
+    /// When the mesh is gone.
+    pub fn bearer_at(&self, token: Option<String>, endpoints: Endpoints) -> Mesh {
         let _entered = self.runtime.enter();
-        let roots = self.nova.operator().roots;
-        let credentials = Credentials::new(Credential::bearer(roots, token)).expect("the roots are good");
-        Mesh::new(self.nova.endpoints(), credentials).expect("endpoints are URLs")
+        self.nova.bearer(token, endpoints)
     }
 
     /// A worker of this name with these roles, who reaches the daemons at these endpoints.
@@ -115,11 +121,7 @@ impl Callers {
     /// # Panics
     /// When the mesh is gone.
     pub fn worker(&self, name: &str, roles: &[&str], endpoints: Endpoints) -> Mesh {
-        let _entered = self.runtime.enter();
-        let token = self.worker_token(name, roles);
-        let credential = Credential::bearer(self.nova.operator().roots, Some(token));
-        let credentials = Credentials::new(credential).expect("the roots are good");
-        Mesh::new(endpoints, credentials).expect("endpoints are URLs")
+        self.bearer_at(Some(self.worker_token(name, roles)), endpoints)
     }
 
     /// The token of a worker of this name with these roles.
@@ -139,6 +141,11 @@ impl Callers {
     /// Where the daemons are.
     pub fn endpoints(&self) -> Endpoints {
         self.nova.endpoints()
+    }
+
+    /// Where they listen without TLS, in a mesh that was brought up with `--plaintext`.
+    pub fn plaintext_endpoints(&self) -> Endpoints {
+        self.nova.plaintext_endpoints()
     }
 
     /// Process ids by daemon.

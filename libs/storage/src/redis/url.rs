@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use ::redis::{Client, IntoConnectionInfo};
+use ::redis::{Client, IntoConnectionInfo, TlsCertificates};
 
 use crate::Error;
 
@@ -34,13 +35,16 @@ pub(super) enum Deployment {
 /// - `redis-sentinel://[user:password@]host[:port][,host[:port]…]/service[/database]`: the sentinels, and the
 ///   name under which they watch the primary
 ///
-/// `rediss…` is the same over TLS. User and password are percent-encoded, and are those of the servers; sentinels
+/// `rediss…` is the same over TLS: the certificates of the servers must name the hosts, and lead to a root that is
+/// known publicly, or that is in the PEM file of `?ca=/path`, which is read once and then trusted alone. User and password are percent-encoded, and are those of the servers; sentinels
 /// that want some have `?sentinel_username=…&sentinel_password=…`. `?replicas=n` lets a write be answered
 /// only when `n` replicas have it. `Debug` and `Display` hide passwords.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl {
     pub(super) deployment: Deployment,
     tls: bool,
+    /// PEM of the roots that are trusted instead of those that are known publicly.
+    roots: Option<Arc<[u8]>>,
     /// With the `@` when there are any.
     credentials: String,
     sentinel_credentials: String,
@@ -77,7 +81,14 @@ impl RedisUrl {
     fn client(&self, credentials: &str, address: &str, database: u32) -> Result<Client, ::redis::RedisError> {
         let scheme = if self.tls { "rediss" } else { "redis" };
         let url = format!("{scheme}://{credentials}{address}/{database}{}", self.rest);
-        Client::open(url.into_connection_info()?)
+        let info = url.into_connection_info()?;
+        match &self.roots {
+            None => Client::open(info),
+            Some(roots) => {
+                let root_cert = Some(roots.to_vec());
+                Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })
+            }
+        }
     }
 }
 
@@ -104,6 +115,7 @@ fn parse(text: &str) -> Result<RedisUrl, String> {
     let mut url = RedisUrl {
         deployment,
         tls,
+        roots: None,
         credentials: at(credentials),
         sentinel_credentials: String::new(),
         hosts: hosts_of(deployment, hosts)?,
@@ -192,6 +204,7 @@ impl RedisUrl {
                     let number = value.parse().map_err(|_| format!("replicas={value} must be a number"))?;
                     self.replicas = number;
                 }
+                "ca" if self.tls => self.roots = Some(roots(value)?),
                 "protocol" => kept.push(option),
                 _ => return Err(format!("the option {name:?} is not known here")),
             }
@@ -204,6 +217,13 @@ impl RedisUrl {
         }
         Ok(())
     }
+}
+
+/// What stands in the file that `ca` names.
+fn roots(path: &str) -> Result<Arc<[u8]>, String> {
+    let pem = std::fs::read(path).map_err(|error| format!("ca={path} cannot be read: {error}"))?;
+    let holds_some = pem.windows(5).any(|word| word == b"BEGIN");
+    if holds_some { Ok(pem.into()) } else { Err(format!("ca={path} holds no certificate in PEM")) }
 }
 
 /// The URL of a store as it may be shown: without its passwords. It need not be a good one.
@@ -219,7 +239,7 @@ pub fn without_password(url: &str) -> String {
 
 fn options_shown(query: &str) -> String {
     let hidden = |option: &str| match cut(option, '=') {
-        ("replicas" | "protocol" | "sentinel_username", _) => option.to_owned(),
+        ("replicas" | "protocol" | "sentinel_username" | "ca", _) => option.to_owned(),
         (name, _) => format!("{name}=***"),
     };
     query.split('&').map(hidden).collect::<Vec<_>>().join("&")

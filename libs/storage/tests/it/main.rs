@@ -12,4 +12,5 @@ mod readers;
 mod redis_failover;
 mod redis_kv;
 mod redis_store;
+mod redis_tls;
 mod sqlite_files;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{RedisServer, free_port};
+use super::{RedisServer, RedisTls, free_port};
 use crate::eventually;
 
 const SLOTS: usize = 16_384;
@@ -26,8 +26,27 @@ impl RedisCluster {
     /// When it does not come to agree.
     #[track_caller]
     pub fn start(timeout: Duration) -> Self {
+        Self::start_each(timeout, |_| Vec::new())
+    }
+
+    /// The same, whose nodes speak TLS with each other, and with clients at these ports.
+    ///
+    /// # Panics
+    /// See [`RedisCluster::start`].
+    #[track_caller]
+    pub fn start_with_tls(timeout: Duration, tls: &RedisTls) -> (Self, Vec<u16>) {
         let ports: Vec<u16> = (0..PRIMARIES).map(|_| free_port()).collect();
-        let primaries: Vec<_> = ports.iter().map(|port| node(*port, timeout)).collect();
+        let among_each_other = ["--tls-cluster", "yes", "--tls-replication", "yes"].map(str::to_owned);
+        let settings =
+            |number: usize| tls.settings(ports[number]).into_iter().chain(among_each_other.clone()).collect();
+        (Self::start_each(timeout, settings), ports)
+    }
+
+    #[track_caller]
+    fn start_each(timeout: Duration, settings: impl Fn(usize) -> Vec<String>) -> Self {
+        let ports: Vec<u16> = (0..PRIMARIES).map(|_| free_port()).collect();
+        let start = |number: usize| node(ports[number], timeout, &settings(number));
+        let primaries: Vec<_> = (0..PRIMARIES).map(start).collect();
         for (number, primary) in primaries.iter().enumerate() {
             let (first, after) = (SLOTS * number / PRIMARIES, SLOTS * (number + 1) / PRIMARIES);
             let (first, last) = (first.to_string(), (after - 1).to_string());
@@ -48,7 +67,7 @@ impl RedisCluster {
     pub fn with_replica_of(tag: &str, timeout: Duration) -> Self {
         let mut cluster = Self::start(timeout);
         let port = free_port();
-        let replica = node(port, timeout);
+        let replica = node(port, timeout, &[]);
         meet(&cluster.primaries[0], &replica, port);
         let owner: String = cluster.primaries[cluster.owner(tag)].query(&["CLUSTER", "MYID"]);
         eventually("the replica knows its primary", PATIENCE, || {
@@ -146,9 +165,9 @@ fn id_of(node: &RedisServer) -> String {
     node.query(&["CLUSTER", "MYID"])
 }
 
-fn node(bus: u16, timeout: Duration) -> RedisServer {
+fn node(bus: u16, timeout: Duration, further: &[String]) -> RedisServer {
     let (bus, timeout) = (bus.to_string(), timeout.as_millis().to_string());
-    RedisServer::start_with(&[
+    let own = [
         "--cluster-enabled",
         "yes",
         "--cluster-port",
@@ -157,7 +176,9 @@ fn node(bus: u16, timeout: Duration) -> RedisServer {
         &timeout,
         "--repl-diskless-sync-delay",
         "0",
-    ])
+    ];
+    let further = further.iter().map(String::as_str);
+    RedisServer::start_with(&own.into_iter().chain(further).collect::<Vec<_>>())
 }
 
 fn meet(first: &RedisServer, other: &RedisServer, bus: u16) {

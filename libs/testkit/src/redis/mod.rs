@@ -5,6 +5,7 @@ mod cluster;
 mod process;
 mod sentinel;
 mod shared;
+mod tls;
 
 use std::process::Command;
 use std::time::Duration;
@@ -16,6 +17,7 @@ pub use self::cluster::RedisCluster;
 use self::process::{Process, free_port};
 pub use self::sentinel::RedisSentinel;
 pub use self::shared::{shared_cluster, shared_sentinel};
+pub use self::tls::RedisTls;
 use crate::eventually;
 
 /// Another process can take the port between its choice and the server's start.

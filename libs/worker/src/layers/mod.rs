@@ -19,7 +19,7 @@ pub(crate) type Wrapping = Box<dyn Fn(TaskService) -> TaskService + Send + Sync>
 /// What is put around every handler, the outermost first.
 pub(crate) fn standard() -> Vec<Wrapping> {
     vec![
-        Box::new(wrapping(trace::TraceLayer::default())),
+        Box::new(wrapping(trace::TraceLayer)),
         Box::new(wrapping(metrics::MetricsLayer::new())),
         Box::new(wrapping(tower::layer::layer_fn(panic::Caught::new))),
     ]

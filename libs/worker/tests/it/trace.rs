@@ -1,6 +1,7 @@
 //! A task's life is one tree of spans, whole at any time.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use nova_proto::queue::v1::{GetTaskRequest, TaskState};
 use nova_runtime::config::TelemetryConfig;
@@ -83,6 +84,34 @@ async fn life_of_a_task_is_one_tree_and_a_retry_is_linked_to_the_attempt_before(
     assert_eq!((&settled[0].parent, &settled[1].parent), (&attempts[0].id, &attempts[1].id));
     let called = |span: &&Span| span.kind == "client" && span.name.ends_with("/GetTask");
     assert!(tree.spans.iter().filter(called).all(|call| attempts.iter().any(|one| one.id == call.parent)));
+}
+
+#[tokio::test]
+async fn a_retry_by_another_worker_is_linked_to_the_attempt_that_failed() {
+    collector().await;
+    let mut queue = RealQueue::start().await;
+    let id = queue.put("unlucky", ()).await;
+    let later = Duration::from_secs(1);
+    let fails = move |_: Value, _: Context| async move {
+        Err::<(), _>(Failure::new("UNLUCKY", "not here").retry_after(later))
+    };
+    let first = Working::start(queue.worker().name("first").handle("unlucky", fails));
+    queue.until(&id, |task| !task.history.is_empty()).await;
+    first.finish().await;
+    let failed = queue.get(&id).await.history.pop().unwrap();
+    assert_eq!((failed.worker.as_str(), failed.error.unwrap().reason.as_str()), ("first", "UNLUCKY"));
+    // What was told of the attempt outlives the daemon.
+    queue.restart().await;
+    let second =
+        Working::start(queue.worker().name("second").handle("unlucky", |_: Value, _| async { Ok(()) }));
+    queue.eventually(&id, TaskState::Completed).await;
+    second.finish().await;
+
+    let tree = tree(&id, "process", failed.number as usize + 1).await;
+    let attempts = of(&tree, "process", &id);
+    let [.., before, retry] = &attempts[..] else { panic!("{attempts:?}") };
+    assert_eq!(retry.links, std::slice::from_ref(&before.id));
+    assert!(failed.traceparent.contains(&before.id), "{}", failed.traceparent);
 }
 
 #[tokio::test]

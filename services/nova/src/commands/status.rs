@@ -85,15 +85,25 @@ fn print(report: &Report) -> anyhow::Result<()> {
     });
     output::table(&["DAEMON", "PID", "STATE", "GRPC", "HTTP", "MEMORY"], rows)?;
     output::line(&format!(
-        "\nhome       {}\nstore      {}\ncollector  {}\nmemory     {} in all, the supervisor included\nspans      \
-         {} recorded by the daemons, {} lost",
+        "\nhome       {}{}\nstore      {}\ncollector  {}\nmemory     {} in all, the supervisor included\n\
+         spans      {} recorded by the daemons, {} lost",
         report.home,
+        plaintext(&report.mesh),
         report.mesh.store,
         report.mesh.collector,
         mebibytes(report.memory_bytes),
         report.spans.recorded,
         report.spans.lost
     ))
+}
+
+/// That calls may come without TLS, where they may.
+fn plaintext(mesh: &MeshFile) -> &'static str {
+    if mesh.plaintext.is_none() {
+        ""
+    } else {
+        "\nplaintext  on, on ports of this machine (--json tells which)"
+    }
 }
 
 impl Daemon {

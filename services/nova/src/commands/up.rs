@@ -20,6 +20,10 @@ pub(crate) struct Up {
     /// Send traces and metrics on to an OTLP/gRPC collector, such as http://127.0.0.1:4317.
     #[arg(long, value_name = "URL", value_parser = arguments::collector)]
     otlp: Option<String>,
+    /// Listen without TLS on loopback, too, for measurements and for programs without it: callers show a bearer
+    /// token, which every process of this machine can read on the way. `nova status --json` tells where.
+    #[arg(long)]
+    plaintext: bool,
 }
 
 impl Up {
@@ -30,7 +34,8 @@ impl Up {
         }
         let home = context.home.clone();
         let store = connection::choose_store(&home, self.store);
-        let launch = Launch { home, store, otlp: self.otlp, for_one_run: false, reading: false };
+        let (otlp, plaintext) = (self.otlp, self.plaintext);
+        let launch = Launch { home, store, otlp, plaintext, for_one_run: false, reading: false };
         let launched = launch.start().await?;
         status::show(context, &launched.mesh_file).await
     }

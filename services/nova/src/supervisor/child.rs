@@ -12,8 +12,8 @@ use command_fds::CommandFdExt as _;
 use command_fds::FdMapping;
 use nova_client::Endpoints;
 use nova_identity::authority::Authority;
-use nova_runtime::Handoff;
 use nova_runtime::config::{LogFormat, RuntimeConfig};
+use nova_runtime::{Handoff, LoopbackAddr};
 use nova_types::{Clock as _, SpiffeId, SystemClock};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin, Command};
@@ -54,19 +54,20 @@ pub(crate) struct Started {
 }
 
 impl Spec<'_> {
-    /// Starts the daemon: sockets on descriptors 3 and 4, the handoff on standard input.
+    /// Starts the daemon: sockets on descriptors from 3 on, the handoff on standard input.
     pub(crate) async fn start(&self) -> anyhow::Result<Started> {
         let config = self.write_config()?;
         let log = self.home.open_log(self.name)?;
         let log_begins = log.metadata()?.len();
         let mut command = Command::new(executable()?);
         command.args(["serve", self.name, "--config"]).arg(config);
-        command.env_clear().envs(environment()).env("LISTEN_FDS", "2");
+        command.env_clear().envs(environment()).env("LISTEN_FDS", self.sockets.all().count().to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
-        command.fd_mappings(vec![
-            FdMapping { parent_fd: OwnedFd::from(self.sockets.grpc.try_clone()?), child_fd: 3 },
-            FdMapping { parent_fd: OwnedFd::from(self.sockets.http.try_clone()?), child_fd: 4 },
-        ])?;
+        let handed = (3..).zip(self.sockets.all());
+        let handed = handed.map(|(child_fd, socket)| {
+            Ok(FdMapping { parent_fd: OwnedFd::from(socket.try_clone()?), child_fd })
+        });
+        command.fd_mappings(handed.collect::<std::io::Result<_>>()?)?;
         let mut process = command.spawn().with_context(|| format!("cannot start {}", self.name))?;
         let mut lifeline = process.stdin.take().context("standard input is a pipe")?;
         match lifeline.write_all(self.handoff()?.to_line().as_bytes()).await {
@@ -101,6 +102,7 @@ impl Spec<'_> {
             store: if self.name == "node" { "sqlite" } else { self.store }.to_owned(),
             endpoints: self.endpoints.clone(),
             worker_threads: 2,
+            listen_plaintext: self.plaintext()?,
             ..RuntimeConfig::default()
         };
         runtime.telemetry.log_format = LogFormat::Json;
@@ -113,6 +115,12 @@ impl Spec<'_> {
         let path = data_dir.join("config.toml");
         self.home.write_private(&path, &toml::to_string_pretty(&file)?)?;
         Ok(path)
+    }
+
+    /// Where it listens without TLS, on a socket that it is handed.
+    fn plaintext(&self) -> anyhow::Result<Option<LoopbackAddr>> {
+        let Some(socket) = &self.sockets.plaintext else { return Ok(None) };
+        Ok(Some(LoopbackAddr::try_from(socket.local_addr()?)?))
     }
 
     /// What only one of the daemons is told.

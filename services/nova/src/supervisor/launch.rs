@@ -21,6 +21,8 @@ pub(crate) struct Launch {
     pub(crate) store: String,
     /// Collector that spans are forwarded to.
     pub(crate) otlp: Option<String>,
+    /// Daemons listen without TLS, too.
+    pub(crate) plaintext: bool,
     /// The mesh ends with this process.
     pub(crate) for_one_run: bool,
     /// The mesh only serves records: runs that are open are left as they are.
@@ -64,6 +66,7 @@ impl Launch {
         let orders = Orders {
             store: self.store.clone(),
             otlp: self.otlp.clone(),
+            plaintext: self.plaintext,
             lifeline: self.for_one_run,
             reading: self.reading,
         };

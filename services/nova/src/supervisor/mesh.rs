@@ -66,12 +66,13 @@ impl Mesh {
     fn new(home: Home, orders: Orders, collector: String) -> anyhow::Result<Self> {
         let now = SystemClock.now();
         let authority = Authority::open_or_create(&home.authority(), &TrustDomain::default(), now)?;
-        let sockets = AllSockets::open().context("cannot open sockets on loopback")?;
+        let sockets = AllSockets::open(orders.plaintext).context("cannot open sockets on loopback")?;
         let file = MeshFile {
             pid: std::process::id(),
             started: now.to_string(),
             store: orders.store,
             endpoints: sockets.endpoints()?,
+            plaintext: orders.plaintext.then(|| sockets.plaintext()).transpose()?,
             http: sockets.http()?,
             collector,
             otlp: orders.otlp,

@@ -13,6 +13,8 @@ pub(crate) struct Orders {
     pub(crate) store: String,
     /// Collector that spans are forwarded to.
     pub(crate) otlp: Option<String>,
+    /// Daemons listen without TLS, too.
+    pub(crate) plaintext: bool,
     /// The mesh ends when standard input ends.
     pub(crate) lifeline: bool,
     /// Only to read records: runs are not driven.

@@ -15,11 +15,25 @@ const HTTP: u16 = 7111;
 /// Places of the ports.
 const PLACES: [&str; 5] = ["queue", "lifecycle", "policy", "identity", "node"];
 
-/// The two sockets of one daemon.
+/// The sockets of one daemon.
 #[derive(Debug)]
 pub(crate) struct Sockets {
     pub(crate) grpc: TcpListener,
     pub(crate) http: TcpListener,
+    /// gRPC without TLS.
+    pub(crate) plaintext: Option<TcpListener>,
+}
+
+impl Sockets {
+    fn open(place: u16, plaintext: bool) -> io::Result<Self> {
+        let plaintext = plaintext.then(|| TcpListener::bind("127.0.0.1:0")).transpose()?;
+        Ok(Self { grpc: bind(GRPC + place)?, http: bind(HTTP + place)?, plaintext })
+    }
+
+    /// All of them, in the order in which a daemon takes them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &TcpListener> {
+        [&self.grpc, &self.http].into_iter().chain(&self.plaintext)
+    }
 }
 
 /// The sockets of all.
@@ -28,9 +42,8 @@ pub(crate) struct AllSockets(BTreeMap<&'static str, Sockets>);
 
 impl AllSockets {
     /// Opens them on loopback.
-    pub(crate) fn open() -> io::Result<Self> {
-        let open =
-            |(place, daemon)| Ok((daemon, Sockets { grpc: bind(GRPC + place)?, http: bind(HTTP + place)? }));
+    pub(crate) fn open(plaintext: bool) -> io::Result<Self> {
+        let open = |(place, daemon)| Ok((daemon, Sockets::open(place, plaintext)?));
         (0..).zip(PLACES).map(open).collect::<io::Result<_>>().map(Self)
     }
 
@@ -41,9 +54,19 @@ impl AllSockets {
 
     /// Where each daemon serves gRPC.
     pub(crate) fn endpoints(&self) -> io::Result<Endpoints> {
-        let at = |daemon: &str| {
-            Ok::<_, io::Error>(Endpoint(format!("https://{}", self.of(daemon).grpc.local_addr()?)))
-        };
+        self.each(|sockets| Ok(Endpoint(format!("https://{}", sockets.grpc.local_addr()?))))
+    }
+
+    /// Where each daemon serves gRPC without TLS.
+    pub(crate) fn plaintext(&self) -> io::Result<Endpoints> {
+        self.each(|sockets| {
+            let listener = sockets.plaintext.as_ref().ok_or(io::ErrorKind::NotFound)?;
+            Ok(Endpoint(format!("http://{}", listener.local_addr()?)))
+        })
+    }
+
+    fn each(&self, at: impl Fn(&Sockets) -> io::Result<Endpoint>) -> io::Result<Endpoints> {
+        let at = |daemon: &str| at(self.of(daemon));
         Ok(Endpoints {
             queue: at("queue")?,
             lifecycle: at("lifecycle")?,

@@ -4,12 +4,15 @@
 //! sleep in a few dozen bytes, so that a backlog of millions fits: what their queue and group say for them is left out,
 //! and what few tasks have comes last. Whoever touches one wakes it, and puts it back.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc};
 
 use uuid::Uuid;
 
 use crate::{
-    codec::{Damaged, Packer, Unpacker, pack_change, unpack_change},
+    codec::{
+        Damaged, Packer, Unpacker, pack_change, pack_labels, pack_retry, pack_trace, unpack_change,
+        unpack_labels, unpack_retry, unpack_trace,
+    },
     core::{
         entry::{Entry, Row, id_of, noise_of},
         queues::Queues,
@@ -101,11 +104,6 @@ const BOUND: u8 = 0x40;
 /// The status has more in it than times and attempts.
 const EVENTFUL: u8 = 0x80;
 
-/// Forms of a trace context.
-const NO_TRACE: u8 = 0;
-const USUAL_TRACE: u8 = 1;
-const ANY_TRACE: u8 = 2;
-
 fn pack(out: &mut Packer, row: Row, entry: &Entry) {
     let (spec, status) = (&*entry.spec, &entry.status);
     let flag = |set: bool, bit: u8| if set { bit } else { 0 };
@@ -153,59 +151,18 @@ fn pack_own(out: &mut Packer, spec: &Spec) {
     out.span(spec.attempt_timeout.unwrap_or_default());
     pack_trace(out, &spec.traceparent);
     if spec.retry != Retry::default() {
-        out.number(u64::from(spec.retry.max_attempts));
-        out.span(spec.retry.initial);
-        out.0.extend_from_slice(&spec.retry.factor.to_le_bytes());
-        out.span(spec.retry.max);
+        pack_retry(out, &spec.retry);
     }
     if !spec.request_id.is_empty() {
         out.text(&spec.request_id);
         out.0.extend_from_slice(&spec.body_hash.to_le_bytes());
     }
     if !spec.metadata.is_empty() {
-        out.number(spec.metadata.len() as u64);
-        for (key, value) in &spec.metadata {
-            out.text(key);
-            out.text(value);
-        }
+        pack_labels(out, &spec.metadata);
     }
     if let Some(terms) = &spec.terms {
         out.bytes(&terms.pack());
     }
-}
-
-/// A trace context in its usual form is digits, which take half.
-fn pack_trace(out: &mut Packer, traceparent: &str) {
-    if traceparent.is_empty() {
-        return out.byte(NO_TRACE);
-    }
-    match digits(traceparent).filter(|digits| written(digits) == traceparent) {
-        Some(digits) => {
-            out.byte(USUAL_TRACE);
-            out.0.extend_from_slice(&digits);
-        }
-        None => {
-            out.byte(ANY_TRACE);
-            out.text(traceparent);
-        }
-    }
-}
-
-/// Trace, span and flags of `00-<trace>-<span>-<flags>`.
-fn digits(traceparent: &str) -> Option<[u8; 25]> {
-    let mut parts = traceparent.strip_prefix("00-")?.split('-');
-    let (trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?);
-    let mut digits = [0; 25];
-    digits[..16].copy_from_slice(&u128::from_str_radix(trace, 16).ok()?.to_be_bytes());
-    digits[16..24].copy_from_slice(&u64::from_str_radix(span, 16).ok()?.to_be_bytes());
-    digits[24] = u8::from_str_radix(flags, 16).ok()?;
-    Some(digits)
-}
-
-fn written(digits: &[u8; 25]) -> String {
-    let [trace @ .., _, _, _, _, _, _, _, _, flags] = digits;
-    let span: [u8; 8] = std::array::from_fn(|at| digits[16 + at]);
-    format!("00-{:032x}-{:016x}-{flags:02x}", u128::from_be_bytes(*trace), u64::from_be_bytes(span))
 }
 
 fn unpack(row: Row, packed: &[u8], queues: &Queues) -> Result<Entry, Damaged> {
@@ -257,12 +214,7 @@ fn unpack_own(
     if flags & KEYED != 0 {
         (request_id, body_hash) = (from.text()?.into(), u64::from_le_bytes(from.fixed()?));
     }
-    let mut metadata = Vec::new();
-    if flags & LABELLED != 0 {
-        for _ in 0..from.number()? {
-            metadata.push((from.text()?.into(), from.text()?.into()));
-        }
-    }
+    let metadata = if flags & LABELLED == 0 { Vec::new() } else { unpack_labels(from)? };
     let terms = if flags & BOUND == 0 { None } else { Some(Box::new(Terms::unpack(from.bytes()?)?)) };
     Ok(Spec {
         namespace,
@@ -280,22 +232,10 @@ fn unpack_own(
     })
 }
 
-fn unpack_trace(from: &mut Unpacker<'_>) -> Result<Box<str>, Damaged> {
-    match from.byte()? {
-        NO_TRACE => Ok(Box::default()),
-        USUAL_TRACE => Ok(written(&from.fixed()?).into()),
-        _ => Ok(from.text()?.into()),
-    }
-}
-
-fn unpack_retry(from: &mut Unpacker<'_>) -> Result<Retry, Damaged> {
-    let (max_attempts, initial): (u32, Duration) = (from.small()?, from.span()?);
-    let factor = f64::from_le_bytes(from.fixed()?);
-    Ok(Retry { max_attempts, initial, factor, max: from.span()? })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -244,9 +244,15 @@ pub(super) fn failed(failure: pb::Failure) -> Checked<Outcome> {
     wire::text("error.reason", &error.reason, 0..=64)?;
     let after = failure.retry_after.as_ref();
     let retry_after = wire::duration("retry_after", after, Duration::ZERO..=30 * DAY, Duration::ZERO)?;
-    let error = Failure { reason: error.reason, message: cut(error.message) };
+    let traceparent = traceparent("traceparent", failure.traceparent)?;
+    let error = Failure { traceparent, ..Failure::new(error.reason, cut(error.message)) };
     let retry_after = after.map(|_| retry_after);
     Ok(Outcome::Failed { error, permanent: failure.permanent, retry_after })
+}
+
+fn traceparent(field: &str, text: String) -> Checked<Box<str>> {
+    let is_one = text.is_empty() || nova_rpc::trace::span_context(&text).is_some();
+    if is_one { Ok(text.into()) } else { Err(Violation::new(field, "must be a W3C trace context, or empty")) }
 }
 
 /// A lease that was never started; with a delay it is a snooze.

@@ -117,8 +117,12 @@ pub(super) async fn fail(
     request: pb::FailRequest,
 ) -> Result<pb::FailResponse, Status> {
     let lease = parse::lease("lease", request.lease.as_ref()).map_err(refused)?;
-    let failure =
-        pb::Failure { error: request.error, permanent: request.permanent, retry_after: request.retry_after };
+    let failure = pb::Failure {
+        error: request.error,
+        permanent: request.permanent,
+        retry_after: request.retry_after,
+        traceparent: request.traceparent,
+    };
     let outcome = parse::failed(failure).map_err(refused)?;
     let (state, ready_at) = settle(service, &request.namespace, lease, outcome).await?;
     let retry_time = if state == State::Dead { None } else { wire::time(ready_at) };

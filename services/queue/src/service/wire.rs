@@ -106,6 +106,7 @@ fn attempt(attempt: &Attempt) -> pb::Attempt {
         start_time: time(attempt.start),
         end_time: time(attempt.end),
         error: attempt.error.as_deref().map(task_error),
+        traceparent: attempt.error.as_ref().map_or_else(String::new, |error| error.traceparent.to_string()),
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) fn outcome(said: &Said) -> Outcome {
         Said::Released => Outcome::Released,
         Said::Snoozed(rest) => Outcome::Snoozed(crate::task::span(*rest)),
         Said::Failed { permanent, retry_after } => Outcome::Failed {
-            error: Failure { reason: "BROKEN".into(), message: "simulated".into() },
+            error: Failure::new("BROKEN", "simulated"),
             permanent: *permanent,
             retry_after: retry_after.map(crate::task::span),
         },

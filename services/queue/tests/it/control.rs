@@ -15,7 +15,7 @@ async fn put_many(client: &mut Client, kind: &str, count: usize) {
     client.enqueue(enqueue(tasks)).await.unwrap();
 }
 
-async fn stats(client: &mut Client) -> pb::QueueStats {
+pub(crate) async fn stats(client: &mut Client) -> pb::QueueStats {
     let request = pb::GetQueueRequest { queue: "q".into(), ..Default::default() };
     client.get_queue(request).await.unwrap().into_inner().queue.unwrap().stats.unwrap()
 }

@@ -119,6 +119,9 @@ async fn settlements(client: &mut Client) {
     let error = Some(pb::TaskError { reason: "R".repeat(65), message: String::new() });
     let request = pb::FailRequest { lease: lease.clone(), error, ..Default::default() };
     assert_eq!(field(client.fail(request).await), "error.reason");
+    let traceparent = "00-no-trace-00".into();
+    let request = pb::FailRequest { lease: lease.clone(), traceparent, ..Default::default() };
+    assert_eq!(field(client.fail(request).await), "traceparent");
     let request = pb::FailRequest { lease, retry_after: seconds(-1), ..Default::default() };
     assert_eq!(field(client.fail(request).await), "retry_after");
 }

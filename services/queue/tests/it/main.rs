@@ -13,6 +13,7 @@ mod input;
 mod leaders;
 mod leases;
 mod life;
+mod many;
 mod overload;
 mod reserved;
 mod schedules;
@@ -73,6 +74,7 @@ on_both_stores! {
     control::a_queue_is_paused_drained_and_resumed,
     control::a_queue_keeps_its_settings,
     work::a_stream_hears_at_once_of_a_cancelled_task,
+    many::very_many_tasks_are_redriven_and_cancelled_a_page_at_a_time,
     schedules::a_schedule_is_stored_shown_and_deleted,
     schedules::a_schedule_fires_pauses_and_goes_on,
     schedules::only_the_engine_schedules_for_agents,

@@ -9,13 +9,13 @@ use tonic::{Code, Streaming};
 use crate::harness::{Client, Home, PATIENCE, ask, client, enqueue, get, put, refer, refused, take, task};
 
 /// A worker's ends of its stream.
-struct Worker {
+pub(crate) struct Worker {
     say: mpsc::Sender<pb::WorkRequest>,
     hear: Streaming<pb::WorkResponse>,
 }
 
 impl Worker {
-    async fn open(client: &mut Client, credit: u32) -> Self {
+    pub(crate) async fn open(client: &mut Client, credit: u32) -> Self {
         let open =
             pb::WorkOpen { queues: vec!["q".into()], worker: "w-1".into(), credit, ..Default::default() };
         let (say, said) = mpsc::channel(16);
@@ -24,7 +24,7 @@ impl Worker {
         Self { say, hear }
     }
 
-    async fn say(&self, message: Say) {
+    pub(crate) async fn say(&self, message: Say) {
         self.say.send(pb::WorkRequest { message: Some(message) }).await.unwrap();
     }
 
@@ -33,7 +33,7 @@ impl Worker {
         message.unwrap().expect("the stream stands").message.unwrap()
     }
 
-    async fn leases(&mut self) -> Vec<pb::Lease> {
+    pub(crate) async fn leases(&mut self) -> Vec<pb::Lease> {
         match self.hear().await {
             Hear::Leases(leases) => leases.leases,
             other => panic!("leases were to come, not {other:?}"),
@@ -46,9 +46,13 @@ impl Worker {
         outcome: pb::settlement::Outcome,
     ) -> pb::SettlementResult {
         let settlement = pb::Settlement { lease: Some(lease), outcome: Some(outcome) };
-        self.say(Say::Settle(pb::WorkSettle { settlements: vec![settlement] })).await;
+        self.settle_all(vec![settlement]).await.remove(0)
+    }
+
+    pub(crate) async fn settle_all(&mut self, settlements: Vec<pb::Settlement>) -> Vec<pb::SettlementResult> {
+        self.say(Say::Settle(pb::WorkSettle { settlements })).await;
         match self.hear().await {
-            Hear::Settled(settled) => settled.results.into_iter().next().unwrap(),
+            Hear::Settled(settled) => settled.results,
             other => panic!("an answer to a settlement was to come, not {other:?}"),
         }
     }

@@ -4,6 +4,7 @@ mod overload;
 mod producers;
 mod purge;
 mod tally;
+mod variant;
 mod workers;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use clap::ValueEnum;
-use nova_client::{Channel, Credential, Credentials, Mesh};
+use nova_client::{Channel, Mesh};
 use nova_proto::queue::v1::queue_service_client::QueueServiceClient;
 use nova_testkit::redis::RedisServer;
 use nova_testkit::{Collector, Nova};
@@ -24,12 +25,13 @@ use crate::process;
 use crate::system::{SpanCounts, System};
 use producers::Calls;
 use tally::Tally;
+pub(crate) use variant::Variant;
 use workers::Share;
 
 /// How Redis syncs, for Nova and for its peers.
 pub(crate) const REDIS: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "everysec"];
 
-/// Nova's systems without traces: those that are compared with peers.
+/// Nova's systems as they are by default: those that a table compares with peers.
 pub(crate) const SYSTEMS: [&str; 2] = ["nova-sqlite", "nova-redis"];
 
 /// Connections that calls are spread over.
@@ -53,6 +55,7 @@ pub(crate) enum StoreKind {
 #[derive(Debug)]
 pub(crate) struct NovaSystem {
     store: StoreKind,
+    variant: Variant,
     /// Where every call is traced: what counts the spans that arrive.
     collector: Option<Collector>,
     producing: Vec<Client>,
@@ -65,15 +68,18 @@ pub(crate) struct NovaSystem {
 
 impl NovaSystem {
     /// Brings a mesh up, and connects to its queue.
-    pub(crate) fn open(store: StoreKind, traced: bool, settings: &Settings) -> anyhow::Result<Self> {
+    pub(crate) fn open(store: StoreKind, variant: Variant, settings: &Settings) -> anyhow::Result<Self> {
         let redis = (store == StoreKind::Redis).then(|| RedisServer::start_with(&REDIS));
         let url = redis.as_ref().map_or_else(|| "sqlite".to_owned(), RedisServer::url);
-        let collector = traced.then(Collector::counting);
-        let nova = mesh::up(&url, collector.as_ref().map(|collector| &*collector.endpoint), settings)?;
+        let collector = (variant == Variant::Traced).then(Collector::counting);
+        let endpoint = collector.as_ref().map(|collector| &*collector.endpoint);
+        let nova = mesh::up(&url, variant.arguments(), endpoint, settings)?;
         // Each mesh client has a connection of its own.
-        let producing = (0..CONNECTIONS).map(|_| nova.mesh().queue()).collect();
-        let working = workers_of(&nova)?;
-        Ok(Self { store, collector, producing, working, tally: Arc::new(Tally::new()), nova, redis })
+        let clients = |meshes: Vec<Mesh>| meshes.iter().map(Mesh::queue).collect();
+        let producing = clients(variant.producers(&nova, CONNECTIONS));
+        let working = clients(variant.workers(&nova, STREAMS));
+        let tally = Arc::new(Tally::new());
+        Ok(Self { store, variant, collector, producing, working, tally, nova, redis })
     }
 
     /// The process of its queue daemon.
@@ -123,10 +129,12 @@ impl NovaSystem {
 #[async_trait]
 impl System for NovaSystem {
     fn name(&self) -> &str {
-        match (self.store, self.collector.is_some()) {
-            (StoreKind::Sqlite, true) => "nova-sqlite-traced",
-            (StoreKind::Redis, true) => "nova-redis-traced",
-            (store, false) => SYSTEMS[store as usize],
+        match (self.store, self.variant) {
+            (store, Variant::Tls) => SYSTEMS[store as usize],
+            (StoreKind::Sqlite, Variant::Plaintext) => "nova-sqlite-plaintext",
+            (StoreKind::Redis, Variant::Plaintext) => "nova-redis-plaintext",
+            (StoreKind::Sqlite, Variant::Traced) => "nova-sqlite-traced",
+            (StoreKind::Redis, Variant::Traced) => "nova-redis-traced",
         }
     }
 
@@ -135,10 +143,10 @@ impl System for NovaSystem {
             StoreKind::Sqlite => "fsync before every reply",
             StoreKind::Redis => "Redis, AOF everysec",
         };
-        let traces = if self.collector.is_some() { "every call traced" } else { "no traces" };
+        let (security, traces) = (self.variant.security(), self.variant.traces());
         format!(
-            "{sync}; mTLS, identity and policy on every call; {CONNECTIONS} connections of producers, {STREAMS} Work \
-             streams with credit {CREDIT} each where a job does not say how many are worked at once; {traces}"
+            "{sync}; {security}, identity and policy on every call; {CONNECTIONS} connections of producers, {STREAMS} \
+             Work streams with credit {CREDIT} each where a job does not say how many are worked at once; {traces}"
         )
     }
 
@@ -176,16 +184,6 @@ impl System for NovaSystem {
             start: matches!(job, Job::Lives { .. }).then(|| Spread::of(starts)).flatten(),
         })
     }
-}
-
-/// Clients that may work: operators may not. Each shows a worker's token on a connection of its own.
-fn workers_of(nova: &Nova) -> anyhow::Result<Vec<Client>> {
-    let token = nova.run(&["identity", "token", "worker/bench", "--role", "worker"]).ok();
-    let client = |_| {
-        let shown = Credential::bearer(nova.operator().roots, Some(token.trim().to_owned()));
-        Ok(Mesh::new(nova.endpoints(), Credentials::new(shown)?)?.queue())
-    };
-    (0..STREAMS).map(client).collect()
 }
 
 /// Waits until all is done, and stops the workers: none ends by itself.

@@ -36,11 +36,6 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    /// Whether it is measured with traces, too; in the short form only what is about them.
-    pub(crate) fn is_traced(self, short: bool) -> bool {
-        self == Self::Traced || !short && matches!(self, Self::Unary | Self::Batched)
-    }
-
     /// Whether peers can do it, too.
     pub(crate) fn is_for_all(self) -> bool {
         !matches!(self, Self::Mesh | Self::Overload | Self::Purge)

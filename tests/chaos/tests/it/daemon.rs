@@ -10,11 +10,12 @@ use std::{
 
 use nova_queue::{Config, QueueDaemon};
 use nova_runtime::testing::TestServer;
-use nova_testkit::eventually;
+use nova_testkit::{eventually, pss_bytes};
 use rustix::process::{Pid, Signal, kill_process};
 
 const FOLDER: &str = "NOVA_CHAOS_FOLDER";
 const STORE: &str = "NOVA_CHAOS_STORE";
+const CONFIG: &str = "NOVA_CHAOS_CONFIG";
 
 /// Longest that a daemon may take to serve.
 const STARTUP: Duration = Duration::from_secs(30);
@@ -22,10 +23,11 @@ const STARTUP: Duration = Duration::from_secs(30);
 /// What the child runs; in any other process it does nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_child_serves_until_it_is_killed() {
-    let (Ok(folder), Ok(store)) = (std::env::var(FOLDER), std::env::var(STORE)) else { return };
-    let folder = Path::new(&folder);
+    let told = [FOLDER, STORE, CONFIG].map(std::env::var);
+    let [Ok(folder), Ok(store), Ok(config)] = told else { return };
+    let (folder, config) = (Path::new(&folder), serde_json::from_str(&config).unwrap());
     let builder = TestServer::builder(folder).store(&store);
-    let server = builder.start::<QueueDaemon>(Config::default()).await.unwrap();
+    let server = builder.start::<QueueDaemon>(config).await.unwrap();
     std::fs::write(folder.join("pid"), std::process::id().to_string()).unwrap();
     std::fs::write(folder.join("address.new"), server.address.to_string()).unwrap();
     std::fs::rename(folder.join("address.new"), folder.join("address")).unwrap();
@@ -37,6 +39,7 @@ async fn a_child_serves_until_it_is_killed() {
 pub(crate) struct Daemon {
     folder: PathBuf,
     store: String,
+    config: Config,
     child: Option<Child>,
     /// Of the daemon itself, not of what it runs under.
     pid: Pid,
@@ -48,13 +51,23 @@ impl Daemon {
         Self::start_under(folder, store, &[])
     }
 
+    /// Starts a daemon with these settings.
+    pub(crate) fn start_with(folder: &Path, store: &str, config: Config) -> Self {
+        let mut daemon = Self::in_folder(folder, store, config);
+        daemon.restart();
+        daemon
+    }
+
     /// Starts a daemon under another command.
     pub(crate) fn start_under(folder: &Path, store: &str, wrapper: &[&str]) -> Self {
-        std::fs::create_dir_all(folder).unwrap();
-        let mut daemon =
-            Self { folder: folder.to_owned(), store: store.to_owned(), child: None, pid: Pid::INIT };
+        let mut daemon = Self::in_folder(folder, store, Config::default());
         daemon.restart_under(wrapper);
         daemon
+    }
+
+    fn in_folder(folder: &Path, store: &str, config: Config) -> Self {
+        std::fs::create_dir_all(folder).unwrap();
+        Self { folder: folder.to_owned(), store: store.to_owned(), config, child: None, pid: Pid::INIT }
     }
 
     /// Starts it again where it was.
@@ -70,6 +83,7 @@ impl Daemon {
         let mut command = Command::new(words.next().unwrap());
         command.args(words).args(["--exact", "daemon::a_child_serves_until_it_is_killed", "--nocapture"]);
         command.env(FOLDER, &self.folder).env(STORE, &self.store);
+        command.env(CONFIG, serde_json::to_string(&self.config).unwrap());
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         self.child = Some(child);
         let address = self.folder.join("address");
@@ -81,6 +95,11 @@ impl Daemon {
     /// Where it serves.
     pub(crate) fn address(&self) -> String {
         std::fs::read_to_string(self.folder.join("address")).unwrap()
+    }
+
+    /// PSS, bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        pss_bytes(self.pid.as_raw_nonzero().get().cast_unsigned()).expect("the daemon lives")
     }
 
     /// SIGKILL.

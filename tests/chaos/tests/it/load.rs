@@ -155,7 +155,8 @@ impl Load {
         self.recorder.look(later).expect("the load goes on")
     }
 
-    async fn wait_for(&self, what: &str, mut holds: impl FnMut() -> bool) {
+    /// Waits until something holds.
+    pub(crate) async fn wait_for(&self, what: &str, mut holds: impl FnMut() -> bool) {
         let begun = Instant::now();
         while !holds() {
             assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");

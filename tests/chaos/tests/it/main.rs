@@ -8,6 +8,7 @@
 mod caller;
 mod daemon;
 mod failover;
+mod flood;
 mod kills;
 mod leaders;
 mod load;
@@ -17,6 +18,7 @@ mod power;
 mod promotion;
 mod proxy;
 mod rest;
+mod silent;
 mod strace;
 mod stream;
 mod words;

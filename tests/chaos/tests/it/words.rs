@@ -74,7 +74,7 @@ pub(crate) fn snapshot(task: pb::Task) -> Snapshot {
 }
 
 pub(crate) fn fails(lease: &Hold, outcome: &Outcome) -> pb::FailRequest {
-    let pb::Failure { error, permanent, retry_after } = failure(outcome);
+    let pb::Failure { error, permanent, retry_after, .. } = failure(outcome);
     pb::FailRequest { lease: Some(refer(lease)), error, permanent, retry_after, ..Default::default() }
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn failure(outcome: &Outcome) -> pb::Failure {
         Outcome::Failed { permanent, retry_after } => (*permanent, retry_after.map(span)),
         Outcome::Completed(_) | Outcome::Released | Outcome::Snoozed(_) => (false, None),
     };
-    pb::Failure { error: Some(error), permanent, retry_after }
+    pb::Failure { error: Some(error), permanent, retry_after, ..Default::default() }
 }
 
 /// What a refusal says: only some codes say that nothing was done.

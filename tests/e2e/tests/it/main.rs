@@ -8,6 +8,7 @@ mod jaeger;
 mod kill;
 mod orchestrate;
 mod partition;
+mod plaintext;
 mod policy_command;
 mod python;
 mod queue_command;

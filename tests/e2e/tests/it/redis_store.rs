@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nova_testkit::Nova;
-use nova_testkit::redis::{RedisCluster, RedisSentinel, RedisServer};
+use nova_testkit::redis::{RedisCluster, RedisSentinel, RedisServer, RedisTls};
 
 use crate::kill::{at_some_moment, begin, ends_well, kept_mesh, outlast};
 use crate::run::orchestrated;
@@ -35,6 +35,13 @@ fn a_plan_runs_on_a_cluster_and_stays_readable() {
 fn a_plan_runs_where_sentinels_say_and_stays_readable() {
     let redis = RedisSentinel::start(LONG);
     a_plan_runs_and_stays_readable(&format!("{}?replicas=1", redis.url()));
+}
+
+#[test]
+fn a_plan_runs_on_redis_over_tls_and_stays_readable() {
+    let tls = RedisTls::new();
+    let (_server, port) = tls.server();
+    a_plan_runs_and_stays_readable(&tls.url(port));
 }
 
 #[test]

@@ -54,6 +54,9 @@ fn a_bad_url_is_refused_with_the_rule_that_it_breaks() {
     bad("redis-sentinel://:secret@a,b", "must name the service");
     bad("redis-sentinel://a/m?sentinel_pass=secret", "the option \"sentinel_pass\" is not known");
     bad("redis-cluster://a?sentinel_password=secret", "the option \"sentinel_password\" is not known here");
+    bad("rediss://:secret@a?ca=/nowhere.pem", "ca=/nowhere.pem cannot be read");
+    bad("rediss://:secret@a?ca=/dev/null", "ca=/dev/null holds no certificate");
+    bad("redis://:secret@a?ca=/dev/null", "the option \"ca\" is not known here");
     bad("redis://a?replicas=all", "replicas=all must be a number");
 }
 

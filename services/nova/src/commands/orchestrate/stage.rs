@@ -48,7 +48,8 @@ impl Stage {
             None => connection::choose_store(home, options.store.clone()),
         };
         let otlp = options.otlp.clone();
-        let launch = Launch { home: home.clone(), store, otlp, for_one_run, reading: false };
+        let launch =
+            Launch { home: home.clone(), store, otlp, plaintext: false, for_one_run, reading: false };
         let found = connection::find(launch, |file| !file.for_one_run).await?;
         options.suit(found.file())?;
         let (file, mesh) = (found.file().clone(), connection::connect_to(home, found.file())?);

@@ -145,7 +145,7 @@ pub(super) fn unpack_ending(bytes: &[u8]) -> Result<Ending, Damaged> {
     let flags = from.byte()?;
     let mut error = None;
     if flags & FAILED != 0 {
-        error = Some(Failure { reason: from.text()?.into(), message: from.text()?.into() });
+        error = Some(Failure::new(from.text()?, from.text()?));
     }
     let trail = if flags & TRAIL == 0 { None } else { Some(unpack_trail(&mut from)?) };
     let result = (flags & RESULT != 0).then(|| Arc::from(from.0));
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn an_ending_comes_back_as_it_was() {
-        let error = Failure { reason: "R".into(), message: "m".into() };
+        let error = Failure::new("R", "m");
         let trail = Trail { checkpoint: 7, ..Trail::default() };
         let ended = Finished {
             row: 7,

@@ -158,7 +158,7 @@ fn end_record(found: &Found<'_>) -> Result<EndRecord, Error> {
         attempts: found.get(1)?,
         at: found.get(2)?,
         result: found.get::<_, Option<Vec<u8>>>(3)?.map(Arc::from),
-        error: reason.zip(message).map(|(reason, message)| Failure { reason, message }),
+        error: reason.zip(message).map(|(reason, message)| Failure::new(reason, message)),
         trail: trail.map(unpacked_trail).transpose()?,
     })
 }

@@ -305,7 +305,7 @@ fn refer(lease: &Lease) -> LeaseRef {
 }
 
 fn failed(permanent: bool) -> Outcome {
-    let error = Failure { reason: "BROKEN".into(), message: "it broke".into() };
+    let error = Failure::new("BROKEN", "it broke");
     Outcome::Failed { error, permanent, retry_after: None }
 }
 

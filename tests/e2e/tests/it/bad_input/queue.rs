@@ -316,6 +316,12 @@ fn settlements() -> Vec<Case> {
         bad(rpc!("Fail"), "a long reason", &FailRequest { error: wordy, ..failed() }, "error.reason"),
         bad(
             rpc!("Fail"),
+            "no trace",
+            &FailRequest { traceparent: "00-1-2-03".into(), ..failed() },
+            "traceparent",
+        ),
+        bad(
+            rpc!("Fail"),
             "a late retry",
             &FailRequest { retry_after: seconds(i64::MAX), ..failed() },
             "retry_after",
