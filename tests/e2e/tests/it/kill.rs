@@ -45,22 +45,20 @@ pub(crate) fn a_run_survives_the_death_of_an_agent(store: &str) {
 
 pub(crate) fn a_run_on_a_kept_mesh_goes_on_when_nova_is_killed(store: &str) {
     let nova = kept_mesh(store);
-    let mut run = begin(&nova);
+    let run = begin(&nova);
     eventually("the run began", STARTUP, || latest(&nova));
-    run.kill().unwrap();
-    run.wait().unwrap();
+    kill_command(run);
     succeeds(&nova);
 }
 
 pub(crate) fn a_mesh_for_one_run_is_gone_when_nova_is_killed_and_the_next_goes_on(store: &str) {
     let nova = Nova::new();
-    let mut run = begin_with(&nova, &["--store", store]);
+    let run = begin_with(&nova, &["--store", store]);
     let supervisor = eventually("an agent works", STARTUP, || {
         let supervisor = supervisor(&nova)?;
         agent_of(supervisor).and(Some(supervisor))
     });
-    run.kill().unwrap();
-    run.wait().unwrap();
+    kill_command(run);
     eventually("every process is gone", STARTUP, || Nova::session(supervisor).is_empty().then_some(()));
     nova.run(&["up"]).ok();
     succeeds(&nova);
@@ -166,6 +164,12 @@ fn agent_of(supervisor: u64) -> Option<u64> {
         let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         command.split(|byte| *byte == 0).nth(1) == Some(b"agent")
     })
+}
+
+/// Kills the command that a run was begun with.
+fn kill_command(mut command: Child) {
+    command.kill().expect("it is our child");
+    command.wait().expect("it is our child");
 }
 
 fn kill(pid: u64) {
