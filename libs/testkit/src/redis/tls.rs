@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 use super::{RedisServer, free_port};
@@ -22,7 +22,9 @@ impl RedisTls {
         nova_client::install_crypto_provider();
         let (root, issuer) = authority();
         let key = KeyPair::generate().expect("a key can be made");
-        let params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("it is an address");
+        let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("it is an address");
+        // Not that of the root, which servers would take for a certificate that signed itself.
+        params.distinguished_name.push(DnType::CommonName, "redis");
         let leaf = params.signed_by(&key, &issuer).expect("a certificate can be made");
         let tls = Self(TempDir::new().expect("a temporary folder can be made"));
         let pem = [("ca", root), ("certificate", leaf.pem()), ("key", key.serialize_pem())];

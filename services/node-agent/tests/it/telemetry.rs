@@ -39,13 +39,15 @@ async fn a_stream_sends_sample_after_sample() {
     let interval = Some(prost_types::Duration { seconds: 0, nanos: 100_000_000 });
     let response = node.client.clone().stream_telemetry(StreamTelemetryRequest { interval }).await.unwrap();
     let mut stream = response.into_inner();
-    let mut before = 0;
-    for _ in 0..3 {
+    // On a busy host ticks come late, and two of them may be told one reading.
+    let (mut before, mut later) = (0, 0);
+    while later < 3 {
         let telemetry = stream.message().await.unwrap().unwrap().telemetry.unwrap();
         assert_plausible(&telemetry);
         let time = telemetry.time.unwrap();
         let millis = time.seconds * 1_000 + i64::from(time.nanos) / 1_000_000;
-        assert!(millis > before, "{millis} after {before}");
+        assert!(millis >= before, "{millis} after {before}");
+        later += i32::from(millis > before);
         before = millis;
     }
 }
