@@ -15,7 +15,7 @@ use nova_types::SpiffeId;
 use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::transport::{Channel as Transport, Endpoint as TransportEndpoint};
-use tonic::{Status, TimeoutExpired};
+use tonic::{Code, Status, TimeoutExpired};
 use tower::Service;
 
 use crate::connector::Connector;
@@ -25,8 +25,8 @@ use crate::{Credential, Credentials, Endpoint};
 
 /// The call with which a process joins; all others wait for its answer.
 const ATTEST: &str = "/nova.identity.v1.IdentityService/AttestWorkload";
-/// Deadline of a unary call that has none of its own and serves none.
-const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
+/// Deadline of a unary call that has none of its own and serves none: longer than a daemon waits for its store.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(15);
 
 /// A connection to one daemon, made when it is needed, and made again when it breaks or when the
 /// credential is replaced: a daemon knows a caller by what the connection showed when it was made.
@@ -133,23 +133,29 @@ impl Channel {
         transport.call(request).await.map_err(|error| self.unanswered(&error))
     }
 
-    /// Sends the call again and again until it is answered by other than UNAVAILABLE.
+    /// Sends the call again and again until it is answered by other than UNAVAILABLE. At the deadline that answer, which
+    /// tells what is away, is worth more than that the time is over.
     async fn send_until_answered(self, request: Request<Body>, timeout: Duration) -> Answer {
         let give_up = Instant::now() + timeout;
         let (head, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let mut backoff = Backoff::new();
+        let mut refused = None;
         loop {
             let left = give_up.saturating_duration_since(Instant::now());
             let attempt = self.clone().send(attempt(&head, &body, left));
             let answer = match tokio::time::timeout_at(give_up, attempt).await {
                 Ok(answer) => answer,
-                Err(_) => return Err(Status::from(nova_rpc::Error::deadline_exceeded())),
+                Err(_) => Err(Status::from(nova_rpc::Error::deadline_exceeded())),
             };
+            if is(&answer, Code::DeadlineExceeded) {
+                return refused.unwrap_or(answer);
+            }
             let wait = backoff.next();
-            if !is_unavailable(&answer) || Instant::now() + wait >= give_up {
+            if !is(&answer, Code::Unavailable) || Instant::now() + wait >= give_up {
                 return answer;
             }
+            refused = Some(answer);
             tokio::time::sleep(wait).await;
         }
     }
@@ -214,8 +220,8 @@ fn attempt(head: &http::request::Parts, body: &Bytes, left: Duration) -> Request
     request
 }
 
-fn is_unavailable(answer: &Answer) -> bool {
-    code_of(answer) == tonic::Code::Unavailable as i32
+fn is(answer: &Answer, code: Code) -> bool {
+    code_of(answer) == code as i32
 }
 
 fn code_of(answer: &Answer) -> i32 {
@@ -240,6 +246,6 @@ mod tests {
         *request.uri_mut() = "/nova.queue.v1.QueueService/Lease".parse().unwrap();
         request.headers_mut().insert(deadline::HEADER, HeaderValue::from_static("20m"));
         let status = channel.call(request).await.expect_err("nobody answers");
-        assert_eq!(status.code(), tonic::Code::DeadlineExceeded, "{status:?}");
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
     }
 }

@@ -3,7 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use std::time::Duration;
+
+use nova_storage::Kv;
 use tokio::sync::watch;
+
+/// How often a store that others keep is asked for.
+const EVERY: Duration = Duration::from_secs(1);
 
 /// Everything a daemon needs, and why it is not there yet.
 #[derive(Clone, Debug)]
@@ -30,6 +36,17 @@ impl Needs {
     /// Waits for the next change.
     pub(crate) fn changes(&self) -> watch::Receiver<BTreeMap<String, Option<String>>> {
         self.0.subscribe()
+    }
+}
+
+/// Asks for the store over and over, and tells whether it answers.
+pub(crate) async fn follow(kv: Arc<dyn Kv>, store: Readiness) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        match kv.revision().await {
+            Ok(_) => store.ready(),
+            Err(error) => store.not_ready(error.to_string()),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use nova_types::{Clock, TrustDomain, Violation};
 use tokio_util::sync::CancellationToken;
 
 use crate::daemon::StartError;
-use crate::readiness::{Needs, Readiness};
+use crate::readiness::{self, Needs, Readiness};
 use crate::running::RunningTasks;
 
 /// Where a daemon keeps its state.
@@ -92,12 +92,18 @@ impl Runtime {
         &self.0.store
     }
 
-    /// The versioned key-value store, on the engine of [`Runtime::store`].
+    /// The versioned key-value store, on the engine of [`Runtime::store`]. While it cannot be reached, the daemon is not
+    /// ready.
     pub async fn kv(&self) -> Result<Arc<dyn Kv>, StartError> {
-        Ok(match self.store() {
-            StoreUrl::Sqlite => Arc::new(SqliteKv::open(&self.data_dir().join("kv.db"))?),
-            StoreUrl::Redis(url) => Arc::new(RedisKv::connect(url, self.name()).await?),
-        })
+        let url = match self.store() {
+            StoreUrl::Sqlite => return Ok(Arc::new(SqliteKv::open(&self.data_dir().join("kv.db"))?)),
+            StoreUrl::Redis(url) => url,
+        };
+        let kv = Arc::new(RedisKv::connect(url, self.name()).await?);
+        let store = self.readiness("store");
+        store.ready();
+        self.spawn_background("store-readiness", readiness::follow(kv.clone(), store));
+        Ok(kv)
     }
 
     /// Trust domain of the mesh.

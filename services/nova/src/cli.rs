@@ -143,7 +143,7 @@ fn serve(args: &[OsString]) -> ExitCode {
         "identity" => nova_runtime::main_with::<nova_identity::IdentityDaemon>(args),
         "node" => nova_runtime::main_with::<nova_node_agent::NodeAgentDaemon>(args),
         _ => {
-            eprintln!("nova serve: name one of queue, lifecycle, policy, identity, node");
+            tell!("nova serve: name one of queue, lifecycle, policy, identity, node");
             ExitCode::from(2)
         }
     }

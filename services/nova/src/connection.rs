@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use nova_client::{Credential, Credentials, Mesh};
 use nova_runtime::StoreUrl;
 use tempfile::TempDir;
@@ -16,6 +16,9 @@ use crate::supervisor::{Launch, Launched};
 
 /// How long to wait for another command to be done with its mesh.
 const TURN: Duration = Duration::from_secs(5);
+/// Of a mesh that a run brought up.
+const GOES_DOWN: &str =
+    "the mesh that runs here goes down with its run; wait for that, or use another --home";
 /// When to say that a mesh is being brought up.
 const SILENCE: Duration = Duration::from_secs(2);
 
@@ -68,7 +71,7 @@ impl Reached {
 pub(crate) fn choose_store(home: &Home, wanted: Option<String>) -> String {
     let store = wanted.unwrap_or_else(|| home.last_store());
     if store != "sqlite" {
-        eprintln!("nova: the store is {}", StoreUrl::shown(&store));
+        tell!("nova: the store is {}", StoreUrl::shown(&store));
     }
     store
 }
@@ -89,7 +92,7 @@ pub(crate) async fn reach(context: &Context) -> anyhow::Result<Reached> {
     let found = match timeout(SILENCE, &mut found).await {
         Ok(found) => found?,
         Err(_) => {
-            eprintln!("nova: no mesh runs; one is brought up to read the records in {shown}");
+            tell!("nova: no mesh runs; one is brought up to read the records in {shown}");
             found.await?
         }
     };
@@ -129,9 +132,7 @@ pub(crate) async fn find(launch: Launch, suits: impl Fn(&MeshFile) -> bool) -> a
     loop {
         match launch.home.running()? {
             Some(file) if suits(&file) => return Ok(Found::Running(Box::new(file))),
-            Some(_) if Instant::now() > give_up => {
-                bail!("the mesh that runs here goes down with its run; wait for that, or use another --home")
-            }
+            Some(_) if Instant::now() > give_up => return Err(NoMesh::because(GOES_DOWN.to_owned()).into()),
             Some(_) => {}
             None => match launch.clone().start().await {
                 Ok(launched) => return Ok(Found::Launched(Box::new(launched))),

@@ -93,7 +93,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if reader_is_gone(error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("nova: {error:#}");
+    tell!("nova: {error:#}");
     ExitCode::from(match error {
         error if error.is::<NoMesh>() => UNREACHABLE,
         error if error.is::<Misuse>() => MISUSED,
@@ -122,20 +122,20 @@ fn in_words(violation: &FieldViolation) -> String {
 fn report_status(status: &Status) -> ExitCode {
     let details = status.get_error_details();
     match details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default() {
-        [] => eprintln!("nova: {}", status.message()),
-        [one] => eprintln!("nova: {}", in_words(one)),
+        [] => tell!("nova: {}", status.message()),
+        [one] => tell!("nova: {}", in_words(one)),
         violations => {
-            eprintln!("nova: {} things are wrong", violations.len());
+            tell!("nova: {} things are wrong", violations.len());
             for violation in violations {
-                eprintln!("  {}", in_words(violation));
+                tell!("  {}", in_words(violation));
             }
         }
     }
     if let Some(info) = details.error_info() {
-        eprintln!("  reason: {}", info.reason);
+        tell!("  reason: {}", info.reason);
     }
     if let Some(request) = details.request_info().filter(|request| !request.serving_data.is_empty()) {
-        eprintln!("  trace: {}", output::printable(&request.serving_data));
+        tell!("  trace: {}", output::printable(&request.serving_data));
     }
     ExitCode::from(match status.code() {
         Code::Unavailable | Code::DeadlineExceeded => UNREACHABLE,

@@ -187,7 +187,8 @@ fn named_home() -> Option<PathBuf> {
     std::env::var_os("NOVA_HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
 }
 
+/// The XDG Base Directory Specification ignores paths that are not absolute.
 fn default_home() -> Option<PathBuf> {
-    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     data.or_else(|| Some(std::env::home_dir()?.join(".local/share"))).map(|data| data.join("nova"))
 }

@@ -4,6 +4,9 @@
 //! brings a mesh up on one machine, [`collector`] keeps its traces, and [`home`] says where all
 //! of it lies.
 
+#[macro_use]
+mod tell;
+
 mod cli;
 mod collector;
 mod commands;

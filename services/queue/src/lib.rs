@@ -53,13 +53,14 @@ mod error;
 mod simulation;
 
 use nova_proto::queue::v1::queue_service_server::QueueServiceServer;
-use nova_runtime::{Daemon, Routes, Runtime, StartError, StoreUrl};
+use nova_runtime::{Daemon, Readiness, Routes, Runtime, StartError, StoreUrl};
 use nova_types::Violations;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 pub use self::{config::Config, error::Error};
 use self::{
-    ledger::redis::Claimant,
+    ledger::redis::{Claimant, Role},
     service::{Forward, Leadership, QueueService},
     store::{Store, open_redis, open_sqlite},
 };
@@ -83,12 +84,25 @@ impl Daemon for QueueDaemon {
     async fn start(config: Config, runtime: Runtime) -> Result<Routes, StartError> {
         let ready = runtime.readiness("store");
         let store = open(&config, &runtime).await?;
-        ready.ready();
+        runtime.spawn_background("queue-readiness", follow(store.role(), ready));
         runtime.spawn_background("queue-gauges", gauges::follow(store.clone(), runtime.clock()));
         let leader = Leadership::new(store.role(), runtime.clients().credentials().clone());
         let service = QueueServiceServer::new(QueueService::new(store, runtime))
             .max_decoding_message_size(REQUEST_BYTES);
         Ok(Routes::new(Forward::new(service, leader)))
+    }
+}
+
+/// Ready while somebody leads: without, the ledger cannot be reached.
+async fn follow(mut role: watch::Receiver<Role>, store: Readiness) {
+    loop {
+        match *role.borrow_and_update() {
+            Role::Unknown => store.not_ready("no daemon leads the queue"),
+            Role::Leader(_) | Role::Follower(_) => store.ready(),
+        }
+        if role.changed().await.is_err() {
+            return;
+        }
     }
 }
 

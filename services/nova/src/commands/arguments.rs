@@ -1,13 +1,16 @@
 //! How arguments are read: `key=value`, lengths of time, and content from a file.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io::{self, Read as _};
+use std::fs::File;
+use std::io::{self, Read};
 use std::time::Duration;
 
 use nova_runtime::StoreUrl;
 
 use crate::failure::Misuse;
+
+/// Largest content of a file, bytes: that of the largest request.
+const LARGEST: u64 = 4 << 20;
 
 /// Reads `key=value`; the value may be empty and hold more `=`.
 pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
@@ -83,14 +86,22 @@ fn utf8(name: &str, content: Vec<u8>) -> anyhow::Result<String> {
     String::from_utf8(content).map_err(|_| Misuse::of(format!("{name} is no UTF-8 text")))
 }
 
-/// A file's content, or that of standard input for `-`.
+/// A file's content, or that of standard input for `-`; no more of it than a call can carry.
 pub(crate) fn file(path: &str) -> anyhow::Result<Vec<u8>> {
-    let mut content = Vec::new();
     let read = match path {
-        "-" => io::stdin().lock().read_to_end(&mut content).map(|_| content),
-        path => fs::read(path),
+        "-" => bounded(io::stdin().lock()),
+        path => File::open(path).and_then(bounded),
     };
     read.map_err(|error| Misuse::of(format!("cannot read {path}: {error}")))
+}
+
+fn bounded(reader: impl Read) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let read = reader.take(LARGEST + 1).read_to_end(&mut content)?;
+    if read as u64 > LARGEST {
+        return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
+    }
+    Ok(content)
 }
 
 #[cfg(test)]

@@ -20,11 +20,11 @@ pub(crate) struct Down {}
 impl Down {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let Some(mesh) = context.home.running()? else {
-            eprintln!("no mesh runs in {}", context.home.path().display());
+            tell!("no mesh runs in {}", context.home.path().display());
             return Ok(ExitCode::SUCCESS);
         };
         stop(context, &mesh).await?;
-        eprintln!("the mesh is down");
+        tell!("the mesh is down");
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -103,7 +103,7 @@ impl Put {
         let mesh = connection::connect(&context.home)?;
         let answer = mesh.memory().put_memory(request).await?.into_inner();
         if answer.duplicate {
-            eprintln!("nova: the request id was known: this is the earlier memory");
+            tell!("nova: the request id was known: this is the earlier memory");
         }
         let memory = answer.memory.unwrap_or_default();
         if context.json { output::json(&record(&memory)) } else { output::line(&memory.id) }

@@ -38,7 +38,7 @@ impl Limit {
         }
         rows.truncate(limit);
         if !token.is_empty() {
-            eprintln!("nova: there are more than {limit}; --limit shows more");
+            tell!("nova: there are more than {limit}; --limit shows more");
         }
         Ok(rows)
     }

@@ -45,7 +45,7 @@ struct Daemon {
 impl Status {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let Some(mesh) = context.home.running()? else {
-            eprintln!("no mesh runs in {}; `nova up` starts one", context.home.path().display());
+            tell!("no mesh runs in {}; `nova up` starts one", context.home.path().display());
             return Ok(ExitCode::from(failure::UNREACHABLE));
         };
         show(context, &mesh).await

@@ -23,9 +23,23 @@ impl Nova {
 
     /// Runs `nova` with arguments that have no spaces in them.
     pub(crate) fn run(&self, args: &str) -> Ended {
+        Ended::of(&self.command(args).output().expect("nova can be started"))
+    }
+
+    /// The exit code where nobody reads what it says.
+    pub(crate) fn run_unread(&self, args: &str) -> i32 {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = self.command(args);
+        command.stdout(writer.try_clone().expect("a descriptor")).stderr(writer);
+        command.status().expect("nova can be started").code().expect("no signal ended it")
+    }
+
+    fn command(&self, args: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nova"));
         command.env("NOVA_HOME", self.home.path()).env("NO_COLOR", "1").current_dir(self.home.path());
-        Ended::of(&command.args(args.split_whitespace()).output().expect("nova can be started"))
+        command.args(args.split_whitespace());
+        command
     }
 
     /// Whether there is something of this name in the folder that commands run in.

@@ -144,3 +144,32 @@ fn what_changes_a_mesh_wants_one_that_runs() {
         check_failure(&nova, args, 3, "no mesh runs in");
     }
 }
+
+#[test]
+fn a_file_is_read_no_further_than_a_call_can_carry() {
+    let nova = Nova::new();
+    for command in ["orchestrate /dev/zero", "queue enqueue q k --payload @/dev/zero"] {
+        let ended = nova.run(command);
+        assert_eq!(ended.code, 2, "{}", ended.stderr);
+        assert!(ended.stderr.contains("cannot read /dev/zero: it is larger than 4 MiB"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn nobody_need_read_what_is_wrong() {
+    let nova = Nova::new();
+    for (command, code) in [("down", 0), ("status", 3), ("workflow check missing.yaml", 2)] {
+        assert_eq!(nova.run_unread(command), code, "{command}");
+    }
+}
+
+#[test]
+fn a_report_has_a_place_before_the_run_begins() {
+    let nova = Nova::new();
+    for (place, why) in [("/tmp", "/tmp is a folder"), ("/nowhere/report.md", "there is no folder /nowhere")]
+    {
+        let ended = nova.run(&format!("orchestrate plan.yaml --report {place}"));
+        assert_eq!(ended.code, 2, "{}", ended.stderr);
+        assert!(ended.stderr.contains(&format!("cannot write the report: {why}")), "{}", ended.stderr);
+    }
+}

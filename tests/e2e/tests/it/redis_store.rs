@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use nova_testkit::Nova;
 use nova_testkit::redis::{RedisCluster, RedisSentinel, RedisServer, RedisTls};
+use nova_testkit::{Nova, eventually};
+use serde_json::Value;
 
 use crate::kill::{at_some_moment, begin, ends_well, kept_mesh, outlast};
 use crate::run::orchestrated;
@@ -61,6 +62,28 @@ fn a_home_keeps_to_the_last_store_that_worked() {
     let again = nova.run(&["up"]);
     assert!(again.stderr.contains(&format!("the store is {store}")), "{}", again.stderr);
     nova.run(&["workflow", "show", &run.id]).ok();
+}
+
+#[test]
+fn a_store_that_is_gone_is_named_until_it_is_back() {
+    let mut redis = RedisServer::start();
+    let nova = kept_mesh(&redis.url());
+    redis.kill();
+    eventually("every daemon misses its store", LONG, || {
+        let daemons = nova.run(&["--json", "status"]).stdout;
+        let daemons: Value = serde_json::from_str(&daemons).expect("JSON");
+        let missing = |daemon: &&Value| daemon["missing"].as_str().is_some_and(|text| text.contains("store"));
+        // The node agent keeps nothing there.
+        (daemons["daemons"].as_array()?.iter().filter(missing).count() == 4).then_some(())
+    });
+    for command in [["queue", "ls"], ["workflow", "ls"]] {
+        let ran = nova.run(&command);
+        assert_eq!(ran.code, 3, "{}", ran.stderr);
+        assert!(ran.stderr.contains("reason: UNAVAILABLE"), "{}", ran.stderr);
+    }
+    redis.restart();
+    eventually("all is well again", LONG, || (nova.run(&["status"]).code == 0).then_some(()));
+    nova.run(&["queue", "ls"]).ok();
 }
 
 #[test]

@@ -32,6 +32,19 @@ fn a_run_is_told_the_same() {
 }
 
 #[test]
+fn a_mesh_that_runs_is_not_taken_for_another_one() {
+    let nova = Nova::new();
+    nova.run(&["up"]).ok();
+    nova.run(&["up", "--store", "sqlite"]).ok();
+    let others: [&[&str]; 3] = [&["--store", NOWHERE], &["--otlp", "http://127.0.0.1:1"], &["--plaintext"]];
+    for other in others {
+        let ran = nova.run(&[&["up"], other].concat());
+        assert_eq!(ran.code, 2, "{}", ran.stderr);
+        assert!(ran.stderr.contains("the mesh that runs here "), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn a_setting_that_a_daemon_refuses_is_told_with_its_name() {
     let nova = Nova::new();
     let output = nova.command(&["up"]).env("NOVA_QUEUE__NONSENSE", "3").output().expect("nova starts");

@@ -60,9 +60,11 @@ impl Document {
         }
     }
 
-    /// The whole text, cut when it is longer than `max` bytes.
+    /// The whole text, cut when it is longer than `max` bytes. What a file or a command said may not command the
+    /// reader's terminal.
     pub(super) fn finish(self, max: usize) -> String {
-        let mut text = self.0;
+        let tame = |c: char| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
+        let mut text: String = self.0.chars().map(tame).collect();
         if text.len() > max {
             let end = (0..=max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
             text.truncate(end);

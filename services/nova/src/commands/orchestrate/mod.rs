@@ -13,7 +13,6 @@ mod view;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::bail;
 use clap::Args;
 use nova_proto::lifecycle::v1::{Run, RunState, StartRunRequest};
 use nova_rpc::trace::traceparent_of;
@@ -27,7 +26,7 @@ pub(crate) use view::View;
 use crate::cli::Context;
 use crate::commands::output;
 use crate::commands::workflow::run;
-use crate::failure;
+use crate::failure::{self, Misuse};
 use stage::Stage;
 
 /// Run a plan, on the mesh that runs here or on one brought up for the run.
@@ -87,11 +86,14 @@ impl Orchestrate {
 
     /// Finds out before the run whether its report will have a place.
     fn check_report(&self) -> anyhow::Result<()> {
+        if let Some(folder) = self.report.as_deref().filter(|path| path.is_dir()) {
+            return Err(Misuse::of(format!("cannot write the report: {} is a folder", folder.display())));
+        }
         let folder =
             self.report.as_deref().and_then(Path::parent).filter(|path| !path.as_os_str().is_empty());
         match folder {
             Some(folder) if !folder.is_dir() => {
-                bail!("cannot write the report: there is no folder {}", folder.display())
+                Err(Misuse::of(format!("cannot write the report: there is no folder {}", folder.display())))
             }
             _ => Ok(()),
         }
@@ -143,19 +145,19 @@ impl Conduct<'_> {
         if self.context.json {
             return output::json(&json!({"run": run::record(run)}));
         }
-        eprintln!("nova: the run goes on; `nova workflow watch {}` follows it", run.id);
+        tell!("nova: the run goes on; `nova workflow watch {}` follows it", run.id);
         output::line(&run.id)
     }
 
     fn interrupted(&self, run: &Run) -> ExitCode {
         if self.stage.is_for_one_run() {
-            eprintln!(
+            tell!(
                 "nova: interrupted; run {} is recorded as unfinished, and the mesh that was brought up for it goes down.\n\
                  The next `nova up` or `nova orchestrate` in this home goes on with it.",
                 run.id
             );
         } else {
-            eprintln!("nova: the run goes on; `nova workflow watch {}` follows it", run.id);
+            tell!("nova: the run goes on; `nova workflow watch {}` follows it", run.id);
         }
         ExitCode::from(failure::INTERRUPTED)
     }

@@ -66,10 +66,10 @@ impl Enqueue {
             return output::json(&record);
         }
         if receipt.duplicate {
-            eprintln!("nova: the request id or the unique key was known: this is the earlier task");
+            tell!("nova: the request id or the unique key was known: this is the earlier task");
         }
         if answer.durability() == Durability::Memory {
-            eprintln!("nova: stored in memory alone: Redis runs without an append-only file");
+            tell!("nova: stored in memory alone: Redis runs without an append-only file");
         }
         output::line(&receipt.id)
     }
