@@ -15,6 +15,8 @@ use tracing::{Instrument as _, Span, field};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Characters of version, trace id, span id and flags.
+const FIELDS: [usize; 4] = [2, 32, 16, 2];
 
 /// Whether calls outside of any trace may begin one that is recorded.
 static BEGINS: AtomicBool = AtomicBool::new(true);
@@ -102,6 +104,10 @@ pub fn context_of(span: &Span, traceparent: &str) -> Option<SpanContext> {
 }
 
 fn stored(traceparent: &str) -> Option<Context> {
+    // The propagator takes shorter ids, too.
+    if !traceparent.split('-').map(str::len).eq(FIELDS) {
+        return None;
+    }
     let value = HeaderValue::from_str(traceparent).ok()?;
     extract(&HeaderMap::from_iter([(TRACEPARENT, value)]))
 }
@@ -277,6 +283,8 @@ mod tests {
     #[test]
     fn what_is_no_traceparent_is_no_trace() {
         assert!(extract(&headers("00-nonsense")).is_none());
+        assert!(span_context(CALLER).is_some());
+        assert!(["", "00-1-2-03", "00-nonsense"].iter().all(|text| span_context(text).is_none()));
     }
 
     #[tokio::test]

@@ -229,7 +229,8 @@ mod tests {
             assert!(load(address).unwrap().runtime.listen_plaintext.is_some(), "{address}");
         }
         for address in ["0.0.0.0:7201", "[::]:7201", "192.168.1.7:7201", "[::ffff:127.0.0.1]:7201"] {
-            let refused = load(address).unwrap_err().to_string();
+            let error = load(address).unwrap_err();
+            let refused = std::error::Error::source(&error).unwrap().to_string();
             assert!(refused.contains(address) && refused.contains("listen_plaintext"), "{refused}");
         }
     }

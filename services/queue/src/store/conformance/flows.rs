@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Home, PATIENCE, Verbs as _, ask, completed, eventually, failed, keyed, refer, task};
+use super::{Home, LONGEST, PATIENCE, Verbs as _, ask, completed, eventually, failed, keyed, refer, task};
 use crate::{
     Error,
     config::Config,
@@ -254,7 +254,7 @@ pub(super) async fn a_unique_key_is_free_again_after_its_time(home: &dyn Home) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let second = tokio::time::timeout(PATIENCE, freed).await.unwrap();
+    let second = tokio::time::timeout(LONGEST, freed).await.unwrap();
     assert_eq!(finish(&store, completed("r")).await, first.id);
     let held = store.put(unique("u", None)).await;
     assert!(held.id == second || !held.duplicate, "the end of the first frees nothing of the second");

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Home, PATIENCE, Verbs as _, ask, completed, failed, refer, task};
+use super::{Home, LONGEST, Verbs as _, ask, completed, failed, refer, task};
 use crate::{
     Error,
     config::Config,
@@ -28,7 +28,7 @@ async fn read(store: &Store, mut after: Cursor, count: usize) -> Vec<TaskEvent> 
             seen.extend(passage.events);
         }
     };
-    let outcome = tokio::time::timeout(PATIENCE, reading).await;
+    let outcome = tokio::time::timeout(LONGEST, reading).await;
     assert!(outcome.is_ok(), "{count} events were to come, and {} did", seen.len());
     seen
 }

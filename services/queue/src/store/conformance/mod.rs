@@ -41,7 +41,9 @@ use crate::{
 };
 
 /// Longest that a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest that a claim waits for what must come.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Where a store keeps its state.
 #[async_trait]
@@ -369,6 +371,6 @@ async fn eventually(store: &Store, id: Uuid, state: State) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    let outcome = tokio::time::timeout(PATIENCE, reached).await;
+    let outcome = tokio::time::timeout(LONGEST, reached).await;
     assert!(outcome.is_ok(), "task {id} never became {state:?}");
 }

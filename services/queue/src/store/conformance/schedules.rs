@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use nova_types::{Clock as _, HeldClock, SystemClock, Timestamp};
 
-use super::{Home, PATIENCE, task};
+use super::{Home, LONGEST, task};
 use crate::{
     Error,
     config::Config,
@@ -70,7 +70,7 @@ async fn until_made(store: &Store, count: usize) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, enough).await.expect("the schedule ticks");
+    tokio::time::timeout(LONGEST, enough).await.expect("the schedule ticks");
 }
 
 pub(super) async fn each_tick_fires_once_across_restarts(home: &dyn Home) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Home, PATIENCE, Verbs as _, completed, log::ALL, refer, task};
+use super::{Home, LONGEST, Verbs as _, completed, log::ALL, refer, task};
 use crate::{record::QueueSettings, store::Store, task::State};
 
 async fn configure(store: &Store, queue: &str, change: impl FnOnce(&mut QueueSettings) + Send + 'static) {
@@ -24,7 +24,7 @@ async fn eventually_forgotten(store: &Store, id: Uuid) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    assert!(tokio::time::timeout(PATIENCE, forgotten).await.is_ok(), "task {id} is kept too long");
+    assert!(tokio::time::timeout(LONGEST, forgotten).await.is_ok(), "task {id} is kept too long");
 }
 
 pub(super) async fn a_queue_keeps_ended_tasks_as_long_as_it_says(home: &dyn Home) {
