@@ -1,4 +1,4 @@
-//! Who may depend on whom: proto ← types ← rpc ← {client, storage, authz} ← {runtime, worker} ← services ← nova.
+//! Who may depend on whom: proto ← types ← rpc ← {client, storage} ← authz ← {runtime, worker} ← services ← nova.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -17,7 +17,6 @@ const SERVICE: &[&str] = &[
     "nova-client",
     "nova-storage",
     "nova-authz",
-    "nova-ledger",
     "nova-runtime",
     "nova-worker",
 ];
@@ -30,7 +29,6 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("nova-client", RPC),
     ("nova-storage", RPC),
     ("nova-authz", CLIENT),
-    ("nova-ledger", RPC),
     ("nova-runtime", RUNTIME),
     ("nova-worker", CLIENT),
     ("nova-testkit", SERVICE),
@@ -42,7 +40,7 @@ const TESTED_AGAINST: &[(&str, &str)] = &[("nova-worker", "nova-queue")];
 /// Crates that may use SQLite: those with a store of their own beside the key-value store.
 const SQL: &[&str] = &["nova-storage", "nova-queue", "nova-identity", "nova"];
 /// Crates that may not see gRPC at all.
-const NO_GRPC: &[&str] = &["nova-types", "nova-storage", "nova-ledger"];
+const NO_GRPC: &[&str] = &["nova-types", "nova-storage"];
 
 /// A crate of the workspace and what it depends on: name and kind (`normal`, `dev`, `build`).
 struct Package {
