@@ -9,6 +9,6 @@ pub mod redis;
 pub mod repository;
 
 pub use collector::{Collector, Tree};
-pub use eventually::eventually;
+pub use eventually::{eventually, soon};
 pub use memory::pss_bytes;
 pub use nova::{Nova, Ran};

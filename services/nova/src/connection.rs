@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::cli::Context;
-use crate::failure::NoMesh;
+use crate::failure::{Misuse, NoMesh};
 use crate::home::{Home, MeshFile};
 use crate::supervisor::{Launch, Launched};
 
@@ -67,13 +67,35 @@ impl Reached {
 }
 
 /// The store of a mesh that is to be brought up: the one that is `wanted`, else the last that was
-/// used in this home, since runs and records are there. Says so when that is not the common one.
-pub(crate) fn choose_store(home: &Home, wanted: Option<String>) -> String {
-    let store = wanted.unwrap_or_else(|| home.last_store());
-    if store != "sqlite" {
+/// used in this home, since runs and records are there. Says so when that is not the common one and no mesh runs.
+pub(crate) fn choose_store(home: &Home, wanted: Option<String>) -> anyhow::Result<String> {
+    let running = home.running()?.map(|mesh| mesh.store);
+    let alone = running.is_none();
+    let store = wanted.or(running).unwrap_or_else(|| home.last_store());
+    if alone && store != "sqlite" {
         tell!("nova: the store is {}", StoreUrl::shown(&store));
     }
-    store
+    Ok(store)
+}
+
+/// A mesh that runs is not changed: whoever wants another store or collector, or a port without TLS, must not believe
+/// to have it.
+pub(crate) fn suits(
+    mesh: &MeshFile,
+    store: Option<&str>,
+    otlp: Option<&str>,
+    plaintext: bool,
+) -> anyhow::Result<()> {
+    let other = if store.is_some_and(|store| store != mesh.store) {
+        format!("keeps its state in {}", StoreUrl::shown(&mesh.store))
+    } else if otlp.is_some() && otlp != mesh.otlp.as_deref() {
+        format!("sends its traces to {}", mesh.otlp.as_deref().unwrap_or("no other collector"))
+    } else if plaintext && mesh.plaintext.is_none() {
+        "listens with TLS only".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Misuse::of(format!("the mesh that runs here {other}; `nova down` ends it")))
 }
 
 /// The mesh that runs, or one brought up to be read, with the store that the last one had. Whoever only reads leaves no

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nova_storage::{Commit, Kv, RedisKv};
+use nova_storage::{Commit, CommitError, Kv, RedisKv};
 use nova_testkit::redis::{RedisCluster, RedisSentinel, RedisServer};
-use tokio::time::{Instant, sleep, timeout};
+use nova_testkit::soon;
+use tokio::time::timeout;
 
 /// Silence after which a primary is taken for dead.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -19,16 +20,12 @@ async fn open(url: &str) -> Arc<RedisKv> {
 
 /// Commits, however long it takes to find a primary.
 async fn commit(store: &RedisKv, value: &str) -> u64 {
-    let begun = Instant::now();
-    loop {
-        match store.commit(Commit::new().put("k", value)).await {
-            Ok(revision) => return revision,
-            Err(error) => {
-                assert!(error.is_retryable() && begun.elapsed() < PATIENCE, "{error}");
-                sleep(Duration::from_millis(20)).await;
-            }
-        }
-    }
+    soon("there is a primary", PATIENCE, || async {
+        let committed = store.commit(Commit::new().put("k", value)).await;
+        assert!(committed.as_ref().err().is_none_or(CommitError::is_retryable), "{committed:?}");
+        committed.ok()
+    })
+    .await
 }
 
 /// Kills the primary between two commits; another process sees both.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nova_proto::queue::v1::TaskState;
+use nova_testkit::soon;
 use nova_worker::{CancelReason, Context, Failure};
 use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc};
@@ -50,9 +51,8 @@ async fn worker_that_was_cut_off_stops_and_its_late_result_has_no_effect() {
         let (began, told) = (began.clone(), told.clone());
         async move {
             began.send(()).unwrap();
-            while !context.lease_remaining().is_zero() {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
+            let ended = || async { context.lease_remaining().is_zero().then_some(()) };
+            soon("the lease ends", PATIENCE, ended).await;
             assert_eq!(context.cancel_reason(), None, "an outage is no reason to stop");
             began.send(()).unwrap();
             told.send(context.cancelled().await).unwrap();

@@ -8,6 +8,7 @@ use nova_client::{Credential, Credentials, Endpoint, Endpoints, Mesh};
 use nova_proto::queue::v1::{GetTaskRequest, Task, TaskState};
 use nova_queue::{Config, QueueDaemon};
 use nova_runtime::testing::TestServer;
+use nova_testkit::soon;
 use nova_worker::{NewTask, Producer, Summary, Worker, WorkerBuilder, WorkerError};
 use tempfile::TempDir;
 use tokio::io::copy_bidirectional;
@@ -74,16 +75,7 @@ impl RealQueue {
 
     /// Waits until this holds of a task.
     pub(crate) async fn until(&self, id: &str, holds: impl Fn(&Task) -> bool) -> Task {
-        let reached = async {
-            loop {
-                let task = self.get(id).await;
-                if holds(&task) {
-                    return task;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, reached).await.expect("the task gets there")
+        soon("the task gets there", PATIENCE, || async { Some(self.get(id).await).filter(&holds) }).await
     }
 }
 

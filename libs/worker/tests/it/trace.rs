@@ -6,8 +6,8 @@ use std::time::Duration;
 use nova_proto::queue::v1::{GetTaskRequest, TaskState};
 use nova_runtime::config::TelemetryConfig;
 use nova_runtime::telemetry::Telemetry;
-use nova_testkit::Collector;
 use nova_testkit::collector::{Span, Tree};
+use nova_testkit::{Collector, soon};
 use nova_worker::{Context, Failure};
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -36,17 +36,12 @@ async fn collector() -> &'static Collector {
 /// Waits until a task has so many spans of an operation, and answers the tree that they are in.
 async fn tree(task: &str, operation: &str, spans: usize) -> Tree {
     let collector = collector().await;
-    let complete = async {
-        loop {
-            let all = Tree { spans: collector.spans() };
-            let found = of(&all, operation, task);
-            if found.len() == spans {
-                return collector.tree(&found[0].trace);
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, complete).await.expect("the spans arrive")
+    soon("the spans arrive", PATIENCE, || async {
+        let all = Tree { spans: collector.spans() };
+        let found = of(&all, operation, task);
+        (found.len() == spans).then(|| collector.tree(&found[0].trace))
+    })
+    .await
 }
 
 fn of<'a>(tree: &'a Tree, operation: &str, task: &str) -> Vec<&'a Span> {

@@ -9,6 +9,7 @@ use nova_proto::identity::v1::identity_service_client::IdentityServiceClient;
 use nova_proto::memory::v1::memory_service_client::MemoryServiceClient;
 use nova_runtime::testing::{AsCaller, TestServer};
 use nova_testkit::redis::RedisServer;
+use nova_testkit::soon;
 use nova_types::{HeldClock, Timestamp};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
@@ -80,12 +81,8 @@ impl Daemon {
     /// its name when it closes, which would be that of the next daemon.
     pub(crate) async fn stop(self) {
         self.server.stop().await;
-        let closed = async {
-            while has_open_files(&self.data) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), closed).await.expect("all files are closed");
+        let closed = || async { (!has_open_files(&self.data)).then_some(()) };
+        soon("all files are closed", Duration::from_secs(60), closed).await;
     }
 }
 

@@ -3,13 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use nova_runtime::StoreUrl;
 
 use super::{arguments, status};
 use crate::cli::Context;
 use crate::connection::{self, Found};
-use crate::failure::Misuse;
-use crate::home::MeshFile;
 use crate::supervisor::Launch;
 
 /// Bring a mesh up on this machine and leave it running.
@@ -31,32 +28,15 @@ pub(crate) struct Up {
 
 impl Up {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let found = connection::find(self.launch(context), |mesh| !mesh.for_one_run).await?;
+        let home = context.home.clone();
+        let store = connection::choose_store(&home, self.store.clone())?;
+        let (otlp, plaintext) = (self.otlp.clone(), self.plaintext);
+        let launch = Launch { home, store, otlp, plaintext, for_one_run: false, reading: false };
+        let found = connection::find(launch, |mesh| !mesh.for_one_run).await?;
         if let Found::Running(mesh) = &found {
-            self.is_answered_by(mesh)?;
+            connection::suits(mesh, self.store.as_deref(), self.otlp.as_deref(), plaintext)?;
             tell!("a mesh runs here already, with process {}", mesh.pid);
         }
         status::show(context, found.file()).await
-    }
-
-    fn launch(&self, context: &Context) -> Launch {
-        let home = context.home.clone();
-        let store = connection::choose_store(&home, self.store.clone());
-        let (otlp, plaintext) = (self.otlp.clone(), self.plaintext);
-        Launch { home, store, otlp, plaintext, for_one_run: false, reading: false }
-    }
-
-    /// A mesh that runs is not changed: whoever wants another one must not believe to have it.
-    fn is_answered_by(&self, mesh: &MeshFile) -> anyhow::Result<()> {
-        let other = if self.store.as_ref().is_some_and(|store| *store != mesh.store) {
-            format!("keeps its state in {}", StoreUrl::shown(&mesh.store))
-        } else if self.otlp.is_some() && self.otlp != mesh.otlp {
-            format!("sends its traces to {}", mesh.otlp.as_deref().unwrap_or("no other collector"))
-        } else if self.plaintext && mesh.plaintext.is_none() {
-            "listens with TLS only".to_owned()
-        } else {
-            return Ok(());
-        };
-        Err(Misuse::of(format!("the mesh that runs here {other}; `nova down` ends it")))
     }
 }

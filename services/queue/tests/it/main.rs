@@ -14,7 +14,6 @@ mod leaders;
 mod leases;
 mod life;
 mod many;
-mod overload;
 mod reserved;
 mod schedules;
 mod watch;
@@ -90,7 +89,6 @@ on_both_stores! {
     attempts::a_queue_says_how_long_it_keeps_ended_tasks,
     attempts::workers_are_listed_with_what_they_hold,
     work::a_stream_takes_reports_and_shows_its_worker,
-    overload::a_flood_of_tasks_is_refused_and_stops_nobody_else,
     input::bad_input_names_its_field,
     input::an_unknown_task_is_not_found,
     crash::a_killed_daemon_loses_nothing_and_gives_no_token_twice,

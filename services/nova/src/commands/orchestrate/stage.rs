@@ -1,6 +1,5 @@
 //! The mesh that a run is on: the one that runs here, or one brought up for it.
 
-use anyhow::bail;
 use clap::Args;
 use nova_client::Mesh;
 
@@ -43,15 +42,12 @@ impl Stage {
     ) -> anyhow::Result<Self> {
         let home = &context.home;
         let for_one_run = !(options.keep || outlives_us);
-        let store = match home.running()? {
-            Some(running) => running.store,
-            None => connection::choose_store(home, options.store.clone()),
-        };
+        let store = connection::choose_store(home, options.store.clone())?;
         let otlp = options.otlp.clone();
         let launch =
             Launch { home: home.clone(), store, otlp, plaintext: false, for_one_run, reading: false };
         let found = connection::find(launch, |file| !file.for_one_run).await?;
-        options.suit(found.file())?;
+        connection::suits(found.file(), options.store.as_deref(), options.otlp.as_deref(), false)?;
         let (file, mesh) = (found.file().clone(), connection::connect_to(home, found.file())?);
         Ok(Self { mesh, file, launched: found.launched().filter(|_| for_one_run) })
     }
@@ -67,18 +63,5 @@ impl Stage {
             Some(launched) => launched.stop().await,
             None => Ok(()),
         }
-    }
-}
-
-impl Options {
-    /// A mesh that runs cannot be given another store or collector.
-    fn suit(&self, file: &MeshFile) -> anyhow::Result<()> {
-        if self.store.as_ref().is_some_and(|store| *store != file.store) {
-            bail!("the mesh that runs here has another store; `nova down` stops it, or leave --store out");
-        }
-        if self.otlp.is_some() && self.otlp != file.otlp {
-            bail!("the mesh that runs here has another collector; `nova down` stops it, or leave --otlp out");
-        }
-        Ok(())
     }
 }

@@ -24,7 +24,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use nova_testkit::redis::{RedisServer, shared_cluster, shared_sentinel};
+use nova_testkit::{
+    redis::{RedisServer, shared_cluster, shared_sentinel},
+    soon,
+};
 use nova_types::{Clock, SystemClock};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
@@ -40,7 +43,7 @@ use crate::{
     task::{Failure, Retry, State},
 };
 
-/// Longest that a test waits for what must come.
+/// A lease, a delay or a long poll that outlasts its claim.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest that a claim waits for what must come.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -366,11 +369,6 @@ impl Verbs for Store {
 
 /// Waits until a task is in a state.
 async fn eventually(store: &Store, id: Uuid, state: State) {
-    let reached = async {
-        while store.state(id).await != Some(state) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let outcome = tokio::time::timeout(LONGEST, reached).await;
-    assert!(outcome.is_ok(), "task {id} never became {state:?}");
+    let reached = || async { (store.state(id).await == Some(state)).then_some(()) };
+    soon(&format!("task {id} becomes {state:?}"), LONGEST, reached).await;
 }
