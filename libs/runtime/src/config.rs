@@ -13,6 +13,8 @@ use nova_types::TrustDomain;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use crate::config_error::ConfigError;
+use crate::config_error::{self, Unreadable};
 use crate::loopback::LoopbackAddr;
 
 /// What a daemon's own table must be.
@@ -136,23 +138,6 @@ pub struct Settings<C> {
     pub daemon: C,
 }
 
-/// Settings that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A value of the wrong form, or a key that nobody knows.
-    #[error("the configuration is wrong")]
-    Figment(#[from] Box<figment::Error>),
-    /// `--set` without `=`.
-    #[error("--set {0:?} must be key=value, such as runtime.listen=127.0.0.1:7101")]
-    Flag(String),
-    /// A value that breaks a rule.
-    #[error("the configuration is wrong")]
-    Invalid(#[from] nova_types::Violations),
-    /// Settings that TOML cannot express.
-    #[error("the configuration cannot be printed")]
-    Print(#[from] toml::ser::Error),
-}
-
 impl<C: Config> Settings<C> {
     /// Reads the settings of the daemon `name`: defaults, `file`, environment, `flags` (`key=value`).
     pub fn load(name: &str, file: Option<&PathBuf>, flags: &[String]) -> Result<Self, ConfigError> {
@@ -169,9 +154,10 @@ impl<C: Config> Settings<C> {
             figment = figment.merge(Serialized::global(key.trim(), value));
         }
         refuse_unknown_tables(name, &figment)?;
-        let runtime = figment.extract_inner("runtime").map_err(Box::new)?;
-        let daemon = figment.extract_inner(name).map_err(Box::new)?;
-        Ok(Self { runtime, daemon })
+        Ok(Self {
+            runtime: config_error::read("runtime", &figment)?,
+            daemon: config_error::read(name, &figment)?,
+        })
     }
 
     /// The settings as a file that would give them.
@@ -195,7 +181,7 @@ fn environment(name: &str) -> Env {
 }
 
 fn refuse_unknown_tables(name: &str, figment: &Figment) -> Result<(), ConfigError> {
-    let whole: figment::value::Dict = figment.extract().map_err(Box::new)?;
+    let whole: figment::value::Dict = figment.extract().map_err(|error| Unreadable::of_all(&error))?;
     let Some(key) = whole.keys().find(|key| *key != "runtime" && *key != name) else { return Ok(()) };
     let rule = format!("unknown table; there are `runtime` and `{name}`");
     Err(ConfigError::Invalid(nova_types::Violation::new(key.clone(), rule).into()))
@@ -233,6 +219,34 @@ mod tests {
             let refused = std::error::Error::source(&error).unwrap().to_string();
             assert!(refused.contains(address) && refused.contains("listen_plaintext"), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_refusal_names_key_value_and_rule() {
+        for (flag, words) in [
+            ("runtime.listen=here", "runtime.listen: \"here\": invalid socket address syntax"),
+            (
+                "runtime.telemetry.log_format=xml",
+                "runtime.telemetry.log_format: \"xml\" must be one of human, json",
+            ),
+            ("own.limit=many", "own.limit: invalid type: found string \"many\", expected u32"),
+            ("own.limt=7", "own.limt: there is no such key; there are limit"),
+        ] {
+            let error = Settings::<Own>::load("own", None, &[flag.to_owned()]).unwrap_err();
+            assert_eq!(std::error::Error::source(&error).unwrap().to_string(), words);
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_what_stands_in_a_file_names_the_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "[own]\nlimit = -1\n").unwrap();
+        let error = Settings::<Own>::load("own", Some(&file.path().to_owned()), &[]).unwrap_err();
+        let words = std::error::Error::source(&error).unwrap().to_string();
+        assert!(
+            words.starts_with("own.limit: ") && words.ends_with(&file.path().display().to_string()),
+            "{words}"
+        );
     }
 
     #[test]

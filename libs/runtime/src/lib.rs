@@ -21,6 +21,7 @@ pub mod agent;
 mod authentication;
 mod command;
 pub mod config;
+mod config_error;
 pub mod credentials;
 mod daemon;
 pub mod handoff;
