@@ -36,6 +36,11 @@ pub(crate) enum Error {
     },
     #[error(transparent)]
     LeaseLost(nova_rpc::Error),
+    #[error(
+        "the store belongs to another mesh, whose root certificate has the SHA-256 {owner}, while ours has {ours}: \
+         give each mesh a store of its own, such as another database of the Redis, or the home of the mesh that owns it"
+    )]
+    ForeignStore { owner: String, ours: String },
     #[error("{0:?} is changed by others all the time")]
     Contended(String),
 }
@@ -61,7 +66,9 @@ impl From<Error> for nova_rpc::Error {
             Error::LeaseLost(error) => error,
             Error::Contended(_) => Self::unavailable("store", message),
             Error::Store(error) => of_store(&error),
-            Error::Authority(_) | Error::Damaged { .. } => Self::internal(&error),
+            Error::Authority(_) | Error::Damaged { .. } | Error::ForeignStore { .. } => {
+                Self::internal(&error)
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //!   daemon certifies itself with it. Private keys of others never come here: a caller sends a certificate request.
 //! - `issuance` holds the rules of who gets which certificate or token that do not depend on policy. A join token is
 //!   good for one key; using it is noted in the store before the certificate leaves.
+//! - `ownership` keeps two meshes out of one store.
 //! - `agents` and `memory` keep their records in the versioned key-value store, so that they live on both engines.
 //! - `store` is the full-text index of the memories: a projection in a local file that follows the store's log of
 //!   changes. A search brings it up to date first, so that a writer finds what it wrote, also through another instance.
@@ -20,6 +21,7 @@ mod credential;
 mod agents;
 mod issuance;
 mod memory;
+mod ownership;
 mod records;
 mod store;
 mod upkeep;
@@ -65,6 +67,7 @@ impl Daemon for IdentityDaemon {
         let dir = config.authority_dir(runtime.data_dir());
         let authority = Arc::new(Authority::open_or_create(&dir, runtime.trust_domain(), clock.now())?);
         let kv = runtime.kv().await?;
+        ownership::claim(&kv, &authority).await?;
         let index = SearchIndex::open(&runtime.data_dir().join(INDEX_FILE))?;
 
         let used = UsedTokens::new(kv.clone());
