@@ -82,7 +82,7 @@ pub enum Error {
     #[error("redis failed: {0}")]
     Redis(Arc<RedisError>),
     /// Nothing usable answers at the address of Redis, or it does not let this program in.
-    #[error("cannot reach redis at {address}: {cause}")]
+    #[error("cannot reach redis at {address}: {}", said(cause))]
     RedisUnreachable {
         /// Host and port, without credentials.
         address: String,
@@ -146,6 +146,14 @@ impl Error {
     pub(crate) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged { what: what.into() }
     }
+}
+
+/// What a connection said, on one line.
+fn said(cause: &RedisError) -> String {
+    if cause.kind() == ErrorKind::Parse {
+        return "what answers there does not speak the protocol of redis".to_owned();
+    }
+    cause.to_string().lines().collect::<Vec<_>>().join("; ")
 }
 
 fn sqlite_is_retryable(error: &rusqlite::Error) -> bool {
