@@ -79,19 +79,16 @@ fn important(findings: &[&Memory], markdown: &mut String) {
     }
 }
 
+/// By name, since phases may run at the same time.
 fn by_phase(findings: &[&Memory], markdown: &mut String) {
-    let mut order = Vec::new();
     let mut phases: BTreeMap<&str, Vec<&Memory>> = BTreeMap::new();
     for memory in findings {
-        let phase = label(memory, "phase");
-        if !phases.contains_key(phase) {
-            order.push(phase);
-        }
-        phases.entry(phase).or_default().push(memory);
+        phases.entry(label(memory, "phase")).or_default().push(memory);
     }
-    for phase in order {
+    for (phase, mut memories) in phases {
+        memories.sort_by_key(|memory| label(memory, "step"));
         write(markdown, &format!("\n## {}\n\n", if phase.is_empty() { "Other" } else { phase }));
-        for memory in &phases[phase] {
+        for memory in memories {
             write(markdown, &line(memory));
         }
     }

@@ -12,10 +12,12 @@ impl Document {
     }
 
     pub(super) fn heading(&mut self, text: &str) {
-        self.line(format_args!("\n## {}\n", inline(text)));
+        self.gap();
+        self.line(format_args!("## {}\n", inline(text)));
     }
 
     pub(super) fn paragraph(&mut self, text: &str) {
+        self.gap();
         self.line(format_args!("{text}\n"));
     }
 
@@ -71,6 +73,13 @@ impl Document {
             text.push_str("\n\n*The report was cut here.*\n");
         }
         text
+    }
+
+    /// One empty line between what there is and what comes.
+    fn gap(&mut self) {
+        let end = self.0.trim_end_matches('\n').len();
+        self.0.truncate(end);
+        self.0.push_str("\n\n");
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {

@@ -1,4 +1,4 @@
-//! The report of a run, in Markdown: what came of it, what needs a person, what was found; then how it went.
+//! The report of a run, in Markdown: what came of it, what did not go as planned, what was found; then how it went.
 //! Pure: the state of the run and the evidence that was gathered are all that it knows.
 
 mod markdown;

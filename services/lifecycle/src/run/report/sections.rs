@@ -48,7 +48,7 @@ fn counts<'a>(steps: impl IntoIterator<Item = &'a StepRecord>) -> String {
 }
 
 pub(super) fn attention(document: &mut Document, state: &State) {
-    document.heading("What needs a person");
+    document.heading("What did not go as planned");
     let mut nothing = true;
     for (index, phase) in
         state.phases.iter().enumerate().filter(|(_, phase)| phase.status == PhaseStatus::Failed)
@@ -205,8 +205,8 @@ pub(super) fn resources(document: &mut Document, state: &State, processes: &[Pro
     }
 }
 
-const PEAK: &str = "\nPeak memory: the most that one process of an agent ever held (the kernel's `VmHWM`, when it was last looked at), or all of them \
-                    together whenever they were looked at, whichever is more.";
+const PEAK: &str = "Peak memory: the most that one process of an agent ever held (the kernel's `VmHWM`, when it was last looked at), or all of them \
+                    together whenever they were looked at, whichever is more; – for one that ended before anybody looked.";
 
 /// A process that ended before it was ever looked at used an unknown amount.
 fn memory(bytes: u64) -> String {

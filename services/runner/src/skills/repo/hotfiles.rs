@@ -91,7 +91,8 @@ impl Hotfile {
 impl Finding for HotfilesFinding {
     fn summary(&self) -> String {
         let files = self.files.iter().map(|file| {
-            format!("{} (changed {} times, {})", file.path, file.changes, text::bytes(file.bytes))
+            let times = text::count(file.changes, "change");
+            format!("{} ({times}, {})", file.path, text::bytes(file.bytes))
         });
         let note = self.note.as_deref().map(|note| format!("; {note}")).unwrap_or_default();
         format!(
