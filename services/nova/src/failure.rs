@@ -21,6 +21,8 @@ pub(crate) const DENIED: u8 = 4;
 pub(crate) const NOT_FOUND: u8 = 5;
 /// Ctrl-C, as shells count it.
 pub(crate) const INTERRUPTED: u8 = 130;
+/// SIGTERM, as shells count it.
+pub(crate) const TERMINATED: u8 = 143;
 
 /// No mesh runs where one is needed.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ mod commands;
 mod connection;
 mod failure;
 mod home;
+mod signals;
 mod supervisor;
 
 use std::process::ExitCode;

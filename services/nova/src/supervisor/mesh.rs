@@ -10,7 +10,6 @@ use nova_identity::authority::Authority;
 use nova_types::{Clock as _, SystemClock, TrustDomain};
 use rustix::process::{Pid, Signal};
 use tokio::io::AsyncReadExt as _;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::child::{Spec, Started};
@@ -20,6 +19,7 @@ use super::sockets::AllSockets;
 use super::{DAEMONS, Told, operator, ready, tell};
 use crate::collector::Collector;
 use crate::home::{Home, MeshFile};
+use crate::signals;
 
 /// Longest that a mesh may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -217,13 +217,8 @@ impl Mesh {
 
 /// Waits for SIGTERM, or for the end of the command that the mesh was made for.
 async fn until_told(lifeline: bool) {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return;
-    };
     tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+        _ = signals::termination() => {}
         () = end_of_input(), if lifeline => {}
     }
 }

@@ -1,5 +1,4 @@
-//! The live view: a heading for each phase, a line for each step that ended, a spinner for each
-//! that an agent works on, and how many are left.
+//! The live view: a line for each step that ended, a spinner for each that an agent works on, and how many are left.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,8 +20,7 @@ pub(crate) struct Live {
     running: BTreeMap<String, ProgressBar>,
     ended: BTreeSet<String>,
     failed_attempts: BTreeMap<String, usize>,
-    heading: String,
-    /// Width of the longest step's id.
+    /// Width of the longest name of a step.
     width: usize,
 }
 
@@ -38,7 +36,6 @@ impl Live {
             running: BTreeMap::new(),
             ended: BTreeSet::new(),
             failed_attempts: BTreeMap::new(),
-            heading: String::new(),
             width: 0,
         }
     }
@@ -46,15 +43,10 @@ impl Live {
     /// Brings the screen to what an event says.
     pub(crate) fn show(&mut self, event: &WatchRunResponse) -> anyhow::Result<()> {
         let Some(run) = &event.run else { return Ok(()) };
-        let steps = run.phases.iter().flat_map(|phase| &phase.steps);
-        self.width = steps.map(|step| step.id.len()).max().unwrap_or_default();
-        for phase in &run.phases {
-            if phase.name == event.phase && !phase.skipped {
-                self.head(phase)?;
-            }
-            for step in &phase.steps {
-                self.update(phase, step)?;
-            }
+        let steps = || run.phases.iter().flat_map(|phase| phase.steps.iter().map(move |step| (phase, step)));
+        self.width = steps().map(|(phase, step)| name(phase, step).len()).max().unwrap_or_default();
+        for (phase, step) in steps() {
+            self.update(phase, step)?;
         }
         self.total.set_message(progress(run));
         Ok(())
@@ -76,7 +68,7 @@ impl Live {
             self.end(phase, step)
         } else {
             self.tell_failed_attempts(phase, step)?;
-            self.spin(step);
+            self.spin(phase, step);
             Ok(())
         }
     }
@@ -87,8 +79,7 @@ impl Live {
         if step.state() == StepState::Skipped {
             return Ok(());
         }
-        self.head(phase)?;
-        self.print(&ended(&self.padded(&step.id), step))
+        self.print(&ended(&self.padded(phase, step), step))
     }
 
     /// Tells of attempts that failed and were followed by another.
@@ -97,19 +88,18 @@ impl Live {
         let failed: Vec<_> = step.attempt_log.iter().filter(retried).collect();
         let told = self.failed_attempts.insert(step.id.clone(), failed.len()).unwrap_or_default();
         for attempt in failed.iter().skip(told) {
-            self.head(phase)?;
-            let (id, error) = (self.padded(&step.id), cells::brief(&attempt.error));
-            let text = format!("{id}  attempt {}: {error}", attempt.number);
+            let (name, error) = (self.padded(phase, step), cells::brief(&attempt.error));
+            let text = format!("{name}  attempt {}: {error}", attempt.number);
             self.print(&format!("  {} {}", painted('↻', YELLOW), output::printable(&text)))?;
         }
         Ok(())
     }
 
-    fn spin(&mut self, step: &Step) {
+    fn spin(&mut self, phase: &Phase, step: &Step) {
         if step.state() != StepState::Running {
             return self.stop(step);
         }
-        let message = output::printable(&format!("{}  {}", self.padded(&step.id), told(step)));
+        let message = output::printable(&format!("{}  {}", self.padded(phase, step), told(step)));
         match self.running.get(&step.id) {
             Some(bar) => bar.set_message(message),
             None => {
@@ -128,22 +118,18 @@ impl Live {
         }
     }
 
-    /// Prints the heading of a phase, unless it is the last that was printed.
-    fn head(&mut self, phase: &Phase) -> anyhow::Result<()> {
-        if self.heading == phase.name {
-            return Ok(());
-        }
-        self.heading.clone_from(&phase.name);
-        self.print(&painted(output::printable(&phase.name), BOLD))
-    }
-
-    fn padded(&self, id: &str) -> String {
-        format!("{id:width$}", width = self.width)
+    fn padded(&self, phase: &Phase, step: &Step) -> String {
+        format!("{:width$}", name(phase, step), width = self.width)
     }
 
     fn print(&self, line: &str) -> anyhow::Result<()> {
         Ok(self.screen.println(line)?)
     }
+}
+
+/// `foundation/cpu`.
+fn name(phase: &Phase, step: &Step) -> String {
+    format!("{}/{}", phase.name, step.id)
 }
 
 fn spinner(template: &str) -> ProgressBar {
@@ -161,14 +147,14 @@ fn progress(run: &Run) -> String {
 }
 
 /// The line of a step that ended: its mark, what became of it, and why.
-fn ended(id: &str, step: &Step) -> String {
+fn ended(name: &str, step: &Step) -> String {
     let (mark, colour) = match step.state() {
         StepState::Succeeded => ('✓', GREEN),
         StepState::FellBack => ('↷', YELLOW),
         _ if step.state() == step.expected() => ('✓', YELLOW),
         _ => ('✗', RED),
     };
-    let mut text = format!("{id}  {}", told(step));
+    let mut text = format!("{name}  {}", told(step));
     if step.state() != step.expected() && step.expected() != StepState::Succeeded {
         text.push_str(&format!("  (expected: {})", step_state(step.expected())));
     }
@@ -178,7 +164,6 @@ fn ended(id: &str, step: &Step) -> String {
     format!("  {} {}", painted(mark, colour), output::printable(&text))
 }
 
-const BOLD: &str = "1";
 const RED: &str = "31";
 const GREEN: &str = "32";
 const YELLOW: &str = "33";

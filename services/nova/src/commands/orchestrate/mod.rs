@@ -27,6 +27,7 @@ use crate::cli::Context;
 use crate::commands::output;
 use crate::commands::workflow::run;
 use crate::failure::{self, Misuse};
+use crate::signals;
 use stage::Stage;
 
 /// Run a plan, on the mesh that runs here or on one brought up for the run.
@@ -121,10 +122,10 @@ impl Conduct<'_> {
         let mut view = View::of(self.context).regardless_of_readers();
         let followed = tokio::select! {
             followed = follow(&self.stage.mesh, &run.id, traceparent.as_deref(), &mut view) => followed,
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted?;
+            code = signals::termination() => {
                 view.close();
-                return Ok(self.interrupted(&run));
+                self.tell_what_becomes_of(&run);
+                return Ok(ExitCode::from(code?));
             }
         };
         view.close();
@@ -149,7 +150,8 @@ impl Conduct<'_> {
         output::line(&run.id)
     }
 
-    fn interrupted(&self, run: &Run) -> ExitCode {
+    /// After an interruption.
+    fn tell_what_becomes_of(&self, run: &Run) {
         if self.stage.is_for_one_run() {
             tell!(
                 "nova: interrupted; run {} is recorded as unfinished, and the mesh that was brought up for it goes down.\n\
@@ -159,6 +161,5 @@ impl Conduct<'_> {
         } else {
             tell!("nova: the run goes on; `nova workflow watch {}` follows it", run.id);
         }
-        ExitCode::from(failure::INTERRUPTED)
     }
 }

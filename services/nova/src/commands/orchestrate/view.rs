@@ -73,8 +73,11 @@ fn line(event: &WatchRunResponse) -> String {
     let time = event.time.as_ref().map(|time| cells::local(time, "%H:%M:%S")).unwrap_or_default();
     let place = [event.phase.as_str(), event.step.as_str()];
     let place = place.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
-    let said = [step(event).map(told).unwrap_or_default(), cells::brief(&event.message)];
-    let said = said.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
+    let step = step(event).map(told).unwrap_or_default();
+    let message = cells::brief(&event.message);
+    let is_known = step.starts_with(&message) || event.kind == "attempt_started";
+    let news = if is_known { String::new() } else { message };
+    let said = [step, news].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
     format!("{time}  {:16}  {place}  {said}", event.kind).trim_end().to_owned()
 }
 

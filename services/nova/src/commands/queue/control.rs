@@ -58,12 +58,15 @@ impl Redrive {
 
 /// Forget tasks that nobody holds, with their results.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  nova queue purge --queue mail --state dead")]
+#[command(
+    mut_arg("queue", |queue| queue.requires("state")),
+    after_help = "Example:\n  nova queue purge --queue mail --state dead"
+)]
 pub(crate) struct Purge {
     #[command(flatten)]
     which: Selection,
     /// Only tasks in this state; give it again for more. Needed with --queue.
-    #[arg(long, value_parser = STATES, required_unless_present = "tasks")]
+    #[arg(long, value_parser = STATES)]
     state: Vec<String>,
 }
 

@@ -35,10 +35,10 @@ pub(crate) struct Enqueue {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=9))]
     priority: u32,
     /// Not before this long from now, such as 5s.
-    #[arg(long, value_name = "TIME", value_parser = arguments::duration)]
+    #[arg(long, value_name = "TIME", value_parser = arguments::duration, allow_hyphen_values = true)]
     delay: Option<Duration>,
     /// The task is dead unless it has completed this long from now, such as 1h.
-    #[arg(long, value_name = "TIME", value_parser = arguments::duration)]
+    #[arg(long, value_name = "TIME", value_parser = arguments::duration, allow_hyphen_values = true)]
     deadline: Option<Duration>,
     /// While a task with this key lives in the queue, another is not stored.
     #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]

@@ -14,7 +14,7 @@ use crate::cli::Context;
 use crate::commands::orchestrate::{View, follow};
 use crate::commands::pages::Limit;
 use crate::commands::{cells, output};
-use crate::{connection, failure};
+use crate::{connection, failure, signals};
 
 /// Show runs of plans, and check plans.
 #[derive(Debug, Args)]
@@ -58,7 +58,12 @@ impl Workflow {
             Action::Watch { run } => return watch(context, run).await,
             Action::Check(check) => check.run(context).await?,
             Action::Ls { limit } => {
-                connection::reading(context, async |mesh| list(context, &mesh, limit).await).await?;
+                let at_rest = context.home.running()?.is_none();
+                let runs =
+                    connection::reading(context, async |mesh| list(context, &mesh, limit).await).await?;
+                if at_rest && !runs.iter().all(run::is_over) {
+                    tell!("nova: no mesh runs; what is shown as running goes on with the next `nova up`");
+                }
             }
             Action::Show { run, report } => {
                 connection::reading(context, async |mesh| show(context, &mesh, &run, report).await).await?;
@@ -72,7 +77,8 @@ impl Workflow {
     }
 }
 
-async fn list(context: &Context, mesh: &Mesh, limit: Limit) -> anyhow::Result<()> {
+/// Prints runs, and gives them.
+async fn list(context: &Context, mesh: &Mesh, limit: Limit) -> anyhow::Result<Vec<Run>> {
     let page = async |page_size, page_token| {
         let request = ListRunsRequest { page_size, page_token, ..Default::default() };
         let page = mesh.workflows().list_runs(request).await?.into_inner();
@@ -91,7 +97,9 @@ async fn list(context: &Context, mesh: &Mesh, limit: Limit) -> anyhow::Result<()
         ]
     });
     let records: Vec<Value> = runs.iter().map(run::record).collect();
-    output::rows(context, ["RUN", "PLAN", "STATE", "BEGAN", "TOOK", "BY", "TRACE"], rows.collect(), &records)
+    let headers = ["RUN", "PLAN", "STATE", "BEGAN", "TOOK", "BY", "TRACE"];
+    output::rows(context, headers, rows.collect(), &records)?;
+    Ok(runs)
 }
 
 async fn show(context: &Context, mesh: &Mesh, id: &str, with_report: bool) -> anyhow::Result<()> {
@@ -127,10 +135,7 @@ async fn watch(context: &Context, run_id: String) -> anyhow::Result<ExitCode> {
     let mut view = View::of(context);
     let run = tokio::select! {
         run = follow(&mesh, &run_id, None, &mut view) => run?,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted?;
-            return Ok(ExitCode::from(failure::INTERRUPTED));
-        }
+        code = signals::termination() => return Ok(ExitCode::from(code?)),
     };
     view.close();
     let succeeded = run.state() == RunState::Succeeded;
