@@ -18,6 +18,8 @@ use nova_e2e::callers::Callers;
 use nova_e2e::contracts::{self, Rpc};
 use nova_e2e::raw;
 use prost::Message;
+use prost_types::FieldDescriptorProto;
+use prost_types::field_descriptor_proto::Label;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -78,6 +80,38 @@ fn every_rpc_with_fields_has_a_case_of_its_own() {
     let bare = |rpc: &Rpc| everywhere::has_rules_of_its_own(rpc) && !covered.contains(&rpc.name);
     let missing: Vec<_> = contracts::rpcs().into_iter().filter(bare).map(|rpc| rpc.name).collect();
     assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn every_rpc_that_names_something_has_a_case_where_it_is_not_there() {
+    let absent: BTreeSet<String> =
+        own_cases().into_iter().filter(|case| case.code == Code::NotFound).map(|case| case.rpc).collect();
+    let names = |rpc: &Rpc| {
+        let singular = rpc.request.field.iter().filter(|field| field.label() != Label::Repeated);
+        singular.map(FieldDescriptorProto::name).any(|name| name.ends_with("_id") && name != "request_id")
+    };
+    let missing: Vec<_> = contracts::rpcs()
+        .into_iter()
+        .filter(|rpc| names(rpc) && !absent.contains(&rpc.name))
+        .map(|rpc| rpc.name)
+        .collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn an_empty_request_is_answered_or_refused_by_a_field() {
+    let callers = Callers::of_a_new_mesh();
+    let (mesh, pids) = (callers.everybody(), callers.pids());
+    let mut wrong = Vec::new();
+    for rpc in contracts::rpcs() {
+        let Err(status) = callers.block_on(call(&mesh, &rpc, &[])) else { continue };
+        let named = status.get_details_bad_request().is_some_and(|bad| !bad.field_violations.is_empty());
+        if status.code() != Code::InvalidArgument || !named {
+            wrong.push(format!("{}: {status:?}", rpc.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    callers.assert_unharmed(&pids);
 }
 
 async fn call(mesh: &Mesh, rpc: &Rpc, body: &[u8]) -> Result<Option<Bytes>, Status> {

@@ -1,6 +1,8 @@
-//! `kill -9` of any part, at some point of a run: the run ends as it should, every step took effect once.
+//! `kill -9` of any part, at a random point of a run: the run ends as it should, every step took effect once.
 
+use std::fs;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,17 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Longest that a run may take to begin.
 const STARTUP: Duration = Duration::from_secs(60);
+
+/// How many steps may have ended when something is killed: from none to all but [`GATE`] and the summary.
+const POINTS: usize = 20;
+
+/// A step that goes on until a file is there, so that the run is not over before something was killed.
+const GATE: &str = r#"        - id: gate
+          kind: shell
+          capability: rehearsal
+          with: {run: 'until [ -e "FILE" ]; do sleep 0.1; done'}
+          timeout: 2m
+"#;
 
 pub(crate) fn a_run_survives_the_death_of_the_queue(store: &str) {
     survives("queue", store);
@@ -38,15 +51,16 @@ pub(crate) fn a_run_survives_the_death_of_the_node_agent(store: &str) {
 pub(crate) fn a_run_survives_the_death_of_an_agent(store: &str) {
     let nova = kept_mesh(store);
     let run = begin(&nova);
-    let agent = eventually("an agent works", STARTUP, || agent_of(supervisor(&nova)?));
-    kill(agent);
+    at_some_point(&nova, "an agent");
+    let (_, agents) = at_work(&nova);
+    kill(agents[random(agents.len())]);
     ends_well(&nova, run);
 }
 
 pub(crate) fn a_run_on_a_kept_mesh_goes_on_when_nova_is_killed(store: &str) {
     let nova = kept_mesh(store);
     let run = begin(&nova);
-    eventually("the run began", STARTUP, || latest(&nova));
+    at_some_point(&nova, "nova");
     kill_command(run);
     succeeds(&nova);
 }
@@ -54,45 +68,76 @@ pub(crate) fn a_run_on_a_kept_mesh_goes_on_when_nova_is_killed(store: &str) {
 pub(crate) fn a_mesh_for_one_run_is_gone_when_nova_is_killed_and_the_next_goes_on(store: &str) {
     let nova = Nova::new();
     let run = begin_with(&nova, &["--store", store]);
-    let supervisor = eventually("an agent works", STARTUP, || {
-        let supervisor = supervisor(&nova)?;
-        agent_of(supervisor).and(Some(supervisor))
-    });
+    let (supervisor, _) = at_work(&nova);
+    at_some_point(&nova, "nova");
     kill_command(run);
     eventually("every process is gone", STARTUP, || Nova::session(supervisor).is_empty().then_some(()));
     nova.run(&["up"]).ok();
     succeeds(&nova);
 }
 
-/// Kills a daemon at some moment of a run.
+pub(crate) fn a_run_on_a_kept_mesh_goes_on_when_nova_is_terminated(store: &str) {
+    let nova = kept_mesh(store);
+    let run = begin(&nova);
+    at_some_point(&nova, "nova");
+    let told = terminated(run);
+    assert!(told.contains("the run goes on; `nova workflow watch "), "{told}");
+    succeeds(&nova);
+}
+
+pub(crate) fn a_mesh_for_one_run_goes_down_when_nova_is_terminated_and_the_next_goes_on(store: &str) {
+    let nova = Nova::new();
+    let run = begin_with(&nova, &["--store", store]);
+    at_work(&nova);
+    at_some_point(&nova, "nova");
+    let told = terminated(run);
+    assert!(told.contains("is recorded as unfinished"), "{told}");
+    assert!(nova.mesh_file().is_none(), "the mesh went down with the run");
+    let listed = nova.run(&["workflow", "ls"]);
+    assert!(listed.stderr.contains("no mesh runs"), "{}", listed.stderr);
+    nova.run(&["up"]).ok();
+    succeeds(&nova);
+}
+
+/// Kills a daemon at some point of a run.
 fn survives(daemon: &str, store: &str) {
     let nova = kept_mesh(store);
     let pid = nova.pid_of(daemon);
     let run = begin(&nova);
-    at_some_moment(&nova, daemon);
+    at_some_point(&nova, daemon);
     kill(u64::from(pid));
     ends_well(&nova, run);
     assert_ne!(nova.pid_of(daemon), pid, "{daemon} was started again");
 }
 
-/// Waits for a random moment of a run.
-pub(crate) fn at_some_moment(nova: &Nova, victim: &str) {
-    let moment = random_moment();
-    eprintln!("{victim} is killed {moment:?} after the run began");
-    eventually("the run began", STARTUP, || latest(nova));
-    outlast(moment);
+/// Waits for a random point of a run: a number of its steps have ended, and others have not.
+pub(crate) fn at_some_point(nova: &Nova, victim: &str) {
+    let point = random(POINTS);
+    eprintln!("{victim} is killed once {point} steps have ended");
+    let run = eventually("the run came so far", PATIENCE, || {
+        let id = latest(nova)?["id"].as_str()?.to_owned();
+        let run = nova.run(&["--json", "workflow", "show", &id]).json();
+        (ended_steps(&run) >= point).then_some(run)
+    });
+    assert_eq!(run["state"], "running", "the run goes on");
+}
+
+fn ended_steps(run: &Value) -> usize {
+    let phases = run["phases"].as_array().into_iter().flatten();
+    let steps = phases.flat_map(|phase| phase["steps"].as_array().into_iter().flatten());
+    let goes_on = |step: &&Value| matches!(step["state"].as_str(), Some("pending" | "queued" | "running"));
+    steps.filter(|step| !goes_on(step)).count()
+}
+
+fn random(below: usize) -> usize {
+    let random = RandomState::new().build_hasher().finish();
+    usize::try_from(random % below as u64).expect("below a usize")
 }
 
 /// Waits until so much time has gone by.
 pub(crate) fn outlast(time: Duration) {
     let began = Instant::now();
     eventually("its moment has come", PATIENCE, || (began.elapsed() > time).then_some(()));
-}
-
-/// Within the time that a run takes when nothing disturbs it.
-fn random_moment() -> Duration {
-    let random = RandomState::new().build_hasher().finish();
-    Duration::from_millis(random % 2_500)
 }
 
 /// A mesh that outlives its runs.
@@ -102,18 +147,38 @@ pub(crate) fn kept_mesh(store: &str) -> Nova {
     nova
 }
 
-/// Begins a run of the blueprint on the mesh that is there.
+/// Begins a run of the gated blueprint on the mesh that is there.
 pub(crate) fn begin(nova: &Nova) -> Child {
     begin_with(nova, &[])
 }
 
 fn begin_with(nova: &Nova, extra: &[&str]) -> Child {
-    let (plan, input) = (blueprint(), repository_input(nova));
+    let (plan, input) = (gated(nova).display().to_string(), repository_input(nova));
     nova.spawn(&[&["orchestrate", &plan, "--input", &input], extra].concat())
 }
 
-/// Waits for a run's command, and looks at what the run did.
+/// The blueprint with a [`GATE`].
+fn gated(nova: &Nova) -> PathBuf {
+    let (plan, place) = (nova.folder().join("gated.yaml"), "        - id: forbidden\n");
+    let gate = GATE.replace("FILE", &gate(nova).display().to_string());
+    let blueprint = fs::read_to_string(blueprint()).expect("the blueprint is there");
+    assert!(blueprint.contains(place), "a rehearsal");
+    fs::write(&plan, blueprint.replace(place, &format!("{gate}{place}"))).expect("a writable folder");
+    plan
+}
+
+/// The file that opens the gate.
+fn gate(nova: &Nova) -> PathBuf {
+    nova.folder().join("gate")
+}
+
+fn open_gate(nova: &Nova) {
+    fs::write(gate(nova), "").expect("a writable folder");
+}
+
+/// Lets a run come to its end, waits for its command, and looks at what the run did.
 pub(crate) fn ends_well(nova: &Nova, mut run: Child) {
+    open_gate(nova);
     let code = eventually("the run ended", PATIENCE, || run.try_wait().expect("it is our child"));
     if !code.success() {
         let output = run.wait_with_output().expect("it has ended");
@@ -122,8 +187,9 @@ pub(crate) fn ends_well(nova: &Nova, mut run: Child) {
     succeeds(nova);
 }
 
-/// Waits until the run has succeeded, whoever follows it.
+/// Lets a run come to its end, whoever follows it.
 fn succeeds(nova: &Nova) {
+    open_gate(nova);
     let run =
         eventually("the run succeeded", PATIENCE, || latest(nova).filter(|run| run["state"] == "succeeded"));
     each_step_took_effect_once(nova, run["id"].as_str().expect("a run has an id"));
@@ -153,17 +219,22 @@ fn latest(nova: &Nova) -> Option<Value> {
     nova.run(&["--json", "workflow", "ls"]).json().as_array()?.first().cloned()
 }
 
-/// The process that all others of the mesh are below.
-fn supervisor(nova: &Nova) -> Option<u64> {
-    nova.mesh_file()?["pid"].as_u64()
+/// The process that all others of the mesh are below, and the agents, once there are any.
+fn at_work(nova: &Nova) -> (u64, Vec<u64>) {
+    eventually("an agent works", STARTUP, || {
+        let supervisor = nova.mesh_file()?["pid"].as_u64()?;
+        let agents = agents_of(supervisor);
+        (!agents.is_empty()).then_some((supervisor, agents))
+    })
 }
 
-/// A process of the session that runs `nova agent`.
-fn agent_of(supervisor: u64) -> Option<u64> {
-    Nova::session(supervisor).into_iter().find(|pid| {
-        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+/// Processes of the session that run `nova agent`.
+fn agents_of(supervisor: u64) -> Vec<u64> {
+    let is_agent = |pid: &u64| {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         command.split(|byte| *byte == 0).nth(1) == Some(b"agent")
-    })
+    };
+    Nova::session(supervisor).into_iter().filter(is_agent).collect()
 }
 
 /// Kills the command that a run was begun with.
@@ -172,7 +243,19 @@ fn kill_command(mut command: Child) {
     command.wait().expect("it is our child");
 }
 
+/// Sends SIGTERM to the command that a run was begun with, and reads what it said to people.
+fn terminated(command: Child) -> String {
+    send("-TERM", u64::from(command.id()));
+    let output = command.wait_with_output().expect("it is our child");
+    assert_eq!(output.status.code(), Some(143), "as shells count SIGTERM");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
 fn kill(pid: u64) {
-    let status = Command::new("kill").args(["-9", &pid.to_string()]).status().expect("kill is there");
+    send("-9", pid);
+}
+
+fn send(signal: &str, pid: u64) {
+    let status = Command::new("kill").args([signal, &pid.to_string()]).status().expect("kill is there");
     assert!(status.success());
 }

@@ -48,6 +48,8 @@ on_both_stores! {
     kill::a_run_survives_the_death_of_the_node_agent,
     kill::a_run_survives_the_death_of_an_agent,
     kill::a_run_on_a_kept_mesh_goes_on_when_nova_is_killed,
+    kill::a_run_on_a_kept_mesh_goes_on_when_nova_is_terminated,
+    kill::a_mesh_for_one_run_goes_down_when_nova_is_terminated_and_the_next_goes_on,
     kill::a_mesh_for_one_run_is_gone_when_nova_is_killed_and_the_next_goes_on,
     trace::one_run_is_one_connected_trace_through_every_part,
 }

@@ -21,7 +21,8 @@ fn a_plan_runs_with_no_mesh_and_leaves_no_process_behind() {
 fn a_report_says_what_was_found_before_how_it_went() {
     let report = orchestrated(&Nova::new(), &[]).report;
     let at = |heading: &str| report.find(heading).unwrap_or_else(|| panic!("no {heading:?} in:\n{report}"));
-    let headings = ["## What needs a person", "## Findings: summary", "## Input", "## Phases", "## Steps"];
+    let headings =
+        ["## What did not go as planned", "## Findings: summary", "## Input", "## Phases", "## Steps"];
     assert!(headings.map(at).is_sorted(), "{report}");
     let rehearsal = report.lines().find(|line| line.starts_with("| rehearsal | ended |"));
     let counted = rehearsal.is_some_and(|row| row.contains("| 2 succeeded, 1 fell_back, 1 denied |"));

@@ -1,12 +1,13 @@
 //! The same on Redis: the queue's and the key-value's state are there.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use nova_testkit::redis::{RedisCluster, RedisSentinel, RedisServer, RedisTls};
 use nova_testkit::{Nova, eventually};
 use serde_json::Value;
 
-use crate::kill::{at_some_moment, begin, ends_well, kept_mesh, outlast};
+use crate::kill::{at_some_point, begin, ends_well, kept_mesh, outlast};
 use crate::run::orchestrated;
 
 /// Nobody fails over because the machine is busy.
@@ -65,6 +66,33 @@ fn a_home_keeps_to_the_last_store_that_worked() {
 }
 
 #[test]
+fn a_store_belongs_to_one_mesh() {
+    let (redis, first, second) = (RedisServer::start(), Nova::new(), Nova::new());
+    let store = redis.url();
+    first.run(&["up", "--store", &store]).ok();
+    let refused = second.run(&["up", "--store", &store]);
+    assert_eq!(refused.code, 3, "{}", refused.stderr);
+    assert!(refused.stderr.contains("the store belongs to another mesh"), "{}", refused.stderr);
+    first.run(&["down"]).ok();
+    first.run(&["up"]).ok();
+}
+
+#[test]
+fn a_server_that_is_no_redis_is_named() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = other.local_addr().expect("it is bound").to_string();
+    std::thread::spawn(move || {
+        for stream in other.incoming() {
+            stream.and_then(|mut stream| stream.write_all(b"<html>\n")).ok();
+        }
+    });
+    let refused = Nova::new().run(&["up", "--store", &format!("redis://{address}")]);
+    assert_eq!(refused.code, 3, "{}", refused.stderr);
+    let words = format!("cannot reach redis at {address}: what answers there does not speak");
+    assert!(refused.stderr.contains(&words), "{}", refused.stderr);
+}
+
+#[test]
 fn a_store_that_is_gone_is_named_until_it_is_back() {
     let mut redis = RedisServer::start();
     let nova = kept_mesh(&redis.url());
@@ -96,12 +124,12 @@ fn a_run_survives_a_redis_that_is_down_for_seconds() {
     survives_redis_away_for(Duration::from_secs(5));
 }
 
-/// Kills a Redis that syncs each write, at some moment of a run, and starts it again.
+/// Kills a Redis that syncs each write, at some point of a run, and starts it again.
 fn survives_redis_away_for(outage: Duration) {
     let mut redis = RedisServer::start();
     let nova = kept_mesh(&redis.url());
     let run = begin(&nova);
-    at_some_moment(&nova, "redis");
+    at_some_point(&nova, "redis");
     redis.kill();
     outlast(outage);
     redis.restart();
