@@ -5,7 +5,10 @@ use std::time::Duration;
 use nova_types::{Violation, Violations};
 use serde::{Deserialize, Serialize};
 
-use crate::{core::Limits, store::Settings};
+use crate::{
+    core::{Keep, Limits},
+    store::Settings,
+};
 
 /// Configuration of the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,10 +26,15 @@ pub struct Config {
     /// Extra wait of a task for each step of priority below 9, milliseconds: it bounds how long newer tasks
     /// of a higher priority may pass an older one.
     pub ageing_step_ms: u64,
-    /// Ended tasks that are kept with their results. A request_id is known for as long as its task is kept.
+    /// Completed and cancelled tasks that are kept with their results. A request_id is known for as long as its task is
+    /// kept.
     pub keep_finished: usize,
-    /// How long ended tasks are kept, seconds.
+    /// How long they are kept, seconds.
     pub keep_finished_seconds: u64,
+    /// Dead letters that are kept.
+    pub keep_dead: usize,
+    /// How long they are kept, seconds.
+    pub keep_dead_seconds: u64,
     /// Events that a watch may resume from.
     pub keep_events: usize,
     /// Calls that may wait for a commit: enqueues, settlements and heartbeats, and all others, each so many.
@@ -34,6 +42,9 @@ pub struct Config {
     /// Bytes that each of these three may hold.
     pub max_waiting_bytes: usize,
 }
+
+/// Seconds of a day.
+const DAY: u64 = 86_400;
 
 impl Default for Config {
     fn default() -> Self {
@@ -44,7 +55,9 @@ impl Default for Config {
             payload_cache_bytes: 64 << 20,
             ageing_step_ms: 5_000,
             keep_finished: 200_000,
-            keep_finished_seconds: 86_400,
+            keep_finished_seconds: DAY,
+            keep_dead: 1_000_000,
+            keep_dead_seconds: 30 * DAY,
             keep_events: 200_000,
             max_waiting_calls: 8_192,
             max_waiting_bytes: 64 << 20,
@@ -82,10 +95,18 @@ impl Config {
             schedules: self.max_schedules,
             payload_cache: self.payload_cache_bytes,
             ageing_step: Duration::from_millis(self.ageing_step_ms),
-            finished: self.keep_finished,
-            finished_for: Duration::from_secs(self.keep_finished_seconds),
+            finished: Keep {
+                most: self.keep_finished,
+                span: Duration::from_secs(self.keep_finished_seconds),
+            },
+            dead: Keep { most: self.keep_dead, span: Duration::from_secs(self.keep_dead_seconds) },
             events: self.keep_events,
         }
+    }
+
+    /// Longest that an ended task may be kept.
+    pub(crate) fn longest_kept(&self) -> Duration {
+        Duration::from_secs(self.keep_finished_seconds.max(self.keep_dead_seconds))
     }
 
     /// Bounds of what the store holds.

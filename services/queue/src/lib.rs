@@ -87,7 +87,7 @@ impl Daemon for QueueDaemon {
         runtime.spawn_background("queue-readiness", follow(store.role(), ready));
         runtime.spawn_background("queue-gauges", gauges::follow(store.clone(), runtime.clock()));
         let leader = Leadership::new(store.role(), runtime.clients().credentials().clone());
-        let service = QueueServiceServer::new(QueueService::new(store, runtime))
+        let service = QueueServiceServer::new(QueueService::new(store, runtime, config.longest_kept()))
             .max_decoding_message_size(REQUEST_BYTES);
         Ok(Routes::new(Forward::new(service, leader)))
     }

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::{
     core::{
         Core,
+        admission::Admitted,
         entry::{Entry, Row, row_of},
     },
     error::Error,
@@ -80,9 +81,10 @@ enum Parent {
 impl Core {
     /// Whether every parent that tasks name is known, before the first of them is stored. Those of a request that is
     /// repeated were known once.
-    pub(super) fn check_parents(&self, tasks: &[NewTask]) -> Result<(), Error> {
+    pub(super) fn check_parents(&self, tasks: &[NewTask], admitted: &[Admitted]) -> Result<(), Error> {
         let mut edges = self.flow.edges.len();
-        for (task, new) in tasks.iter().enumerate().filter(|(_, new)| !self.is_repeated(&new.spec)) {
+        let new = tasks.iter().enumerate().zip(admitted).filter(|(_, admitted)| admitted.is_new);
+        for ((task, new), _) in new {
             let Some(terms) = &new.spec.terms else { continue };
             edges += terms.after.len() + new.after_index.len();
             let unknown = |id: &Uuid| self.parent(&new.spec.namespace, *id) == Parent::Unknown;

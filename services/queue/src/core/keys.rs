@@ -60,11 +60,6 @@ impl Keys {
 }
 
 impl Core {
-    /// True when the key of a task is known.
-    pub(super) fn is_repeated(&self, spec: &Spec) -> bool {
-        key_of(spec).is_some_and(|key| self.keys.get(key).is_some())
-    }
-
     /// Frees the key of a task that is forgotten.
     pub(super) fn forget_key(&mut self, entry: &Entry) {
         if let Some(key) = key_of(&entry.spec) {

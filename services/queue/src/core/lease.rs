@@ -77,7 +77,7 @@ impl Core {
         self.last_token = self.last_token.max(last);
     }
 
-    /// Extends leases to `duration` from now; each answers its new end, or how it was lost.
+    /// Extends leases to `duration` from now, or each to its own length; each answers its new end, or how it was lost.
     ///
     /// Memory only: a restart gives every lease a grace of its recorded duration anyway, so only a longer
     /// duration than the recorded one is written.
@@ -85,7 +85,7 @@ impl Core {
         &mut self,
         namespace: &str,
         leases: &[LeaseRef],
-        duration: Duration,
+        duration: Option<Duration>,
         now: Micros,
     ) -> Vec<Beat> {
         leases.iter().map(|lease| self.beat(namespace, *lease, duration, now)).collect()
@@ -110,7 +110,7 @@ impl Core {
         &mut self,
         namespace: &str,
         lease: LeaseRef,
-        duration: Duration,
+        duration: Option<Duration>,
         now: Micros,
     ) -> Option<Micros> {
         self.held(namespace, lease)?;
@@ -118,6 +118,7 @@ impl Core {
         let mut entry = self.entries.take(row, &self.queues)?;
         let mut longer = false;
         if let Some(hold) = &mut entry.hold {
+            let duration = duration.unwrap_or(hold.duration);
             let end = capped(after(now, duration), hold.deadline);
             entry.status.expires = entry.status.expires.max(end);
             longer = duration > hold.duration;

@@ -8,6 +8,7 @@
 //! its group, in `waiting` by its time, or in `expiring`. Work for each verb grows with what it touches, never with
 //! the backlog: nothing is tidied up, and nothing that grows with the backlog is ever moved as a whole.
 
+mod admission;
 mod asleep;
 pub mod batch;
 mod bucket;
@@ -47,16 +48,12 @@ mod shares;
 #[cfg(test)]
 mod ticks;
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
 
 use uuid::Uuid;
 
 use self::{
+    admission::Admitted,
     asleep::Entries,
     batch::{Batch, Change, Insert},
     deadline::Deadlines,
@@ -72,11 +69,12 @@ use self::{
 };
 pub use self::{
     keys::{body_hash, key_of},
+    retention::Keep,
     settle::ends_as,
 };
 use crate::{
     error::Error,
-    record::{Depth, Intake, NewTask, QueueStats, QueueView, Receipt, Task},
+    record::{Depth, NewTask, QueueStats, QueueView, Receipt, Task},
     task::{self, Event, Micros, State, after},
 };
 
@@ -96,10 +94,10 @@ pub struct Limits {
     pub payload_cache: usize,
     /// Extra wait of a task for each step of priority below the highest.
     pub ageing_step: Duration,
-    /// Most ended tasks kept.
-    pub finished: usize,
-    /// How long ended tasks are kept.
-    pub finished_for: Duration,
+    /// Completed and cancelled tasks that are kept.
+    pub finished: Keep,
+    /// Dead letters that are kept.
+    pub dead: Keep,
     /// Events of the log that a watch may resume from.
     pub events: usize,
 }
@@ -170,59 +168,16 @@ impl Core {
     /// # Errors
     /// A known key with another body, or a limit reached: then nothing was stored.
     pub fn enqueue(&mut self, tasks: Vec<NewTask>, now: Micros) -> Result<Vec<Receipt>, Error> {
-        let held = self.entries.len();
-        if held + tasks.len() > self.limits.tasks {
-            return Err(Error::TooManyTasks { held, limit: self.limits.tasks });
-        }
-        let queues = self.check(&tasks)?;
+        let admitted = self.admit(&tasks, now)?;
         let mut receipts: Vec<Receipt> = Vec::with_capacity(tasks.len());
-        for (mut task, queue) in tasks.into_iter().zip(queues) {
+        for (mut task, place) in tasks.into_iter().zip(admitted) {
             name_parents(&mut task, &receipts);
-            receipts.push(self.enqueue_one(task, queue, now));
+            receipts.push(self.enqueue_one(task, place, now));
         }
         Ok(receipts)
     }
 
-    /// Everything that may refuse a task, before the first is stored.
-    fn check(&mut self, tasks: &[NewTask]) -> Result<Vec<u32>, Error> {
-        let mut within: HashMap<u128, u64> = HashMap::new();
-        let mut queues = Vec::with_capacity(tasks.len());
-        for task in tasks {
-            let spec = &task.spec;
-            if let Some(key) = key_of(spec) {
-                let known = self.keys.get(key);
-                let body = known.map(|known| known.body_hash).or_else(|| within.get(&key).copied());
-                if body.is_some_and(|body| body != spec.body_hash) {
-                    let id = known.map_or(Uuid::nil(), |known| known.id);
-                    return Err(Error::IdempotencyMismatch { request_id: spec.request_id.to_string(), id });
-                }
-                within.insert(key, spec.body_hash);
-            }
-            queues.push(self.intern(&spec.namespace, &spec.queue)?);
-        }
-        self.check_room(&queues)?;
-        self.check_parents(tasks)?;
-        Ok(queues)
-    }
-
-    /// Whether each queue takes in as many tasks as it is named.
-    fn check_room(&mut self, queues: &[u32]) -> Result<(), Error> {
-        for same in queues.chunk_by(|left, right| left == right) {
-            let queue = self.queues.at(same[0]);
-            let name = || queue.name().1.to_string();
-            if queue.settings.intake == Intake::Draining {
-                return Err(Error::Draining { queue: name() });
-            }
-            let held = queue.live() + same.len() as u64;
-            if let Some(limit) = queue.settings.max_tasks.filter(|limit| held > *limit) {
-                return Err(Error::QueueFull { queue: name(), limit });
-            }
-        }
-        Ok(())
-    }
-
-    fn enqueue_one(&mut self, task: NewTask, queue: u32, now: Micros) -> Receipt {
-        let key = key_of(&task.spec);
+    fn enqueue_one(&mut self, task: NewTask, Admitted { queue, key, .. }: Admitted, now: Micros) -> Receipt {
         if let Some(known) = key.and_then(|key| self.keys.get(key)) {
             return Receipt { id: known.id, duplicate: true };
         }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::{
-    Core, Limits,
+    Core, Keep, Limits,
     batch::Batch,
     entry::{Row, row_of},
     model_flow::{Bound, ToldOfFlows, any_bound},
@@ -161,8 +161,8 @@ pub(super) fn limits() -> Limits {
         schedules: 10,
         payload_cache: 0,
         ageing_step: Duration::from_secs(1),
-        finished: 1_000,
-        finished_for: Duration::from_secs(86_400),
+        finished: Keep { most: 1_000, span: Duration::from_secs(86_400) },
+        dead: Keep { most: 1_000, span: Duration::from_secs(86_400) },
         events: 1,
     }
 }
@@ -382,7 +382,7 @@ impl Run {
 
     fn heartbeat(&mut self, which: usize) {
         let Some((lease, newest)) = self.pick(which) else { return };
-        let ends = self.core.heartbeat("default", &[lease], Duration::from_secs(10), self.now);
+        let ends = self.core.heartbeat("default", &[lease], None, self.now);
         assert!(newest || ends[0] == Beat::Lost, "a stale token was extended");
     }
 
@@ -391,7 +391,7 @@ impl Run {
         let before = self.core.task("default", lease.id);
         let checkpoint = Some(vec![7; usize::from(checkpoint)].into());
         let report = Report { lease, progress: Some(Progress::new(0.5, "half")), checkpoint };
-        let beat = self.core.report("default", &report, Duration::from_secs(10), self.now);
+        let beat = self.core.report("default", &report, Some(Duration::from_secs(10)), self.now);
         if matches!(beat, Beat::Until(_)) {
             assert!(newest, "a stale token reported");
         } else {

@@ -15,7 +15,13 @@ use crate::{
 impl Core {
     /// Extends a lease and takes what its worker says of the attempt, which goes into the batch; of a stale
     /// token nothing is taken.
-    pub fn report(&mut self, namespace: &str, report: &Report, duration: Duration, now: Micros) -> Beat {
+    pub fn report(
+        &mut self,
+        namespace: &str,
+        report: &Report,
+        duration: Option<Duration>,
+        now: Micros,
+    ) -> Beat {
         let beat = self.beat(namespace, report.lease, duration, now);
         if matches!(beat, Beat::Until(_)) && (report.progress.is_some() || report.checkpoint.is_some()) {
             self.take_report(row_of(report.lease.id), report);
@@ -46,7 +52,13 @@ impl Core {
     }
 
     /// What became of one lease that is to be extended.
-    pub(super) fn beat(&mut self, namespace: &str, lease: LeaseRef, duration: Duration, now: Micros) -> Beat {
+    pub(super) fn beat(
+        &mut self,
+        namespace: &str,
+        lease: LeaseRef,
+        duration: Option<Duration>,
+        now: Micros,
+    ) -> Beat {
         match self.extend(namespace, lease, duration, now) {
             Some(end) => Beat::Until(end),
             None if self.is_cancelled(lease) => Beat::Cancelled,

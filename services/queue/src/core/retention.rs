@@ -1,5 +1,8 @@
 //! What is kept of the past, and when it goes: the journal and ended tasks.
 //!
+//! Dead letters are kept apart from tasks that completed or were cancelled: somebody has to look at them, and a queue
+//! that is busy must not push out what failed in another.
+//!
 //! The journal holds the changes of live tasks and is the event log of watches. Its oldest rows go once enough
 //! newer entries exist; the state of a task that still lives only there is carried over into the newest row,
 //! as a cleaner of a log does. A row is dropped only while the journal is at least twice what lives in it, so
@@ -55,13 +58,63 @@ pub(super) struct Kept {
     pub(super) at: Micros,
 }
 
+/// Ended tasks that are kept by the same rule.
+#[derive(Debug, Default)]
+struct Shelf {
+    /// In the order in which they ended; those that are not kept with this entry are gone already.
+    order: VecDeque<(Row, u64)>,
+    /// How many are kept.
+    len: usize,
+}
+
+impl Shelf {
+    /// Takes note that one is gone. What goes is mostly the newest, or the oldest: then no place is left behind.
+    fn remove(&mut self, kept: &Rows<Kept>) {
+        self.len -= 1;
+        while self.order.back().is_some_and(|(row, journal)| !is_kept(kept, *row, *journal)) {
+            self.order.pop_back();
+        }
+    }
+
+    /// The one that is kept for the longest time.
+    fn oldest(&mut self, kept: &Rows<Kept>) -> Option<(Row, Micros)> {
+        while let Some((row, journal)) = self.order.front() {
+            if let Some(kept) = kept.get(*row).filter(|kept| kept.journal == *journal) {
+                return Some((*row, kept.at));
+            }
+            self.order.pop_front();
+        }
+        None
+    }
+}
+
+fn is_kept(kept: &Rows<Kept>, row: Row, journal: u64) -> bool {
+    kept.get(row).is_some_and(|kept| kept.journal == journal)
+}
+
+/// How many ended tasks are kept, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// Most of them.
+    pub most: usize,
+    /// Time after their end.
+    pub span: Duration,
+}
+
+/// The shelves.
+const SHELVES: usize = 2;
+
+/// The shelf of tasks that ended so.
+fn shelf_of(state: State) -> usize {
+    usize::from(state == State::Dead)
+}
+
 /// What is kept, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Retention {
     journal: VecDeque<JournalRow>,
     entries: usize,
-    /// In the order in which they ended; those that are not in `kept` with this entry are gone already.
-    ended: VecDeque<(Row, u64)>,
+    shelves: [Shelf; SHELVES],
     kept: Rows<Kept>,
     /// Live tasks whose state is in the journal.
     pub(super) journaled: usize,
@@ -82,17 +135,23 @@ impl Retention {
     ) {
         let (queue, state, key) = (entry.queue, entry.status.state, key_of(&entry.spec));
         self.kept.insert(row, Kept { id: entry.id, queue, state, token, key, journal, bytes, at });
-        self.ended.push_back((row, journal));
+        let shelf = &mut self.shelves[shelf_of(state)];
+        shelf.order.push_back((row, journal));
+        shelf.len += 1;
     }
 
     /// Puts ended tasks in the order in which they ended.
     pub(super) fn sort_ended(&mut self) {
-        self.ended.make_contiguous().sort_unstable_by_key(|(_, journal)| *journal);
+        for shelf in &mut self.shelves {
+            shelf.order.make_contiguous().sort_unstable_by_key(|(_, journal)| *journal);
+        }
     }
 
     /// Row and last journal entry of every ended task, in the order in which they ended.
-    pub(super) fn in_order(&self) -> impl Iterator<Item = (Row, u64)> {
-        self.ended.iter().copied()
+    pub(super) fn in_order(&self) -> Vec<(Row, u64)> {
+        let mut all: Vec<_> = self.shelves.iter().flat_map(|shelf| shelf.order.iter().copied()).collect();
+        all.sort_unstable_by_key(|(_, journal)| *journal);
+        all
     }
 
     /// An ended task that is kept.
@@ -107,25 +166,23 @@ impl Retention {
 
     /// Takes an ended task out.
     pub(super) fn take(&mut self, row: Row) -> Option<Kept> {
-        let kept = self.kept.remove(row);
-        let gone =
-            |(row, journal): &(Row, u64)| self.kept.get(*row).is_none_or(|kept| kept.journal != *journal);
-        // What goes is mostly the newest, or the oldest: then no place is left behind.
-        while self.ended.back().is_some_and(gone) {
-            self.ended.pop_back();
-        }
-        kept
+        let kept = self.kept.remove(row)?;
+        self.shelves[shelf_of(kept.state)].remove(&self.kept);
+        Some(kept)
     }
 
-    /// The ended task that is kept for the longest time.
-    fn oldest(&mut self) -> Option<(Row, Kept)> {
-        while let Some((row, journal)) = self.ended.front() {
-            if let Some(kept) = self.kept.get(*row).filter(|kept| kept.journal == *journal) {
-                return Some((*row, *kept));
-            }
-            self.ended.pop_front();
-        }
-        None
+    /// The oldest task of a shelf, when it is kept no longer.
+    fn overdue(&mut self, shelf: usize, keep: Keep, now: Micros) -> Option<Row> {
+        let shelf = &mut self.shelves[shelf];
+        let (row, at) = shelf.oldest(&self.kept)?;
+        (shelf.len > keep.most || after(at, keep.span) <= now).then_some(row)
+    }
+
+    /// Whether it is time to look at a shelf: not at every task that ends.
+    fn is_pressed(&mut self, shelf: usize, keep: Keep, now: Micros) -> bool {
+        let shelf = &mut self.shelves[shelf];
+        let old = shelf.oldest(&self.kept).is_some_and(|(_, at)| after(at, keep.span) <= now);
+        old || shelf.len >= keep.most.saturating_add(STEP)
     }
 
     /// A journal row is in the store.
@@ -136,11 +193,6 @@ impl Retention {
 
     fn surplus(&self, keep: usize) -> usize {
         self.entries.saturating_sub(keep.max(2 * self.journaled))
-    }
-
-    fn overdue(&mut self, keep: usize, keep_for: Duration, now: Micros) -> bool {
-        let oldest = self.oldest().is_some_and(|(_, kept)| after(kept.at, keep_for) <= now);
-        oldest || self.kept.len() >= keep.saturating_add(STEP)
     }
 }
 
@@ -165,20 +217,17 @@ impl Core {
 
     /// Lets the oldest ended tasks go, with their keys, once their retention is over.
     fn forget_ended(&mut self, now: Micros) {
-        let (keep, keep_for) = (self.limits.finished, self.limits.finished_for);
-        if !self.retention.overdue(keep, keep_for, now) {
-            return;
-        }
         let most = MOST.max(2 * self.batch.finished.len());
-        for _ in 0..most {
-            let over = self.retention.kept.len() > keep;
-            let oldest = self.retention.oldest();
-            let Some((row, _)) = oldest.filter(|(_, kept)| over || after(kept.at, keep_for) <= now) else {
-                break;
-            };
-            // One that is waited for goes later, and must not hold up the others.
-            self.retention.ended.pop_front();
-            self.forget_parent(row);
+        for (shelf, keep) in [self.limits.finished, self.limits.dead].into_iter().enumerate() {
+            if !self.retention.is_pressed(shelf, keep, now) {
+                continue;
+            }
+            for _ in 0..most {
+                let Some(row) = self.retention.overdue(shelf, keep, now) else { break };
+                // One that is waited for goes later, and must not hold up the others.
+                self.retention.shelves[shelf].order.pop_front();
+                self.forget_parent(row);
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{Core, Limits, batch::Batch, restore::Counters};
+use super::{Core, Keep, Limits, batch::Batch, restore::Counters};
 use crate::{
     cron::Cron,
     error::Error,
@@ -25,8 +25,8 @@ fn limits() -> Limits {
         schedules: 2,
         payload_cache: 0,
         ageing_step: Duration::from_secs(1),
-        finished: 10,
-        finished_for: Duration::from_secs(60),
+        finished: Keep { most: 10, span: Duration::from_secs(60) },
+        dead: Keep { most: 10, span: Duration::from_secs(60) },
         events: 1,
     }
 }

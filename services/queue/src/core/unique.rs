@@ -58,7 +58,7 @@ impl Core {
 }
 
 /// Fingerprint of namespace, queue and unique key; nothing when there is none.
-fn lock_of(spec: &Spec) -> Option<Key> {
+pub(super) fn lock_of(spec: &Spec) -> Option<Key> {
     let terms = spec.terms.as_deref().filter(|terms| !terms.unique_key.is_empty())?;
     Some(fingerprint(&[&spec.namespace, &spec.queue, &terms.unique_key]))
 }

@@ -176,7 +176,7 @@ impl<'a> Desk<'a> {
         namespace: &str,
         leases: &[LeaseRef],
         reports: &[Report],
-        duration: Duration,
+        duration: Option<Duration>,
         now: Micros,
     ) -> Vec<Beat> {
         let mut beats = self.core.heartbeat(namespace, leases, duration, now);

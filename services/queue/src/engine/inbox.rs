@@ -83,7 +83,7 @@ pub(crate) enum Command {
     /// Take tasks.
     Lease(LeaseRequest, Reply<Vec<Lease>>),
     /// Extend leases, and those that are reported on.
-    Heartbeat(Arc<str>, Vec<LeaseRef>, Vec<Report>, Duration, Reply<Vec<Beat>>),
+    Heartbeat(Arc<str>, Vec<LeaseRef>, Vec<Report>, Option<Duration>, Reply<Vec<Beat>>),
     /// End leases.
     Settle(Arc<str>, Vec<Settlement>, Reply<Vec<Settled>>),
     /// Change something that is rarely changed.

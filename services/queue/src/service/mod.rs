@@ -16,7 +16,7 @@ mod wire;
 mod work;
 mod workers;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use nova_proto::queue::v1 as pb;
 use nova_runtime::Runtime;
@@ -38,13 +38,15 @@ pub(crate) struct QueueService {
     store: Store,
     runtime: Runtime,
     workers: Arc<Workers>,
+    /// Longest that an ended task may be kept.
+    longest_kept: Duration,
 }
 
 impl QueueService {
     /// A service over `store`.
-    pub(crate) fn new(store: Store, runtime: Runtime) -> Self {
+    pub(crate) fn new(store: Store, runtime: Runtime, longest_kept: Duration) -> Self {
         let workers = Arc::new(Workers::new(runtime.clock()));
-        Self { store, runtime, workers }
+        Self { store, runtime, workers, longest_kept }
     }
 }
 

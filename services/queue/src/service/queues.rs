@@ -29,7 +29,8 @@ pub(super) async fn update(
     request: pb::UpdateQueueRequest,
 ) -> Result<pb::UpdateQueueResponse, Status> {
     let (namespace, name) = named(&request.namespace, &request.queue).map_err(refused)?;
-    let change = settings::change(request.settings, request.update_mask).map_err(refused)?;
+    let change = settings::change(request.settings, request.update_mask, service.longest_kept);
+    let change = change.map_err(refused)?;
     let view = service.store.configure(&namespace, &name, change).await?;
     Ok(pb::UpdateQueueResponse { queue: Some(service.shown(&namespace, view)) })
 }

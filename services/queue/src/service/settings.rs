@@ -40,6 +40,7 @@ const KEEP: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Durati
 pub(super) fn change(
     settings: Option<pb::QueueSettings>,
     mask: Option<prost_types::FieldMask>,
+    longest_kept: Duration,
 ) -> Result<impl FnOnce(&mut QueueSettings) + Send + 'static, Violations> {
     let mut violations = Violations::new();
     let Some(wire) = settings else {
@@ -52,6 +53,12 @@ pub(super) fn change(
         violations.require(FIELDS.contains(&path.as_str()), &field, &rule);
     }
     let new = parse(wire, &mut violations);
+    if new.keep_for.is_some_and(|keep| keep > longest_kept) {
+        let longest = longest_kept.as_secs();
+        let rule =
+            format!("must be at most {longest} s, for which the daemon keeps ended tasks at the longest");
+        violations.push(Violation::new("settings.keep_for", rule));
+    }
     violations.finish()?;
     let plain = QueueSettings::default();
     Ok(move |settings: &mut QueueSettings| {

@@ -93,8 +93,9 @@ pub(super) async fn heartbeat(
 ) -> Result<pb::HeartbeatResponse, Status> {
     let namespace = parse::namespace(&request.namespace).map_err(refused)?;
     let (leases, reports) = parse::heartbeat(&request.leases, request.reports).map_err(refused)?;
-    let duration =
-        parse::lease_duration("lease_duration", request.lease_duration.as_ref()).map_err(refused)?;
+    let duration = request.lease_duration.as_ref();
+    let duration = duration.map(|value| parse::lease_duration("lease_duration", Some(value)));
+    let duration = duration.transpose().map_err(refused)?;
     let told = wire::reported(&leases, &reports);
     let ends = service.store.report(&namespace, leases, reports, duration).await?;
     Ok(wire::heartbeats(&told, &ends))

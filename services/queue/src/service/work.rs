@@ -195,7 +195,7 @@ impl Session {
         let duration = self.request.duration;
         Box::pin(async move {
             let told = wire::reported(&leases, &reports);
-            let ends = store.report(&namespace, leases, reports, duration).await?;
+            let ends = store.report(&namespace, leases, reports, Some(duration)).await?;
             Ok(work_response::Message::Heartbeats(wire::heartbeats(&told, &ends)))
         })
     }

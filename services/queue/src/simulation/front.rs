@@ -168,9 +168,9 @@ impl Way {
         let ticket = self.mesh.recorder.begin(self.client, call);
         let checked = self.checked(lease);
         let answer = self
-            .send(
-                |store| async move { store.report(&namespace(), vec![checked], Vec::new(), duration).await },
-            )
+            .send(|store| async move {
+                store.report(&namespace(), vec![checked], Vec::new(), Some(duration)).await
+            })
             .await;
         let answer = told(answer, |ends| {
             Answer::Extended(ends.iter().map(|beat| matches!(beat, Beat::Until(_))).collect())
@@ -194,7 +194,7 @@ impl Way {
         };
         let answer = self.send_once(|store| {
             let report = report.clone();
-            async move { store.report(&namespace(), Vec::new(), vec![report], duration).await }
+            async move { store.report(&namespace(), Vec::new(), vec![report], Some(duration)).await }
         });
         let answer = told(answer.await, |ends| Answer::Extended(vec![matches!(ends[0], Beat::Until(_))]));
         let held = match &answer {
@@ -211,7 +211,7 @@ impl Way {
         let broken = self.is(Broken::HandsOnProven);
         let answer = self.send_once(|store| async move {
             if broken {
-                let beats = store.report(&namespace(), vec![lease], Vec::new(), duration).await?;
+                let beats = store.report(&namespace(), vec![lease], Vec::new(), Some(duration)).await?;
                 return Ok(matches!(beats[0], Beat::Until(_)).then_some(duration));
             }
             let proofs = store.prove(&namespace(), vec![lease]).await?;

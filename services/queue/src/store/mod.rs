@@ -98,14 +98,14 @@ impl Store {
         self.inbox.ask(|reply| Command::Lease(request, reply)).await
     }
 
-    /// Extends leases, and takes what is reported on others; each answers its new end, or how it was lost, first the
+    /// Extends leases to `duration` from now, or each to its own length, and takes what is reported on others; each answers its new end, or how it was lost, first the
     /// leases and then the reports. What is reported is durable; that leases are extended is not, and need not be.
     pub(crate) async fn report(
         &self,
         namespace: &Arc<str>,
         leases: Vec<LeaseRef>,
         reports: Vec<Report>,
-        duration: Duration,
+        duration: Option<Duration>,
     ) -> Result<Vec<Beat>, Error> {
         let namespace = Arc::clone(namespace);
         self.inbox.ask(|reply| Command::Heartbeat(namespace, leases, reports, duration, reply)).await

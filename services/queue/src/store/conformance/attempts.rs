@@ -17,7 +17,7 @@ fn checkpoint(lease: LeaseRef, bytes: &[u8]) -> Report {
 }
 
 async fn report(store: &Store, report: Report) -> Beat {
-    store.report(&"default".into(), Vec::new(), vec![report], PATIENCE).await.unwrap()[0]
+    store.report(&"default".into(), Vec::new(), vec![report], Some(PATIENCE)).await.unwrap()[0]
 }
 
 async fn read(store: &Store, id: Uuid) -> Task {
@@ -115,7 +115,8 @@ pub(super) async fn a_plain_heartbeat_writes_nothing(home: &dyn Home) {
     let lease = store.take_one().await;
     let before = store.head();
     let nothing = Report { lease: refer(&lease), progress: None, checkpoint: None };
-    let until = store.report(&"default".into(), vec![refer(&lease)], vec![nothing], PATIENCE).await.unwrap();
+    let until =
+        store.report(&"default".into(), vec![refer(&lease)], vec![nothing], Some(PATIENCE)).await.unwrap();
     assert!(until.iter().all(|beat| matches!(beat, Beat::Until(_))));
     assert_eq!((until.len(), store.head()), (2, before));
 }

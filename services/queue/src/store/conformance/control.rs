@@ -2,10 +2,10 @@
 
 use uuid::Uuid;
 
-use super::{Home, Verbs as _, ask, completed, failed, keyed, refer, task};
+use super::{Home, Verbs as _, ask, completed, failed, flows::unique, keyed, refer, task};
 use crate::{
     Error,
-    record::{Beat, Fits, Intake, QueueSettings, Receipt, Settled, Task, TaskFilter},
+    record::{Beat, Fits, Intake, NewTask, QueueSettings, Receipt, Settled, Spec, Task, TaskFilter},
     store::Store,
     task::State,
 };
@@ -156,7 +156,24 @@ pub(super) async fn a_queue_holds_no_more_than_its_settings_say(home: &dyn Home)
     let refused = store.enqueue(vec![task("2"), task("3")]).await;
     assert!(matches!(refused, Err(Error::QueueFull { limit: 2, .. })), "{refused:?}");
     store.put(task("2")).await;
+    let other =
+        |name: &str| NewTask { spec: Spec { queue: "other".into(), ..task(name).spec }, ..task(name) };
+    let refused = store.enqueue(vec![other("3"), task("4"), other("5"), task("6")]).await;
+    assert!(matches!(refused, Err(Error::QueueFull { limit: 2, .. })), "wherever they stand: {refused:?}");
     let view = store.queue(&"default".into(), &"q".into()).await.unwrap().unwrap();
     assert_eq!((view.settings.max_tasks, view.stats.ready), (Some(2), 2));
     assert_eq!(store.queue(&"default".into(), &"none".into()).await.unwrap(), None);
+}
+
+pub(super) async fn a_repeated_task_needs_no_room(home: &dyn Home) {
+    let store = home.open().await;
+    let id = store.put(keyed("t", "key")).await.id;
+    let locked = store.put(unique("u", None)).await.id;
+    configure(&store, |settings| settings.max_tasks = Some(2)).await;
+    for intake_of in [Intake::Open, Intake::Draining] {
+        intake(&store, intake_of).await;
+        assert_eq!(store.put(keyed("t", "key")).await, Receipt { id, duplicate: true });
+        assert_eq!(store.put(unique("u", None)).await, Receipt { id: locked, duplicate: true });
+        assert!(store.enqueue(vec![keyed("t", "key"), task("new")]).await.is_err(), "one of them is new");
+    }
 }

@@ -30,7 +30,7 @@ fn whatever(parents: &[Uuid]) -> NewTask {
     bound("child", terms)
 }
 
-fn unique(key: &str, unique_for: Option<Duration>) -> NewTask {
+pub(super) fn unique(key: &str, unique_for: Option<Duration>) -> NewTask {
     bound("t", Terms { unique_key: key.into(), unique_for, ..Terms::default() })
 }
 

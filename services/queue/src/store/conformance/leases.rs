@@ -169,3 +169,15 @@ pub(super) async fn queues_are_served_in_order_of_preference(home: &dyn Home) {
     let queues: Vec<&str> = leases.iter().map(|lease| &*lease.task.spec.queue).collect();
     assert_eq!(queues, ["q", "second"]);
 }
+
+pub(super) async fn a_heartbeat_that_names_no_length_keeps_that_of_the_lease(home: &dyn Home) {
+    let store = home.open().await;
+    store.put(task("t")).await;
+    let lease = store.take(LeaseRequest { duration: Duration::from_secs(3_000), ..ask(1) }).await.remove(0);
+    let beats = store.report(&"default".into(), vec![refer(&lease)], Vec::new(), None).await.unwrap();
+    let Beat::Until(end) = beats[0] else { panic!("{beats:?}") };
+    assert!(
+        end > lease.task.status.expires,
+        "{end} is as long from the heartbeat as the lease was from its start"
+    );
+}

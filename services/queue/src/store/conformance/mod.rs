@@ -183,6 +183,7 @@ conformance! {
     leases::a_stale_token_changes_nothing,
     leases::a_repeated_settlement_gets_the_first_answer,
     leases::a_heartbeat_extends_and_tells_what_is_lost,
+    leases::a_heartbeat_that_names_no_length_keeps_that_of_the_lease,
     leases::an_attempt_ends_at_its_timeout_whatever_its_heartbeats,
     leases::tokens_grow_across_restarts,
     leases::a_live_lease_survives_a_restart,
@@ -203,6 +204,7 @@ conformance! {
     control::a_paused_queue_starts_nothing_and_takes_all,
     control::a_draining_queue_takes_nothing_and_is_worked_off,
     control::a_queue_holds_no_more_than_its_settings_say,
+    control::a_repeated_task_needs_no_room,
     schedules::each_tick_fires_once_across_restarts,
     schedules::a_schedule_survives_a_restart,
     schedules::missed_ticks_are_caught_up_with_as_they_should,
@@ -257,6 +259,7 @@ conformance! {
     upkeep::a_queue_keeps_as_many_bytes_of_ended_tasks_as_it_says,
     upkeep::the_limits_of_the_daemon_bound_those_of_queues,
     upkeep::a_watch_that_keeps_up_sees_what_is_kept_for_no_time,
+    upkeep::dead_letters_outlive_what_completes,
 }
 
 /// A task of queue `q`.
@@ -363,7 +366,7 @@ impl Verbs for Store {
         leases: Vec<LeaseRef>,
         duration: Duration,
     ) -> Result<Vec<Beat>, Error> {
-        self.report(namespace, leases, Vec::new(), duration).await
+        self.report(namespace, leases, Vec::new(), Some(duration)).await
     }
 }
 

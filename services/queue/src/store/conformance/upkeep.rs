@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Home, LONGEST, Verbs as _, completed, log::ALL, refer, task};
+use super::{Home, LONGEST, Verbs as _, completed, failed, keyed, log::ALL, refer, task};
 use crate::{record::QueueSettings, store::Store, task::State};
 
 async fn configure(store: &Store, queue: &str, change: impl FnOnce(&mut QueueSettings) + Send + 'static) {
@@ -82,4 +82,21 @@ pub(super) async fn a_watch_that_keeps_up_sees_what_is_kept_for_no_time(home: &d
     drop(store);
     let store = home.open().await;
     assert!(store.events(start, 10, ALL).await.is_err(), "whom a restart meets behind is told so");
+}
+
+pub(super) async fn dead_letters_outlive_what_completes(home: &dyn Home) {
+    let config = crate::config::Config { keep_finished_seconds: 0, ..Default::default() };
+    let store = home.open_with(config.clone()).await;
+    let dead = store.put(keyed("t", "key")).await.id;
+    store.end(refer(&store.take_one().await), failed(true)).await;
+    for _ in 0..3 {
+        let id = ended(&store, 2).await;
+        eventually_forgotten(&store, id).await;
+    }
+    assert_eq!(store.state(dead).await, Some(State::Dead));
+    assert!(store.put(keyed("t", "key")).await.duplicate, "and so is its key");
+    drop(store);
+    let store = home.open_with(crate::config::Config { keep_dead_seconds: 0, ..config }).await;
+    ended(&store, 2).await;
+    eventually_forgotten(&store, dead).await;
 }
