@@ -27,6 +27,7 @@ async fn kill_and_kill_again(store: &str) {
         daemon.kill();
         daemon.restart();
         load.targets.set([daemon.address()]);
+        load.recover().await;
     }
     load.get_on(CALLS).await;
     load.check().await;
@@ -52,6 +53,7 @@ async fn a_killed_redis_keeps_every_promise_when_each_write_is_synced() {
     for _ in 0..2 * longer() {
         load.get_on(CALLS).await;
         redis.restart();
+        load.recover().await;
     }
     load.get_on(CALLS).await;
     load.check().await;
@@ -67,10 +69,12 @@ async fn a_stopped_daemon_and_a_stopped_redis_break_no_promise() {
         daemon.stop();
         load.get_stuck(STUCK).await;
         daemon.go_on();
+        load.recover().await;
         load.get_on(CALLS).await;
         signal(redis.pid(), Signal::STOP);
         load.get_stuck(STUCK).await;
         signal(redis.pid(), Signal::CONT);
+        load.recover().await;
     }
     load.get_on(CALLS).await;
     load.check().await;

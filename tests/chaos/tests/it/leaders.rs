@@ -39,6 +39,7 @@ async fn one_of_two_daemons_is_killed_and_the_other_goes_on() {
         // Nobody calls a daemon that is gone; the one that is left must take over.
         load.targets.set([two.daemons[(round + 1) % 2].address()]);
         load.store_anew().await;
+        load.recover().await;
         two.daemons[round % 2].restart();
         load.targets.set(two.addresses());
     }
@@ -55,9 +56,11 @@ async fn a_leader_that_was_stopped_beyond_its_claim_can_write_no_more() {
         load.get_on(CALLS).await;
         two.daemons[round % 2].stop();
         load.store_anew().await;
+        load.recover().await;
         load.get_on(CALLS / 4).await;
         two.daemons[round % 2].go_on();
         load.store_anew().await;
+        load.recover().await;
     }
     load.get_on(CALLS).await;
     load.check().await;

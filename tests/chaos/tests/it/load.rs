@@ -115,6 +115,12 @@ impl Load {
         self.wait_for("the load gets on", || self.answered() >= until).await;
     }
 
+    /// Waits until the load gets on after something was away or stood still, and notes that leases began anew.
+    pub(crate) async fn recover(&self) {
+        self.get_on(1).await;
+        self.recorder.restarted();
+    }
+
     /// Waits until a task that was asked for from now on is stored.
     pub(crate) async fn store_anew(&self) -> u64 {
         let from = self.recorder.now().order;

@@ -30,6 +30,7 @@ async fn a_killed_redis_that_syncs_each_second_loses_its_last_two_seconds_at_mos
         let lost = load.recorder.now().order;
         redis.restart();
         load.recorder.lossy(from, lost, load.store_anew().await);
+        load.recover().await;
     }
     load.get_on(CALLS).await;
     let (history, _) = load.check().await;
@@ -57,6 +58,7 @@ async fn a_killed_redis_without_a_log_loses_what_came_after_its_last_snapshot() 
             load.targets.set([daemon.address()]);
         }
         load.recorder.lossy(from, lost, load.store_anew().await);
+        load.recover().await;
     }
     load.get_on(CALLS).await;
     let (history, rest) = load.check().await;
