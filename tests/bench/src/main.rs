@@ -42,7 +42,7 @@ struct Arguments {
     #[arg(long, value_name = "STORE")]
     store: Option<StoreKind>,
     /// Measure other queues, too: each that is installed.
-    #[arg(long, conflicts_with = "short")]
+    #[arg(long)]
     peers: bool,
     /// Install the other queues into target/peers, as far as this machine has their languages. Without --peers
     /// nothing is measured.
@@ -57,10 +57,10 @@ struct Arguments {
     /// How long each load lasts, before what is left of it is worked off.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// A backlog of ten million tasks, too, and every backlog on every peer: takes long, and much memory.
+    /// A backlog of ten million tasks, too, on Nova: takes long, and much memory.
     #[arg(long, conflicts_with = "short")]
     big: bool,
-    /// Nova alone, every part as small as it goes: shows that all of it works, and says nothing about speed.
+    /// Every part as small as it goes: shows that all of it works, and says nothing about speed.
     #[arg(long)]
     short: bool,
     /// Instead of measuring, sample the queue daemon with `perf` under the unary load, and say where its time goes.
@@ -137,7 +137,7 @@ async fn measure(arguments: &Arguments, figures: &mut Figures) -> anyhow::Result
         }
     }
     if arguments.peers {
-        peers::measure(&plan, arguments.big, &|scenario| arguments.wants(scenario), figures).await;
+        peers::measure(&plan, &|scenario| arguments.wants(scenario), figures).await;
     }
     Ok(())
 }

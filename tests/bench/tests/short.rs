@@ -1,4 +1,5 @@
-//! The bench in its short form: the real command on real meshes, every part as small as it goes.
+//! The bench in its short form: the real command on real meshes, and on each peer that is installed, every part as small
+//! as it goes.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not there")]
 
@@ -6,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use serde_json::Value;
+
+const PEERS: [&str; 4] = ["bullmq", "beanstalkd", "celery", "asynq"];
 
 const STORES: [&str; 2] = ["nova-sqlite", "nova-redis"];
 
@@ -50,7 +53,7 @@ type Figures = BTreeMap<(String, String, String), f64>;
 
 #[test]
 fn the_short_form_prints_every_figure_and_loses_no_task() {
-    let figures = run();
+    let (figures, said) = run();
     let missing: Vec<_> = expected().into_iter().filter(|key| !figures.contains_key(key)).collect();
     assert!(missing.is_empty(), "{missing:#?} of {figures:#?}");
     for (store, load) in STORES.iter().flat_map(|store| LOADS.map(|load| (*store, load))) {
@@ -65,6 +68,17 @@ fn the_short_form_prints_every_figure_and_loses_no_task() {
         let unencrypted = figures[&key("unary-128", &format!("{store}-plaintext"), "lives_per_second")];
         assert!(unencrypted > 0.0, "{store}");
         assert!(figures[&key("overload", store, "refused")] >= 1.0, "{store}: a flood is refused");
+    }
+    for peer in PEERS {
+        assert_measured_or_skipped(peer, &figures, &said);
+    }
+}
+
+fn assert_measured_or_skipped(peer: &str, figures: &Figures, said: &str) {
+    let lives = figures.get(&key("unary-128", peer, "lives_per_second"));
+    match said.lines().find_map(|line| line.split_once(&format!("skipped: {peer}: "))) {
+        Some((_, why)) => println!("SKIPPED the short form of the bench on {peer}: {why}"),
+        None => assert!(lives.is_some_and(|lives| *lives > 0.0), "{peer}: {said}"),
     }
 }
 
@@ -84,12 +98,13 @@ fn same(one: f64, other: f64) -> bool {
     (one - other).abs() < 0.5
 }
 
-/// Runs the bench beside this test; every line that it prints is a figure.
-fn run() -> Figures {
+/// Runs the bench beside this test; every line that it prints is a figure, and beside them it says what it skips.
+fn run() -> (Figures, String) {
     let mut bench = Command::new(env!("CARGO_BIN_EXE_nova-bench"));
-    let output = bench.args(["--short", "--json", "--plaintext"]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().lines().map(figure).collect()
+    let output = bench.args(["--short", "--json", "--plaintext", "--peers"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    (String::from_utf8(output.stdout).unwrap().lines().map(figure).collect(), said)
 }
 
 /// `{"scenario","system","metric","value","unit"}`, and nothing else.

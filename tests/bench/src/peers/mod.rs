@@ -49,15 +49,14 @@ pub(crate) fn install(figures: &mut Figures) {
     }
 }
 
-/// Measures every peer. `big` lifts the bound on the backlog of slow ones.
+/// Measures every peer, each on backlogs that it can build up.
 pub(crate) async fn measure(
     plan: &Plan,
-    big: bool,
     wants: &(impl Fn(Scenario) -> bool + Sync),
     figures: &mut Figures,
 ) {
     for peer in PEERS {
-        if let Err(why) = measure_one(peer, plan, big, wants, figures).await {
+        if let Err(why) = measure_one(peer, plan, wants, figures).await {
             figures.skip(peer.name(), &format!("{why:#}"));
         }
     }
@@ -66,15 +65,14 @@ pub(crate) async fn measure(
 async fn measure_one(
     peer: &dyn Peer,
     plan: &Plan,
-    big: bool,
     wants: impl Fn(Scenario) -> bool,
     figures: &mut Figures,
 ) -> anyhow::Result<()> {
     let mut plan = plan.clone();
     let most = peer.largest_backlog();
-    if !big && wants(Scenario::Backlog) && plan.backlogs.iter().any(|backlog| *backlog > most) {
+    if wants(Scenario::Backlog) && plan.backlogs.iter().any(|backlog| *backlog > most) {
         plan.backlogs.retain(|backlog| *backlog <= most);
-        figures.skip(peer.name(), &format!("a backlog of more than {most} takes it long: --big"));
+        figures.skip(peer.name(), &format!("a backlog of more than {most} takes it too long"));
     }
     let mut system = peer.open().await?;
     scenarios::measure(&mut Bench { system: system.as_mut(), plan: &plan, figures }, wants).await
