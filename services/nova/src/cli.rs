@@ -42,7 +42,7 @@ enum Command {
     Orchestrate(commands::orchestrate::Orchestrate),
     /// Show agents and their history.
     Agents(commands::agents::Agents),
-    /// Show queues and tasks, and enqueue.
+    /// Enqueue and follow tasks, run queues, keep schedules.
     Queue(commands::queue::Queue),
     /// Show runs of plans, and check plans.
     Workflow(commands::workflow::Workflow),

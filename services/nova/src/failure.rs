@@ -109,16 +109,19 @@ pub(crate) fn reader_is_gone(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
+/// Places of the wire that the options of a command do not have.
+const PLACES: [&str; 6] = ["tasks[0].", "schedule.task.", "schedule.", "settings.", "filter.", "retry."];
+
 /// A broken rule as people know the field: `lease duration: …` for `tasks[0].lease_duration`. A command has no list to
 /// tell places in; other paths, such as those into a plan, are left as they are.
 fn in_words(violation: &FieldViolation) -> String {
     let (field, rule) = (violation.field.as_str(), &violation.description);
-    let own = field.strip_prefix("tasks[0].").or_else(|| field.strip_prefix("settings.")).unwrap_or(field);
+    let own = PLACES.iter().fold(field, |field, place| field.strip_prefix(place).unwrap_or(field));
     let plain = own.strip_suffix("[0]").unwrap_or(own);
     if plain.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
         return format!("{}: {rule}", plain.replace('_', " "));
     }
-    format!("{field}: {rule}")
+    format!("{own}: {rule}")
 }
 
 fn report_status(status: &Status) -> ExitCode {
@@ -163,6 +166,10 @@ mod tests {
         check("ttl", "ttl");
         check("tasks[0].lease_duration", "lease duration");
         check("settings.keep_for", "keep for");
+        check("tasks[0].metadata[\"a\"]", "metadata[\"a\"]");
+        check("tasks[0].retry.max_backoff", "max backoff");
+        check("schedule.task.unique_key", "unique key");
+        check("schedule.time_zone", "time zone");
         check("task_ids[0]", "task ids");
         check("plan.yaml:7:3", "plan.yaml:7:3");
         check("spec.phases[1].steps[0].id", "spec.phases[1].steps[0].id");

@@ -48,12 +48,12 @@ pub(crate) fn collector(text: &str) -> Result<String, String> {
 pub(crate) fn task(text: &str) -> Result<String, String> {
     let known = nova_types::TaskId::parse("task", text);
     known
-        .map(|_| text.to_owned())
+        .map(|id| id.to_string())
         .map_err(|_| "is no task's id; for the tasks of a queue say --queue NAME".to_owned())
 }
 
-/// Labels of which none is given twice.
-pub(crate) fn labels(pairs: Vec<(String, String)>) -> anyhow::Result<HashMap<String, String>> {
+/// Labels, or what else has a key, of which none is given twice.
+pub(crate) fn labels<T>(pairs: Vec<(String, T)>) -> anyhow::Result<HashMap<String, T>> {
     let mut labels = HashMap::new();
     for (key, value) in pairs {
         if labels.contains_key(&key) {

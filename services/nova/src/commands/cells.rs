@@ -42,11 +42,22 @@ pub(crate) fn moment(time: Option<&prost_types::Timestamp>) -> String {
     }
 }
 
+/// The same on the clocks of an IANA time zone, which is told: `2026-05-04 10:03:22 CEST (in 3h)`.
+pub(crate) fn moment_in(zone: &str, time: Option<&prost_types::Timestamp>) -> String {
+    let Some(wire) = time else { return String::new() };
+    let zone = jiff::tz::TimeZone::get(zone).unwrap_or(jiff::tz::TimeZone::UTC);
+    format!("{} ({})", on_clocks_of(zone, wire, "%Y-%m-%d %H:%M:%S %Z"), relative(time))
+}
+
 /// A moment in local time, in the given form.
 pub(crate) fn local(time: &prost_types::Timestamp, form: &str) -> String {
+    on_clocks_of(jiff::tz::TimeZone::system(), time, form)
+}
+
+fn on_clocks_of(zone: jiff::tz::TimeZone, time: &prost_types::Timestamp, form: &str) -> String {
     let time = Timestamp::from_wire(time);
     let Ok(moment) = jiff::Timestamp::from_microsecond(time.micros()) else { return time.to_string() };
-    moment.to_zoned(jiff::tz::TimeZone::system()).strftime(form).to_string()
+    moment.to_zoned(zone).strftime(form).to_string()
 }
 
 /// A length of time in its largest unit: `3s`, `5m`, `2h`, `4d`.
@@ -158,6 +169,18 @@ mod tests {
         assert_eq!(content(br#"{"a":1}"#), json!({"a": 1}));
         assert_eq!(content(b"plain"), json!("plain"));
         assert_eq!(content(&[0xff]), json!({"base64": "/w=="}));
+    }
+
+    #[test]
+    fn a_moment_on_the_clocks_of_a_zone_names_it() {
+        let new_year = prost_types::Timestamp { seconds: 1_767_222_000, nanos: 0 };
+        let shown = |zone| moment_in(zone, Some(&new_year));
+        assert!(
+            shown("Europe/Berlin").starts_with("2026-01-01 00:00:00 CET ("),
+            "{}",
+            shown("Europe/Berlin")
+        );
+        assert!(shown("UTC").starts_with("2025-12-31 23:00:00 UTC ("), "{}", shown("UTC"));
     }
 
     #[test]

@@ -31,6 +31,7 @@ fn a_value_that_is_none_of_the_possible_ones_is_refused_with_them() {
 fn a_number_out_of_range_is_refused() {
     check_usage("queue enqueue q k --priority 10", "10 is not in 0..=9");
     check_usage("queue enqueue q k --max-attempts 0", "0 is not in 1..=100");
+    check_usage("queue enqueue q k --backoff-factor 11", "must be a number from 1 to 10");
     check_usage("queue tasks --limit 0", "0 is not in 1..=1000000");
     check_usage("node logs p --tail 10001", "10001 is not in 1..=10000");
 }
@@ -93,6 +94,48 @@ fn files_that_cannot_be_used_are_named() {
 #[test]
 fn a_usage_names_what_is_missing_and_no_more() {
     check_usage("queue enqueue", "Usage: nova queue enqueue <QUEUE> <KIND>");
+}
+
+#[test]
+fn a_command_on_many_tasks_says_that_a_queue_may_be_named_instead() {
+    for command in ["cancel", "redrive", "purge"] {
+        check_usage(&format!("queue {command}"), "<TASK|--queue <QUEUE>>");
+    }
+}
+
+#[test]
+fn what_tasks_are_like_goes_with_their_queue() {
+    let task = "01999999-9999-7999-8999-999999999999";
+    for (command, option) in
+        [("cancel", "--kind send"), ("redrive", "--error E"), ("purge", "--older-than 1h")]
+    {
+        check_usage(&format!("queue {command} {task} {option}"), "cannot be used with");
+    }
+    check_usage(&format!("queue purge {task} --state dead"), "cannot be used with");
+    check_usage("queue purge --queue mail", "--state <STATE>");
+}
+
+#[test]
+fn what_says_nothing_is_not_taken_for_something() {
+    check_usage("queue enqueue q k --request-id=", "a value is required for '--request-id <ID>'");
+    check_usage("queue enqueue q k --unique-key=", "a value is required for '--unique-key <KEY>'");
+    check_usage("queue watch --cursor=", "a value is required for '--cursor <CURSOR>'");
+}
+
+#[test]
+fn an_option_that_needs_another_says_so() {
+    check_usage("queue enqueue q k --unique-for 1h", "--unique-key <KEY>");
+    check_usage("queue enqueue q k --run-after-failure", "--after <TASK>");
+    check_usage("queue config mail --burst 5", "--rate <N/TIME>");
+    check_usage("queue config mail --group-burst 5", "--group-rate <N/TIME>");
+}
+
+#[test]
+fn a_limit_says_by_which_word_it_is_lifted() {
+    check_usage("queue config mail --max-running some", "must be a whole number, or none");
+    check_usage("queue config mail --rate 100", "must be a number and a time, such as 100/1s, or none");
+    check_usage("queue config mail --max-tasks none", "must be a whole number, or default");
+    check_usage("queue config mail --weight gold", "must be group=share, or default");
 }
 
 #[test]

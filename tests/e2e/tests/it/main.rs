@@ -18,8 +18,10 @@ mod reserved_queues;
 mod restart;
 mod rotation;
 mod run;
+mod schedule_command;
 mod shared_agents;
 mod start;
+mod task_command;
 mod trace;
 
 /// Instantiates every claim for both stores.
@@ -51,5 +53,16 @@ on_both_stores! {
     kill::a_run_on_a_kept_mesh_goes_on_when_nova_is_terminated,
     kill::a_mesh_for_one_run_goes_down_when_nova_is_terminated_and_the_next_goes_on,
     kill::a_mesh_for_one_run_is_gone_when_nova_is_killed_and_the_next_goes_on,
+    queue_command::an_operator_runs_a_queue,
+    queue_command::settings_are_shown_with_what_they_come_to,
+    queue_command::what_is_not_there_is_not_found,
+    queue_command::namespaces_are_apart,
+    task_command::dead_tasks_live_again,
+    task_command::a_task_is_tried_as_it_was_said,
+    task_command::a_unique_key_is_free_again_in_time,
+    task_command::a_task_waits_for_another,
+    task_command::a_watch_goes_on_from_its_cursor,
+    schedule_command::an_operator_keeps_schedules,
+    schedule_command::a_schedule_keeps_all_that_is_said_of_its_tasks,
     trace::one_run_is_one_connected_trace_through_every_part,
 }

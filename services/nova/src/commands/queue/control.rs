@@ -1,13 +1,12 @@
 //! `nova queue cancel`, `redrive` and `purge`.
 
 use clap::Args;
-use nova_client::Mesh;
-use nova_proto::queue::v1::{CancelTasksRequest, PurgeTasksRequest, RedriveTasksRequest};
+use nova_proto::queue::v1::{CancelTasksRequest, PurgeTasksRequest, RedriveTasksRequest, Task, TaskState};
 use serde_json::json;
 
+use super::scope::Scope;
 use super::select::{Page, Selection};
-use super::task::{STATES, state_of};
-use crate::cli::Context;
+use super::task::{STATES, state, state_of};
 use crate::commands::output;
 
 /// End tasks that have not ended; who works on one is told.
@@ -24,68 +23,134 @@ pub(crate) struct Cancel {
 }
 
 impl Cancel {
-    pub(crate) async fn run(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
-        let call = async |Page { task_ids, queue, filter, page_token }| {
+    pub(crate) async fn run(self, scope: &Scope<'_>) -> anyhow::Result<()> {
+        let found = self.which.find(scope).await?;
+        let call = async |Page { namespace, task_ids, queue, filter, page_token }| {
             let message = self.message.clone();
-            let namespace = String::new();
             let request = CancelTasksRequest { namespace, task_ids, queue, filter, message, page_token };
-            let answer = mesh.queue().cancel_tasks(request).await?.into_inner();
+            let answer = scope.mesh.queue().cancel_tasks(request).await?.into_inner();
             Ok((answer.count, answer.next_page_token))
         };
-        told(context, self.which.each(call).await?, "cancelled")
+        told(scope, self.which.each(scope, &found, call).await?, "cancelled")?;
+        for task in found.tasks.iter().filter(|task| has_ended(task)) {
+            tell!("nova: {} had ended before: it is {}", task.id, state(task));
+        }
+        found.ends(Vec::new())
     }
+}
+
+fn has_ended(task: &Task) -> bool {
+    matches!(task.state(), TaskState::Completed | TaskState::Dead | TaskState::Cancelled)
 }
 
 /// Give dead tasks another life.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  nova queue redrive --queue mail --error SMTP_DOWN")]
+#[command(
+    after_help = "Examples:\n  nova queue redrive --queue mail --error SMTP_DOWN\n  nova queue redrive TASK"
+)]
 pub(crate) struct Redrive {
     #[command(flatten)]
     which: Selection,
 }
 
 impl Redrive {
-    pub(crate) async fn run(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
-        let call = async |Page { task_ids, queue, filter, page_token }| {
-            let request =
-                RedriveTasksRequest { namespace: String::new(), task_ids, queue, filter, page_token };
-            let answer = mesh.queue().redrive_tasks(request).await?.into_inner();
+    pub(crate) async fn run(self, scope: &Scope<'_>) -> anyhow::Result<()> {
+        let found = self.which.find(scope).await?;
+        let call = async |Page { namespace, task_ids, queue, filter, page_token }| {
+            let request = RedriveTasksRequest { namespace, task_ids, queue, filter, page_token };
+            let answer = scope.mesh.queue().redrive_tasks(request).await?.into_inner();
             Ok((answer.count, answer.next_page_token))
         };
-        told(context, self.which.each(call).await?, "redriven")
+        let count = self.which.each(scope, &found, call).await?;
+        told(scope, count, "redriven")?;
+        found.ends(not_redriven(&found.tasks, count))
     }
+}
+
+/// Why fewer live again than were named.
+fn not_redriven(named: &[Task], count: u64) -> Vec<String> {
+    if named.len() as u64 <= count {
+        return Vec::new();
+    }
+    let (dead, others): (Vec<_>, Vec<_>) = named.iter().partition(|task| task.state() == TaskState::Dead);
+    let why = |task: &Task| format!("{} is not dead: it is {}", task.id, state(task));
+    let mut refused: Vec<String> = others.into_iter().map(why).collect();
+    let left = (dead.len() as u64).saturating_sub(count);
+    if left > 0 {
+        refused.push(format!(
+            "{left} stay dead: another task has their unique key, or what they came after is gone"
+        ));
+    }
+    refused
 }
 
 /// Forget tasks that nobody holds, with their results.
 #[derive(Debug, Args)]
 #[command(
     mut_arg("queue", |queue| queue.requires("state")),
-    after_help = "Example:\n  nova queue purge --queue mail --state dead"
+    after_help = "Examples:\n  nova queue purge --queue mail --state dead --older-than 7d\n  nova queue purge TASK"
 )]
 pub(crate) struct Purge {
     #[command(flatten)]
     which: Selection,
     /// Only tasks in this state; give it again for more. Needed with --queue.
-    #[arg(long, value_parser = STATES)]
+    #[arg(long, value_parser = STATES, conflicts_with = "tasks")]
     state: Vec<String>,
 }
 
 impl Purge {
-    pub(crate) async fn run(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, scope: &Scope<'_>) -> anyhow::Result<()> {
+        let found = self.which.find(scope).await?;
         let states: Vec<i32> = self.state.iter().map(|name| state_of(name).into()).collect();
-        let call = async |Page { task_ids, queue, filter, page_token }| {
-            let (namespace, states) = (String::new(), states.clone());
+        let call = async |Page { namespace, task_ids, queue, filter, page_token }| {
+            let states = states.clone();
             let request = PurgeTasksRequest { namespace, task_ids, queue, states, filter, page_token };
-            let answer = mesh.queue().purge_tasks(request).await?.into_inner();
+            let answer = scope.mesh.queue().purge_tasks(request).await?.into_inner();
             Ok((answer.count, answer.next_page_token))
         };
-        told(context, self.which.each(call).await?, "purged")
+        let count = self.which.each(scope, &found, call).await?;
+        told(scope, count, "purged")?;
+        found.ends(not_purged(&found.tasks, count))
     }
 }
 
-fn told(context: &Context, count: u64, what: &str) -> anyhow::Result<()> {
-    if context.json {
+/// Why fewer are forgotten than were named.
+fn not_purged(named: &[Task], count: u64) -> Vec<String> {
+    if named.len() as u64 <= count {
+        return Vec::new();
+    }
+    let held = named.iter().filter(|task| task.state() == TaskState::Leased);
+    held.map(|task| format!("{} is held by {}: cancel it first", task.id, task.worker)).collect()
+}
+
+/// Says how many were changed.
+pub(crate) fn told(scope: &Scope<'_>, count: u64, what: &str) -> anyhow::Result<()> {
+    if scope.context.json {
         return output::json(&json!({ what: count }));
     }
     output::line(&format!("{count} {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(state: TaskState) -> Task {
+        Task { id: "t".to_owned(), worker: "w".to_owned(), state: state.into(), ..Task::default() }
+    }
+
+    #[test]
+    fn what_is_not_dead_cannot_live_again() {
+        let named = [task(TaskState::Dead), task(TaskState::Ready)];
+        assert_eq!(not_redriven(&named, 1), ["t is not dead: it is ready"]);
+        assert!(not_redriven(&named, 0)[1].starts_with("1 stay dead"));
+        assert_eq!(not_redriven(&[task(TaskState::Dead)], 1), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_held_cannot_be_purged() {
+        let named = [task(TaskState::Leased), task(TaskState::Dead)];
+        assert_eq!(not_purged(&named, 1), ["t is held by w: cancel it first"]);
+        assert_eq!(not_purged(&named, 2), [""; 0]);
+    }
 }

@@ -3,60 +3,42 @@
 use std::time::Duration;
 
 use clap::Args;
-use nova_proto::queue::v1::{Durability, EnqueueRequest, NewTask, RetryPolicy};
+use clap::builder::NonEmptyStringValueParser;
+use nova_proto::queue::v1::{Durability, EnqueueRequest, NewTask};
 use nova_types::wire;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::template::Template;
 use crate::cli::Context;
 use crate::commands::{arguments, cells, output};
 use crate::connection;
 
 /// Put a task into a queue.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  nova queue enqueue mail send --payload '{\"to\":\"ada\"}' --metadata team=post"
-)]
+#[command(after_help = "Examples:
+  nova queue enqueue mail send --payload '{\"to\":\"ada\"}' --metadata team=post
+  nova queue enqueue mail send --max-attempts 5 --backoff 1s --backoff-factor 2 --backoff-max 1m")]
 pub(crate) struct Enqueue {
-    /// Name of the queue; it is made when it is first used.
-    queue: String,
-    /// What kind of work it is; workers have a handler for each kind.
-    kind: String,
-    /// What the handler is given: text, @FILE, or @- for standard input.
-    #[arg(long, value_name = "TEXT|@FILE", default_value = "", hide_default_value = true)]
-    payload: String,
-    /// Label of the task; give it again for more.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = arguments::pair)]
-    metadata: Vec<(String, String)>,
+    #[command(flatten)]
+    template: Template,
     /// Idempotency key: the same key in the same queue is the same task [default: a fresh one].
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     request_id: Option<String>,
-    /// 0 (lowest) to 9.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=9))]
-    priority: u32,
     /// Not before this long from now, such as 5s.
     #[arg(long, value_name = "TIME", value_parser = arguments::duration, allow_hyphen_values = true)]
     delay: Option<Duration>,
-    /// The task is dead unless it has completed this long from now, such as 1h.
-    #[arg(long, value_name = "TIME", value_parser = arguments::duration, allow_hyphen_values = true)]
-    deadline: Option<Duration>,
-    /// While a task with this key lives in the queue, another is not stored.
-    #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]
-    unique_key: String,
-    /// Whom it is for, such as a tenant: groups of a queue share it by weight.
-    #[arg(long, value_name = "GROUP", default_value = "", hide_default_value = true)]
-    group: String,
     /// Task that must complete before; give it again for more.
     #[arg(long, value_name = "TASK")]
     after: Vec<String>,
-    /// Attempts in all, 1 to 100 [default: 3].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
-    max_attempts: Option<u32>,
+    /// Start also when a task that it comes after died, was cancelled or is forgotten.
+    #[arg(long, requires = "after")]
+    run_after_failure: bool,
 }
 
 impl Enqueue {
-    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let request = EnqueueRequest { tasks: vec![self.task()?], ..Default::default() };
+    pub(crate) async fn run(self, context: &Context, namespace: &str) -> anyhow::Result<()> {
+        let request = EnqueueRequest { namespace: namespace.to_owned(), tasks: vec![self.task()?] };
         let mesh = connection::connect(&context.home)?;
         let answer = mesh.queue().enqueue(request).await?.into_inner();
         let durability = cells::name(answer.durability().as_str_name(), "DURABILITY_");
@@ -75,21 +57,12 @@ impl Enqueue {
     }
 
     fn task(self) -> anyhow::Result<NewTask> {
-        let retry = self.max_attempts.map(|max_attempts| RetryPolicy { max_attempts, ..Default::default() });
         Ok(NewTask {
-            payload: arguments::content(&self.payload)?.into(),
-            metadata: arguments::labels(self.metadata)?,
             request_id: self.request_id.unwrap_or_else(|| Uuid::now_v7().to_string()),
-            queue: self.queue,
-            kind: self.kind,
-            priority: self.priority,
             delay: self.delay.map(wire::to_duration),
-            deadline: self.deadline.map(wire::to_duration),
-            unique_key: self.unique_key,
             after: self.after,
-            group: self.group,
-            retry,
-            ..Default::default()
+            run_after_failure: self.run_after_failure,
+            ..self.template.task()?
         })
     }
 }

@@ -4,26 +4,42 @@ mod admin;
 mod config;
 mod control;
 mod enqueue;
+mod limits;
 mod schedules;
+mod scope;
 mod select;
+mod settings;
+mod stats;
 mod task;
+mod template;
 mod watch;
 mod workers;
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use nova_client::Mesh;
 use nova_proto::queue::v1::ListQueuesRequest;
 use serde_json::Value;
 
+use self::scope::Scope;
 use crate::cli::Context;
 use crate::commands::output;
 use crate::connection;
 
-/// Show queues and tasks, enqueue, and run queues.
+/// Enqueue and follow tasks, run queues, keep schedules.
 #[derive(Debug, Args)]
 pub(crate) struct Queue {
+    /// Namespace of the queues, tasks and schedules.
+    #[arg(
+        long,
+        global = true,
+        env = "NOVA_NAMESPACE",
+        hide_env_values = true,
+        value_name = "NAME",
+        default_value = "default",
+        help_heading = "Options of every queue command"
+    )]
+    namespace: String,
     #[command(subcommand)]
     action: Action,
 }
@@ -43,15 +59,15 @@ enum Action {
     Watch(watch::Watch),
     /// Put a task into a queue.
     Enqueue(enqueue::Enqueue),
-    /// End tasks that have not ended.
+    /// End tasks that have not ended; who works on one is told.
     Cancel(control::Cancel),
     /// Give dead tasks another life.
     Redrive(control::Redrive),
-    /// Forget tasks that nobody holds.
+    /// Forget tasks that nobody holds, with their results.
     Purge(control::Purge),
-    /// Show a queue: its counts, its settings, what it lets through.
+    /// Show a queue: what it lets through, its counts, how it performs.
     Stats(admin::Name),
-    /// Change settings of a queue, or show them.
+    /// Show the settings of a queue, or change them.
     Config(config::Config),
     /// Let no more task of a queue start; tasks are still taken in.
     Pause(admin::Name),
@@ -59,7 +75,7 @@ enum Action {
     Drain(admin::Name),
     /// End a pause and a drain.
     Resume(admin::Name),
-    /// Tasks that are enqueued again and again.
+    /// Show and change schedules: tasks that are enqueued again and again.
     Schedules(schedules::Schedules),
     /// List who worked in the last minute.
     Workers(workers::Workers),
@@ -67,13 +83,18 @@ enum Action {
 
 impl Queue {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let namespace = self.namespace.as_str();
         match self.action {
             // It reads its files before it looks for a mesh.
-            Action::Enqueue(enqueue) => enqueue.run(context).await?,
+            Action::Enqueue(enqueue) => enqueue.run(context, namespace).await?,
             action if action.only_reads() => {
-                connection::reading(context, async |mesh| action.run(context, &mesh).await).await?;
+                let read = async |mesh| action.run(&Scope::new(context, &mesh, namespace)).await;
+                connection::reading(context, read).await?;
             }
-            action => action.run(context, &connection::connect(&context.home)?).await?,
+            action => {
+                let mesh = connection::connect(&context.home)?;
+                action.run(&Scope::new(context, &mesh, namespace)).await?;
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -84,35 +105,37 @@ impl Action {
     fn only_reads(&self) -> bool {
         match self {
             Self::Schedules(schedules) => schedules.only_reads(),
+            Self::Config(config) => config.only_reads(),
             _ => matches!(self, Self::Ls | Self::Tasks(_) | Self::Show { .. } | Self::Stats(_)),
         }
     }
 
-    async fn run(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
+    async fn run(self, scope: &Scope<'_>) -> anyhow::Result<()> {
         match self {
-            Self::Ls => list(context, mesh).await,
-            Self::Tasks(tasks) => tasks.run(context, mesh).await,
-            Self::Show { task } => task::show(context, mesh, task).await,
-            Self::Stats(name) => name.stats(context, mesh).await,
-            Self::Watch(watch) => watch.run(context, mesh).await,
-            Self::Enqueue(enqueue) => enqueue.run(context).await,
-            Self::Cancel(cancel) => cancel.run(context, mesh).await,
-            Self::Redrive(redrive) => redrive.run(context, mesh).await,
-            Self::Purge(purge) => purge.run(context, mesh).await,
-            Self::Config(config) => config.run(context, mesh).await,
-            Self::Pause(name) => name.pause(context, mesh).await,
-            Self::Drain(name) => name.drain(context, mesh).await,
-            Self::Resume(name) => name.resume(context, mesh).await,
-            Self::Schedules(schedules) => schedules.run(context, mesh).await,
-            Self::Workers(workers) => workers.run(context, mesh).await,
+            Self::Ls => list(scope).await,
+            Self::Tasks(tasks) => tasks.run(scope).await,
+            Self::Show { task } => task::show(scope, task).await,
+            Self::Stats(name) => name.stats(scope).await,
+            Self::Watch(watch) => watch.run(scope).await,
+            Self::Enqueue(enqueue) => enqueue.run(scope.context, &scope.namespace()).await,
+            Self::Cancel(cancel) => cancel.run(scope).await,
+            Self::Redrive(redrive) => redrive.run(scope).await,
+            Self::Purge(purge) => purge.run(scope).await,
+            Self::Config(config) => config.run(scope).await,
+            Self::Pause(name) => name.pause(scope).await,
+            Self::Drain(name) => name.drain(scope).await,
+            Self::Resume(name) => name.resume(scope).await,
+            Self::Schedules(schedules) => schedules.run(scope).await,
+            Self::Workers(workers) => workers.run(scope).await,
         }
     }
 }
 
-async fn list(context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
-    let queues = mesh.queue().list_queues(ListQueuesRequest::default()).await?.into_inner().queues;
-    let records: Vec<Value> = queues.iter().map(admin::record).collect();
+async fn list(scope: &Scope<'_>) -> anyhow::Result<()> {
+    let request = ListQueuesRequest { namespace: scope.namespace() };
+    let queues = scope.mesh.queue().list_queues(request).await?.into_inner().queues;
+    let records: Vec<Value> = queues.iter().map(stats::counted).collect();
     let headers =
         ["QUEUE", "INTAKE", "WAITING", "READY", "LEASED", "COMPLETED", "DEAD", "CANCELLED", "OLDEST READY"];
-    output::rows(context, headers, queues.iter().map(admin::row).collect(), &records)
+    output::rows(scope.context, headers, queues.iter().map(stats::row).collect(), &records)
 }

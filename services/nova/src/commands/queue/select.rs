@@ -1,9 +1,17 @@
 //! Which tasks a command is about: by id, or by what they are like.
 
-use clap::Args;
-use nova_proto::queue::v1::TaskFilter;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
+use clap::Args;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use nova_proto::queue::v1::{Task, TaskFilter};
+use nova_types::{Clock as _, SystemClock};
+
+use super::scope::Scope;
+use super::{admin, task};
 use crate::commands::arguments;
+use crate::failure::NotFound;
 
 /// What tasks are like; all that is given must fit.
 #[derive(Debug, Clone, Args)]
@@ -11,12 +19,21 @@ pub(crate) struct Like {
     /// Only this kind of work.
     #[arg(long, value_name = "KIND", default_value = "", hide_default_value = true)]
     kind: String,
+    /// Only tasks of this group.
+    #[arg(long, value_name = "GROUP", default_value = "", hide_default_value = true)]
+    group: String,
     /// Only tasks with this label; give it again for more.
     #[arg(long, value_name = "KEY=VALUE", value_parser = arguments::pair)]
     metadata: Vec<(String, String)>,
     /// Only tasks whose last failed attempt gave this reason.
     #[arg(long, value_name = "REASON", default_value = "", hide_default_value = true)]
     error: String,
+    /// Only tasks that were enqueued longer ago than this, such as 7d.
+    #[arg(long, value_name = "TIME", value_parser = arguments::duration)]
+    older_than: Option<Duration>,
+    /// Only tasks that were enqueued within this time.
+    #[arg(long, value_name = "TIME", value_parser = arguments::duration)]
+    newer_than: Option<Duration>,
 }
 
 impl Like {
@@ -24,30 +41,54 @@ impl Like {
     pub(crate) fn filter(&self) -> anyhow::Result<Option<TaskFilter>> {
         let filter = TaskFilter {
             kind: self.kind.clone(),
+            group: self.group.clone(),
             metadata: arguments::labels(self.metadata.clone())?,
             error_reason: self.error.clone(),
-            ..Default::default()
+            create_time_from: self.newer_than.map(ago),
+            create_time_before: self.older_than.map(ago),
         };
         Ok((filter != TaskFilter::default()).then_some(filter))
     }
 }
 
-/// Tasks by id, or those of a queue.
+/// The moment that is so long ago.
+fn ago(time: Duration) -> prost_types::Timestamp {
+    (SystemClock.now() - time).to_wire()
+}
+
+/// The tasks that a command changes.
 #[derive(Debug, Args)]
 pub(crate) struct Selection {
+    #[command(flatten)]
+    named: Named,
+    #[command(flatten)]
+    like: Like,
+}
+
+/// Tasks by id, or those of a queue.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Named {
     /// Ids of tasks.
-    #[arg(value_name = "TASK", required_unless_present = "queue", conflicts_with = "queue", value_parser = arguments::task)]
-    pub(crate) tasks: Vec<String>,
+    #[arg(value_name = "TASK", value_parser = arguments::task, conflicts_with = "Like")]
+    tasks: Vec<String>,
     /// Instead of ids: the tasks of this queue.
     #[arg(long, value_name = "QUEUE")]
     queue: Option<String>,
-    #[command(flatten)]
-    like: Like,
+}
+
+/// What was there before anything was changed.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// The tasks, if they were named.
+    pub(crate) tasks: Vec<Task>,
+    missing: Vec<String>,
 }
 
 /// What one call of a command that changes tasks names.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Page {
+    pub(crate) namespace: String,
     pub(crate) task_ids: Vec<String>,
     pub(crate) queue: String,
     pub(crate) filter: Option<TaskFilter>,
@@ -56,19 +97,43 @@ pub(crate) struct Page {
 
 /// Most ids of one call.
 const IDS: usize = 1_000;
+/// Tasks that are looked for at once.
+const LOOKS: usize = 16;
 
 impl Selection {
+    /// Looks for what is named; fails when nothing of it is there.
+    pub(crate) async fn find(&self, scope: &Scope<'_>) -> anyhow::Result<Found> {
+        if let Some(queue) = &self.named.queue {
+            return admin::get(scope, queue).await.map(|_| Found::default());
+        }
+        let ids: BTreeSet<&String> = self.named.tasks.iter().collect();
+        let looks = ids.into_iter().map(|id| async move { anyhow::Ok((id, task::find(scope, id).await?)) });
+        let looked: Vec<_> = stream::iter(looks).buffered(LOOKS).try_collect().await?;
+        let mut found = Found::default();
+        for (id, task) in looked {
+            match task {
+                Some(task) => found.tasks.push(task),
+                None => found.missing.push(id.clone()),
+            }
+        }
+        if found.tasks.is_empty() { found.ends(Vec::new()).map(|()| found) } else { Ok(found) }
+    }
+
     /// Calls until every task was looked at; answers how many were changed.
     pub(crate) async fn each(
         &self,
+        scope: &Scope<'_>,
+        found: &Found,
         mut call: impl AsyncFnMut(Page) -> anyhow::Result<(u64, String)>,
     ) -> anyhow::Result<u64> {
         let mut count = 0;
-        for task_ids in self.tasks.chunks(IDS).map(<[String]>::to_vec) {
-            count += call(Page { task_ids, ..Page::default() }).await?.0;
+        let whole = Page { namespace: scope.namespace(), ..Page::default() };
+        for tasks in found.tasks.chunks(IDS) {
+            let task_ids = tasks.iter().map(|task| task.id.clone()).collect();
+            count += call(Page { task_ids, ..whole.clone() }).await?.0;
         }
-        let Some(queue) = self.queue.clone() else { return Ok(count) };
-        let mut page = Page { queue, filter: self.like.filter()?, ..Page::default() };
+        let Some(queue) = self.named.queue.clone() else { return Ok(count) };
+        let mut page = Page { queue, filter: self.like.filter()?, ..whole };
         loop {
             let (changed, next) = call(page.clone()).await?;
             count += changed;
@@ -77,5 +142,17 @@ impl Selection {
             }
             page.page_token = next;
         }
+    }
+}
+
+impl Found {
+    /// How a command ends that has changed what it could: with what was not there, and what it was refused.
+    pub(crate) fn ends(&self, refused: Vec<String>) -> anyhow::Result<()> {
+        let missing = self.missing.iter().map(|id| format!("there is no task {id}"));
+        let told = missing.chain(refused).collect::<Vec<_>>().join("\n  ");
+        if !self.missing.is_empty() {
+            return Err(NotFound(told).into());
+        }
+        if told.is_empty() { Ok(()) } else { Err(anyhow::Error::msg(told)) }
     }
 }

@@ -1,12 +1,14 @@
 //! Tasks: a list of them, and one in full.
 
 use clap::Args;
-use nova_client::Mesh;
-use nova_proto::queue::v1::{Attempt, GetTaskRequest, ListTasksRequest, Progress, Task, TaskState};
+use nova_proto::queue::v1::{
+    Attempt, GetTaskRequest, ListTasksRequest, Progress, Task, TaskError, TaskState,
+};
 use serde_json::{Value, json};
+use tonic::{Code, Status};
 
+use super::scope::Scope;
 use super::select::Like;
-use crate::cli::Context;
 use crate::commands::pages::Limit;
 use crate::commands::{cells, output};
 
@@ -30,20 +32,20 @@ pub(crate) struct Tasks {
 }
 
 impl Tasks {
-    pub(crate) async fn run(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, scope: &Scope<'_>) -> anyhow::Result<()> {
         let states: Vec<i32> = self.state.iter().map(|name| state_of(name).into()).collect();
         let filter = self.like.filter()?;
         let page = async |page_size, page_token| {
-            let (namespace, queue) = (String::new(), self.queue.clone());
+            let (namespace, queue) = (scope.namespace(), self.queue.clone());
             let (states, filter) = (states.clone(), filter.clone());
             let request = ListTasksRequest { namespace, queue, states, page_size, page_token, filter };
-            let page = mesh.queue().list_tasks(request).await?.into_inner();
+            let page = scope.mesh.queue().list_tasks(request).await?.into_inner();
             Ok((page.tasks, page.next_page_token))
         };
         let tasks = self.limit.gather(page).await?;
         let records: Vec<Value> = tasks.iter().map(record).collect();
         let headers = ["TASK", "QUEUE", "KIND", "STATE", "ATTEMPTS", "CHANGED", "WORKER", "LAST ERROR"];
-        output::rows(context, headers, tasks.iter().map(row).collect(), &records)
+        output::rows(scope.context, headers, tasks.iter().map(row).collect(), &records)
     }
 }
 
@@ -60,10 +62,22 @@ fn row(task: &Task) -> [String; 8] {
     ]
 }
 
+async fn get(scope: &Scope<'_>, task_id: String) -> Result<Task, Status> {
+    let request = GetTaskRequest { namespace: scope.namespace(), task_id };
+    Ok(scope.mesh.queue().get_task(request).await?.into_inner().task.unwrap_or_default())
+}
+
+/// A task; none when there is none of this id.
+pub(crate) async fn find(scope: &Scope<'_>, task_id: &str) -> Result<Option<Task>, Status> {
+    match get(scope, task_id.to_owned()).await {
+        Err(status) if status.code() == Code::NotFound => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
 /// Shows one task.
-pub(crate) async fn show(context: &Context, mesh: &Mesh, task_id: String) -> anyhow::Result<()> {
-    let request = GetTaskRequest { task_id, ..Default::default() };
-    let task = mesh.queue().get_task(request).await?.into_inner().task.unwrap_or_default();
+pub(crate) async fn show(scope: &Scope<'_>, task_id: String) -> anyhow::Result<()> {
+    let task = get(scope, task_id).await?;
     let mut record = record(&task);
     record["payload"] = cells::content(&task.payload);
     record["result"] = cells::content(&task.result);
@@ -71,7 +85,9 @@ pub(crate) async fn show(context: &Context, mesh: &Mesh, task_id: String) -> any
     record["history"] = task.history.iter().map(attempt_record).collect();
     let fields = [
         ("task", task.id.clone()),
+        ("namespace", task.namespace.clone()),
         ("queue", task.queue.clone()),
+        ("group", task.group.clone()),
         ("kind", task.kind.clone()),
         ("state", state(&task)),
         ("attempts", attempts(&task)),
@@ -95,7 +111,7 @@ pub(crate) async fn show(context: &Context, mesh: &Mesh, task_id: String) -> any
         ("payload", cells::readable(&task.payload)),
         ("result", cells::readable(&task.result)),
     ];
-    output::fields(context, &fields, &record)
+    output::fields(scope.context, &fields, &record)
 }
 
 /// How many of the tasks that it comes after have not ended.
@@ -113,7 +129,11 @@ fn progress(progress: &Progress) -> String {
 
 /// One line for an attempt that ended.
 fn attempt(attempt: &Attempt) -> String {
-    let how = attempt.error.as_ref().map_or("completed", |error| error.reason.as_str());
+    let how = match attempt.error.as_ref().map(|error| error.reason.as_str()) {
+        None => "completed",
+        Some("") => "failed",
+        Some(reason) => reason,
+    };
     let took = cells::elapsed(attempt.start_time.as_ref(), attempt.end_time.as_ref());
     format!("{}  {how} after {took} by {}", attempt.number, attempt.worker)
 }
@@ -133,7 +153,9 @@ pub(crate) fn record(task: &Task) -> Value {
     let error = task.last_error.as_ref();
     json!({
         "id": task.id,
+        "namespace": task.namespace,
         "queue": task.queue,
+        "group": task.group,
         "kind": task.kind,
         "state": state(task),
         "priority": task.priority,
@@ -161,9 +183,10 @@ pub(crate) fn state(task: &Task) -> String {
     cells::name(task.state().as_str_name(), PREFIX)
 }
 
-/// What its last failed attempt said: `REASON: message`.
+/// What its last failed attempt said: `REASON: message`, or one of them when it said no more.
 pub(crate) fn error(task: &Task) -> String {
-    task.last_error.as_ref().map(|error| format!("{}: {}", error.reason, error.message)).unwrap_or_default()
+    let Some(TaskError { reason, message }) = task.last_error.clone() else { return String::new() };
+    [reason, message].into_iter().filter(|said| !said.is_empty()).collect::<Vec<_>>().join(": ")
 }
 
 /// Attempts made of those allowed.
@@ -178,4 +201,22 @@ fn trace_id(task: &Task) -> String {
 /// The state of a name.
 pub(crate) fn state_of(name: &str) -> TaskState {
     TaskState::from_str_name(&cells::wire_name(name, PREFIX)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(reason: &str, message: &str, told: &str) {
+        let last_error = Some(TaskError { reason: reason.to_owned(), message: message.to_owned() });
+        assert_eq!(error(&Task { last_error, ..Task::default() }), told);
+    }
+
+    #[test]
+    fn a_failure_is_told_with_what_it_said() {
+        check("SMTP_DOWN", "no route", "SMTP_DOWN: no route");
+        check("", "no route", "no route");
+        check("SMTP_DOWN", "", "SMTP_DOWN");
+    }
 }

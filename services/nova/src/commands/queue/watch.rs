@@ -1,20 +1,24 @@
 //! Changes of tasks as they happen.
 
 use clap::Args;
-use nova_client::Mesh;
+use clap::builder::NonEmptyStringValueParser;
 use nova_proto::queue::v1::{WatchTasksRequest, WatchTasksResponse};
 use serde_json::json;
 use tonic::Status;
 
+use super::scope::Scope;
+use super::task;
 use crate::cli::Context;
-use crate::commands::queue::task;
 use crate::commands::resume::Patience;
 use crate::commands::{cells, output};
+use crate::signals;
 
 /// Follow changes of tasks until Ctrl-C.
-///
-/// With --json each line has a `cursor`, from which a later watch goes on without a gap.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "When it ends it tells on standard error the cursor from which another watch goes on without a gap;\n\
+                  with --json each line has one.\n\nExample:\n  nova queue watch --queue mail --metadata team=post"
+)]
 pub(crate) struct Watch {
     /// Only this queue.
     #[arg(long, default_value = "", hide_default_value = true)]
@@ -23,24 +27,40 @@ pub(crate) struct Watch {
     #[arg(long, value_name = "KEY=VALUE", default_value = "", hide_default_value = true)]
     metadata: String,
     /// Go on after this event, instead of from now.
-    #[arg(long, default_value = "", hide_default_value = true)]
-    cursor: String,
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+    cursor: Option<String>,
+}
+
+/// A watch, and where it is.
+#[derive(Debug)]
+struct Follower<'a> {
+    watch: Watch,
+    scope: &'a Scope<'a>,
+    /// After the last event that was shown.
+    reached: Option<String>,
 }
 
 impl Watch {
-    pub(crate) async fn run(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
-        tokio::select! {
-            ended = self.follow(context, mesh) => ended,
-            interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
+    pub(crate) async fn run(self, scope: &Scope<'_>) -> anyhow::Result<()> {
+        let mut follower = Follower { watch: self, scope, reached: None };
+        let ended = tokio::select! {
+            ended = follower.follow() => ended,
+            stopped = signals::termination() => stopped.map(drop).map_err(Into::into),
+        };
+        if let Some(cursor) = follower.reached.filter(|_| !scope.context.json) {
+            tell!("nova: --cursor {cursor} goes on from here");
         }
+        ended
     }
+}
 
+impl Follower<'_> {
     /// Watches again from the last cursor whenever the stream breaks.
-    async fn follow(mut self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
+    async fn follow(&mut self) -> anyhow::Result<()> {
         let mut patience = Patience::new();
         loop {
-            let broken = match mesh.queue().watch_tasks(self.request()).await {
-                Ok(stream) => self.print(context, stream.into_inner(), &mut patience).await?,
+            let broken = match self.scope.mesh.queue().watch_tasks(self.request()).await {
+                Ok(stream) => self.print(stream.into_inner(), &mut patience).await?,
                 Err(status) => status,
             };
             patience.endure(broken).await?;
@@ -48,18 +68,18 @@ impl Watch {
     }
 
     fn request(&self) -> WatchTasksRequest {
+        let cursor = self.reached.as_ref().or(self.watch.cursor.as_ref());
         WatchTasksRequest {
-            queue: self.queue.clone(),
-            metadata_filter: self.metadata.clone(),
-            cursor: self.cursor.clone(),
-            ..Default::default()
+            namespace: self.scope.namespace(),
+            queue: self.watch.queue.clone(),
+            metadata_filter: self.watch.metadata.clone(),
+            cursor: cursor.cloned().unwrap_or_default(),
         }
     }
 
     /// Prints events until the stream breaks, and tells why it did.
     async fn print(
         &mut self,
-        context: &Context,
         mut stream: tonic::Streaming<WatchTasksResponse>,
         patience: &mut Patience,
     ) -> anyhow::Result<Status> {
@@ -67,8 +87,8 @@ impl Watch {
             match stream.message().await {
                 Ok(Some(message)) => {
                     patience.restore();
-                    print(context, &message)?;
-                    self.cursor = message.cursor;
+                    print(self.scope.context, &message)?;
+                    self.reached = Some(message.cursor);
                 }
                 Ok(None) => return Ok(Status::unavailable("the queue daemon ended the watch")),
                 Err(status) => return Ok(status),

@@ -1,11 +1,10 @@
 //! `nova queue workers`: who works.
 
 use clap::Args;
-use nova_client::Mesh;
 use nova_proto::queue::v1::{ListWorkersRequest, Worker};
 use serde_json::{Value, json};
 
-use crate::cli::Context;
+use super::scope::Scope;
 use crate::commands::{cells, output};
 
 /// List who worked in the last minute.
@@ -17,12 +16,12 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    pub(crate) async fn run(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
-        let request = ListWorkersRequest { queue: self.queue, ..Default::default() };
-        let workers = mesh.queue().list_workers(request).await?.into_inner().workers;
+    pub(crate) async fn run(self, scope: &Scope<'_>) -> anyhow::Result<()> {
+        let request = ListWorkersRequest { namespace: scope.namespace(), queue: self.queue };
+        let workers = scope.mesh.queue().list_workers(request).await?.into_inner().workers;
         let records: Vec<Value> = workers.iter().map(record).collect();
         let headers = ["WORKER", "IDENTITY", "QUEUES", "LEASES", "STREAM", "SEEN"];
-        output::rows(context, headers, workers.iter().map(row).collect(), &records)
+        output::rows(scope.context, headers, workers.iter().map(row).collect(), &records)
     }
 }
 

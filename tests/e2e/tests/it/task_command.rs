@@ -1,0 +1,202 @@
+//! `nova queue`, as people put tasks in, follow them, and give dead ones another life.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Command};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use nova_client::Mesh;
+use nova_proto::queue::v1::{FailRequest, Lease, LeaseRef, LeaseRequest, TaskError};
+use nova_testkit::{Nova, eventually};
+use nova_types::{Clock as _, SystemClock, Timestamp, wire};
+use serde_json::{Value, json as value};
+use tokio::runtime::Runtime;
+
+use crate::queue_command::{PATIENCE, enqueue, json, mesh, refused};
+
+/// Longest that a worker waits for a task.
+const WAIT: Duration = Duration::from_secs(30);
+/// How long it holds one: past the end of a test on a busy machine.
+const HOLD: Duration = Duration::from_secs(1_800);
+
+/// Somebody who takes tasks, with a token that the command made.
+struct Worker {
+    mesh: Mesh,
+    runtime: Runtime,
+}
+
+impl Worker {
+    fn of(nova: &Nova) -> Self {
+        let token = nova.run(&["identity", "token", "worker/mailer", "--role", "worker"]).ok();
+        let runtime = Runtime::new().expect("a runtime for the calls");
+        let _entered = runtime.enter();
+        let mesh = nova.bearer(Some(token.trim().to_owned()), nova.endpoints());
+        Self { mesh, runtime }
+    }
+
+    /// Takes a task of a queue.
+    fn lease(&self, queue: &str) -> Lease {
+        let request = LeaseRequest {
+            queues: vec![queue.to_owned()],
+            worker: "mailer".to_owned(),
+            lease_duration: Some(wire::to_duration(HOLD)),
+            wait: Some(wire::to_duration(WAIT)),
+            ..LeaseRequest::default()
+        };
+        let answer = self.runtime.block_on(self.mesh.queue().lease(request)).expect("a worker may lease");
+        answer.into_inner().leases.pop().expect("there is a task to be had")
+    }
+
+    /// Takes a task and fails it, for good or not; gives its id, and how long it rests.
+    fn fail(&self, queue: &str, reason: &str, permanent: bool) -> (String, Duration) {
+        let Lease { task, token, .. } = self.lease(queue);
+        let task_id = task.expect("a lease is of a task").id;
+        let lease = Some(LeaseRef { task_id: task_id.clone(), token });
+        let error = Some(TaskError { reason: reason.to_owned(), message: "no route".to_owned() });
+        let request = FailRequest { lease, error, permanent, ..FailRequest::default() };
+        let answer = self.runtime.block_on(self.mesh.queue().fail(request)).expect("the lease is held");
+        let again = answer.into_inner().retry_time.map(|time| Timestamp::from_wire(&time));
+        (task_id, again.map(|again| again.since(SystemClock.now())).unwrap_or_default())
+    }
+}
+
+pub(crate) fn dead_tasks_live_again(store: &str) {
+    let nova = mesh(store);
+    let worker = Worker::of(&nova);
+    enqueue(&nova, &["mail", "send"]);
+    let (down, _) = worker.fail("mail", "SMTP_DOWN", true);
+    enqueue(&nova, &["mail", "send"]);
+    let (mute, _) = worker.fail("mail", "", true);
+    enqueue(&nova, &["mail", "send"]);
+    let held = worker.lease("mail").task.expect("a lease is of a task").id;
+
+    let stats = nova.run(&["queue", "stats", "mail"]).ok();
+    for told in ["3 enqueued", "3 started", "0 completed", "2 failed", "0 expired", "2 dead", " at p95, "] {
+        assert!(stats.contains(told), "{told}: {stats}");
+    }
+    let shown = nova.run(&["queue", "show", &mute]).ok();
+    assert!(shown.contains("last error  no route") && shown.contains("1  failed after"), "{shown}");
+    refused(&nova, &["purge", &held], 1, "is held by mailer: cancel it first");
+    refused(&nova, &["redrive", &held, &down], 1, &format!("{held} is not dead: it is leased"));
+    assert_eq!(json(&nova, &["show", &down])["state"], "ready", "though the other one was not");
+    let dead = ["redrive", "--queue", "mail", "--error"];
+    assert_eq!(json(&nova, &[&dead[..], &["SMTP_DOWN"]].concat())["redriven"], 0);
+    assert_eq!(json(&nova, &["redrive", "--queue", "mail"])["redriven"], 1);
+    let again = worker.lease("mail");
+    assert_eq!(again.attempt, 1, "its attempts count from none");
+}
+
+pub(crate) fn a_task_is_tried_as_it_was_said(store: &str) {
+    let nova = mesh(store);
+    let worker = Worker::of(&nova);
+    let slowly = ["--max-attempts", "7", "--backoff", "2h", "--backoff-factor", "3", "--backoff-max", "3h"];
+    let slow = enqueue(&nova, &[&["mail", "send", "--group", "gold"], &slowly[..]].concat());
+    let (_, rest) = worker.fail("mail", "SMTP_DOWN", false);
+    // Of two hours up to a fifth is taken off.
+    assert!((5_000..=7_200).contains(&rest.as_secs()), "{rest:?}");
+    let shown = json(&nova, &["show", &slow]);
+    assert_eq!((&shown["state"], &shown["max_attempts"]), (&value!("waiting"), &value!(7)));
+    assert_eq!(shown["group"], "gold");
+    enqueue(&nova, &["slow", "send", "--attempt-timeout", "1ms", "--max-attempts", "1"]);
+    let timed_out = worker.lease("slow").task.expect("a lease is of a task").id;
+    let ended = || (json(&nova, &["show", &timed_out])["state"] == "dead").then_some(());
+    eventually("the attempt is ended", PATIENCE, ended);
+    assert_eq!(json(&nova, &["show", &timed_out])["last_error"]["reason"], "ATTEMPT_TIMEOUT");
+}
+
+pub(crate) fn a_unique_key_is_free_again_in_time(store: &str) {
+    let nova = mesh(store);
+    let long = ["enqueue", "mail", "send", "--unique-key", "long", "--unique-for", "1h"];
+    assert_eq!(json(&nova, &long)["duplicate"], false);
+    assert_eq!(json(&nova, &long)["duplicate"], true);
+    let short = ["enqueue", "mail", "send", "--unique-key", "short", "--unique-for", "1ms"];
+    let fresh = || (json(&nova, &short)["duplicate"] == false).then_some(());
+    fresh().expect("nobody has the key");
+    eventually("the key is free", PATIENCE, fresh);
+}
+
+pub(crate) fn a_task_waits_for_another(store: &str) {
+    let nova = mesh(store);
+    let first = enqueue(&nova, &["mail", "send"]);
+    let second = enqueue(&nova, &["mail", "send", "--after", &first]);
+    let stubborn = enqueue(&nova, &["mail", "send", "--after", &first, "--run-after-failure"]);
+    assert_eq!(json(&nova, &["show", &second])["blocked_by"], 1);
+    let shown = nova.run(&["queue", "show", &second]).ok();
+    assert!(shown.contains("waits for   1 task that has not ended"), "{shown}");
+    nova.run(&["queue", "cancel", &first]).ok();
+    let is = |task: &str, state: &str| (json(&nova, &["show", task])["state"] == state).then_some(());
+    eventually("its child goes with it", PATIENCE, || is(&second, "cancelled"));
+    eventually("but not the one that runs all the same", PATIENCE, || is(&stubborn, "ready"));
+}
+
+#[test]
+fn what_is_wrong_with_a_task_is_told_by_its_own_words() {
+    let nova = mesh("sqlite");
+    let long = format!("a={}", "x".repeat(257));
+    refused(&nova, &["enqueue", "q", "k", "--metadata", &long], 2, "nova: metadata[\"a\"]: must be at most");
+    refused(&nova, &["enqueue", "q", "k", "--backoff", "400d"], 2, "nova: initial backoff: must be ");
+}
+
+/// `nova queue watch`, whose lines arrive here.
+struct Watch {
+    command: Child,
+    lines: Receiver<String>,
+}
+
+impl Watch {
+    fn start(nova: &Nova, args: &[&str]) -> Self {
+        let mut command = nova.spawn(&[&["queue", "watch"], args].concat());
+        let out = BufReader::new(command.stdout.take().expect("its output is piped"));
+        let (send, lines) = mpsc::channel();
+        // It ends with the command, whose output it reads.
+        thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+        Self { command, lines }
+    }
+
+    /// Presses Ctrl-C; gives the lines that had not been taken, and what was said to people.
+    fn interrupt(mut self) -> (Vec<String>, String) {
+        let pid = self.command.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill is there").success());
+        let mut told = String::new();
+        let errors = self.command.stderr.as_mut().expect("its errors are piped");
+        errors.read_to_string(&mut told).expect("they are text");
+        assert!(self.command.wait().expect("it is our child").success(), "{told}");
+        (self.lines.iter().collect(), told)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // Where a test fails it may still run.
+        self.command.kill().ok();
+        self.command.wait().ok();
+    }
+}
+
+pub(crate) fn a_watch_goes_on_from_its_cursor(store: &str) {
+    let nova = mesh(store);
+    let watch = Watch::start(&nova, &["--queue", "mail"]);
+    // When the watch stands nobody knows but who sees it show something.
+    let first = eventually("the watch shows a task", PATIENCE, || {
+        enqueue(&nova, &["mail", "send"]);
+        watch.lines.try_recv().ok()
+    });
+    let (more, told) = watch.interrupt();
+    let cursor = told.split_once("--cursor ").and_then(|(_, rest)| rest.split_whitespace().next());
+    let cursor = cursor.unwrap_or_else(|| panic!("no cursor in {told:?}"));
+    let seen: Vec<String> = [vec![first], more].concat();
+
+    let later = enqueue(&nova, &["mail", "send", "--metadata", "team=post"]);
+    let watch = Watch::start(&nova, &["--cursor", cursor, "--queue", "mail", "--json"]);
+    let event = eventually("the later task is shown", PATIENCE, || {
+        let line = watch.lines.recv_timeout(PATIENCE).expect("there is more to be shown");
+        let event: Value = serde_json::from_str(&line).expect("a line is JSON");
+        let id = event["task"]["id"].as_str().expect("an event is of a task");
+        assert!(!seen.iter().any(|line| line.contains(id)), "{id} was shown before: {seen:#?}");
+        (id == later).then_some(event)
+    });
+    assert_eq!(event["task"]["metadata"]["team"], "post");
+    let (_, told) = watch.interrupt();
+    assert_eq!(told, "", "its lines have cursors");
+}
