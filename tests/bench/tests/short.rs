@@ -77,7 +77,7 @@ fn the_short_form_prints_every_figure_and_loses_no_task() {
 fn assert_measured_or_skipped(peer: &str, figures: &Figures, said: &str) {
     let lives = figures.get(&key("unary-128", peer, "lives_per_second"));
     match said.lines().find_map(|line| line.split_once(&format!("skipped: {peer}: "))) {
-        Some((_, why)) => println!("SKIPPED the short form of the bench on {peer}: {why}"),
+        Some((_, why)) => eprintln!("SKIPPED the short form of the bench on {peer}: {why}"),
         None => assert!(lives.is_some_and(|lives| *lives > 0.0), "{peer}: {said}"),
     }
 }
