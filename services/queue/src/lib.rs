@@ -93,11 +93,13 @@ impl Daemon for QueueDaemon {
     }
 }
 
-/// Ready while somebody leads: without, the ledger cannot be reached.
+/// Ready while somebody leads; else what the ledger said when it was asked.
 async fn follow(mut role: watch::Receiver<Role>, store: Readiness) {
     loop {
-        match *role.borrow_and_update() {
-            Role::Unknown => store.not_ready("no daemon leads the queue"),
+        let present = role.borrow_and_update().clone();
+        match present {
+            Role::Unknown(Error::Store(said)) => store.not_ready(said),
+            Role::Unknown(why) => store.not_ready(why.to_string()),
             Role::Leader(_) | Role::Follower(_) => store.ready(),
         }
         if role.changed().await.is_err() {
