@@ -19,6 +19,8 @@ pub mod task;
 
 pub mod trail;
 
+pub mod figures;
+
 pub mod rate;
 
 pub mod record;
@@ -86,6 +88,7 @@ impl Daemon for QueueDaemon {
         let store = open(&config, &runtime).await?;
         runtime.spawn_background("queue-readiness", follow(store.role(), ready));
         runtime.spawn_background("queue-gauges", gauges::follow(store.clone(), runtime.clock()));
+        gauges::show_histograms(&runtime);
         let leader = Leadership::new(store.role(), runtime.clients().credentials().clone());
         let service = QueueServiceServer::new(QueueService::new(store, runtime))
             .max_decoding_message_size(REQUEST_BYTES);
