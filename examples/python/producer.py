@@ -1,5 +1,6 @@
 """Enqueues one task and waits for its result: producer.py TEXT."""
 
+import hashlib
 import json
 import sys
 import time
@@ -13,8 +14,11 @@ if len(sys.argv) != 2:
     sys.exit("usage: producer.py TEXT")
 channel, stub = connect()
 with channel:
-    payload = json.dumps({"text": sys.argv[1], "flaky": True, "not_before": int(time.time() * 1000) + 500}).encode()
-    task = tasks.NewTask(queue=QUEUE, kind=KIND, payload=payload, metadata={"example": "python"})
+    text = sys.argv[1]
+    payload = json.dumps({"text": text, "flaky": True, "wait_ms": 500}).encode()
+    # The same text is the same task, however often it is sent: after a call without an answer, or from another producer.
+    key = f"python-{hashlib.sha256(text.encode()).hexdigest()}"
+    task = tasks.NewTask(queue=QUEUE, kind=KIND, payload=payload, request_id=key, metadata={"example": "python"})
     stored = stub.Enqueue(queue.EnqueueRequest(tasks=[task]), timeout=10).tasks[0]
     while True:
         task = stub.GetTask(queue.GetTaskRequest(task_id=stored.id), timeout=10).task

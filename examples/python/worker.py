@@ -39,20 +39,24 @@ class Snooze(Exception):
         self.seconds = seconds
 
 
-def count(task, attempt, checkpoint, report):
+class LeaseLost(Exception):
+    """The task is somebody else's by now, or nobody's: there is nothing more to do, and nothing to settle."""
+
+
+def count(task, lease, report):
     """The work itself: the number of words, and the most frequent one."""
-    early = task.get("not_before", 0) / 1000 - time.time()
+    early = (lease.task.create_time.ToMilliseconds() + task.get("wait_ms", 0)) / 1000 - time.time()
     if early > 0:
         raise Snooze(early)
     words = re.findall(r"[^\W_]+", task["text"].lower())
-    done = json.loads(checkpoint or b'{"words": 0, "counts": {}}')
+    done = json.loads(lease.task.checkpoint or b'{"words": 0, "counts": {}}')
     counts = Counter(done["counts"])
     for begin in range(done["words"], len(words), PART):
         end = min(begin + PART, len(words))
         counts.update(words[begin:end])
-        # The next attempt goes on from here.
+        # The next attempt goes on from here. This one ends here when its lease is lost.
         report(end / len(words), "counting", json.dumps({"words": end, "counts": counts}).encode())
-        if task.get("flaky") and attempt == 1:
+        if task.get("flaky") and lease.attempt == 1:
             raise Failure("UNLUCKY", "the first attempt fails", retry_after=0.1)
     if not counts:
         raise Failure("NO_WORDS", "the text has no words", permanent=True)
@@ -71,7 +75,7 @@ class Heartbeat(threading.Thread):
     def run(self):
         while not self.done.wait(LEASE_SECONDS / 3):
             try:
-                answer = self.stub.Heartbeat(work.HeartbeatRequest(leases=[self.lease]), timeout=5)
+                answer = self.stub.Heartbeat(heartbeat(leases=[self.lease]), timeout=5)
             except grpc.RpcError:
                 continue  # The next one may be heard: the lease outlives two that are not.
             if answer.results[0].lost:
@@ -79,19 +83,27 @@ class Heartbeat(threading.Thread):
                 return
 
 
-def reporter(stub, lease):
+def heartbeat(**what):
+    """A request that extends leases by as much as was leased."""
+    request = work.HeartbeatRequest(**what)
+    request.lease_duration.FromSeconds(LEASE_SECONDS)
+    return request
+
+
+def reporter(stub, lease, lost):
     """Tells progress and leaves a checkpoint, which the queue has once this returns."""
 
     def report(fraction, note, checkpoint):
         progress = tasks.Progress(fraction=fraction, note=note)
         said = work.LeaseReport(lease=lease, progress=progress, checkpoint=checkpoint)
-        request = work.HeartbeatRequest(reports=[said])
-        request.lease_duration.FromSeconds(LEASE_SECONDS)
         try:
-            stub.Heartbeat(request, timeout=5)
+            if stub.Heartbeat(heartbeat(reports=[said]), timeout=5).results[0].lost:
+                lost.set()
         except grpc.RpcError as error:
             # The next attempt would only do more again.
             print(f"no checkpoint: {error.code().name}", flush=True)
+        if lost.is_set():
+            raise LeaseLost()
 
     return report
 
@@ -99,14 +111,17 @@ def reporter(stub, lease):
 def attempt(stub, lease):
     """Does one task, and settles it under the token of its lease."""
     mine = work.LeaseRef(task_id=lease.task.id, token=lease.token)
-    heartbeat = Heartbeat(stub, mine)
-    heartbeat.start()
+    beating = Heartbeat(stub, mine)
+    beating.start()
     try:
         if lease.task.kind != KIND:
             raise Failure("UNKNOWN_KIND", lease.task.kind, permanent=True)
-        task, report = json.loads(lease.task.payload), reporter(stub, mine)
-        result = count(task, lease.attempt, lease.task.checkpoint, report)
+        task, report = json.loads(lease.task.payload), reporter(stub, mine, beating.lost)
+        result = count(task, lease, report)
         settle = queue.CompleteRequest(lease=mine, result=json.dumps(result).encode())
+    except LeaseLost:
+        print(f"stopped: the lease of {mine.task_id} is lost", flush=True)
+        return
     except Snooze as snooze:
         settle = queue.ReleaseRequest(lease=mine)
         settle.delay.FromMilliseconds(max(1, int(snooze.seconds * 1000)))
@@ -115,8 +130,8 @@ def attempt(stub, lease):
     except Exception as error:  # A bug is a failed attempt, not the end of the worker.
         settle = fail(mine, Failure("HANDLER_FAILED", repr(error)))
     finally:
-        heartbeat.done.set()
-    if not heartbeat.lost.is_set():
+        beating.done.set()
+    if not beating.lost.is_set():
         calls = {queue.CompleteRequest: stub.Complete, queue.ReleaseRequest: stub.Release}
         send(calls.get(type(settle), stub.Fail), settle)
 

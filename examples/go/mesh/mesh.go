@@ -21,12 +21,12 @@ const (
 	Kind = "words.count"
 )
 
-// CountWords is the task: a text, whether the first attempt is to fail to show a retry, and the time before which it
-// is not to be counted, milliseconds since the epoch.
+// CountWords is the task: a text, whether the first attempt is to fail to show a retry, and how long it is not to be
+// counted after it was stored, milliseconds.
 type CountWords struct {
-	Text      string `json:"text"`
-	Flaky     bool   `json:"flaky"`
-	NotBefore int64  `json:"not_before"`
+	Text   string `json:"text"`
+	Flaky  bool   `json:"flaky"`
+	WaitMs int64  `json:"wait_ms"`
 }
 
 // Counted is the result: words in all, the most frequent one, and how often that occurs.

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"log"
@@ -35,14 +36,15 @@ func main() {
 // produce enqueues a text and answers its task once that has ended.
 func produce(client queue.QueueServiceClient, text string) (*queue.Task, error) {
 	ctx := context.Background()
-	payload, err := json.Marshal(mesh.CountWords{
-		Text: text, Flaky: true, NotBefore: time.Now().Add(500 * time.Millisecond).UnixMilli(),
-	})
+	payload, err := json.Marshal(mesh.CountWords{Text: text, Flaky: true, WaitMs: 500})
 	if err != nil {
 		return nil, err
 	}
+	// The same text is the same task, however often it is sent: after a call without an answer, or from another producer.
+	key := fmt.Sprintf("go-%x", sha256.Sum256([]byte(text)))
 	stored, err := client.Enqueue(ctx, &queue.EnqueueRequest{Tasks: []*queue.NewTask{{
-		Queue: mesh.Queue, Kind: mesh.Kind, Payload: payload, Metadata: map[string]string{"example": "go"},
+		Queue: mesh.Queue, Kind: mesh.Kind, Payload: payload, RequestId: key,
+		Metadata: map[string]string{"example": "go"},
 	}}})
 	if err != nil {
 		return nil, err

@@ -51,8 +51,9 @@ type checkpoint struct {
 }
 
 // count is the work itself: the number of words, and the most frequent one. It reports what was done part by part.
-func count(task mesh.CountWords, attempt uint32, done checkpoint, report func(float64, checkpoint)) (*mesh.Counted, error) {
-	if early := time.Until(time.UnixMilli(task.NotBefore)); early > 0 {
+func count(task mesh.CountWords, lease *queue.Lease, done checkpoint, report func(float64, checkpoint)) (*mesh.Counted, error) {
+	wait := time.Duration(task.WaitMs) * time.Millisecond
+	if early := time.Until(lease.Task.CreateTime.AsTime().Add(wait)); early > 0 {
 		return nil, snooze(early)
 	}
 	separator := func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }
@@ -68,7 +69,7 @@ func count(task mesh.CountWords, attempt uint32, done checkpoint, report func(fl
 		}
 		done.Words = end
 		report(float64(end)/float64(len(words)), done)
-		if task.Flaky && attempt == 1 {
+		if task.Flaky && lease.Attempt == 1 {
 			return nil, &failure{reason: "UNLUCKY", message: "the first attempt fails", retryAfter: 100 * time.Millisecond}
 		}
 	}
@@ -132,7 +133,7 @@ func (w *worker) run(ctx context.Context, lease *queue.Lease) (result []byte, er
 			return nil, &failure{reason: "INVALID_CHECKPOINT", message: err.Error()}
 		}
 	}
-	counted, err := count(task, lease.Attempt, done, func(fraction float64, done checkpoint) {
+	counted, err := count(task, lease, done, func(fraction float64, done checkpoint) {
 		w.report(ctx, lease, fraction, done)
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use nova_client::{Credential, Credentials, Endpoints, Mesh};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 /// The queue.
 pub const QUEUE: &str = "words";
@@ -21,9 +22,16 @@ pub struct CountWords {
     /// True: the first attempt fails, to show a retry.
     #[serde(default)]
     pub flaky: bool,
-    /// Not to be counted before this time, milliseconds since the epoch.
+    /// Not to be counted until this long after it was stored, milliseconds.
     #[serde(default)]
-    pub not_before: u64,
+    pub wait_ms: u64,
+}
+
+impl CountWords {
+    /// The same text is the same task, however often it is sent: after a call without an answer, or from another producer.
+    pub fn key(&self) -> String {
+        format!("rust-{:x}", Sha256::digest(&self.text))
+    }
 }
 
 /// The result.

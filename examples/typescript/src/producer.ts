@@ -1,5 +1,6 @@
 // Enqueues one task and waits for its result: `npm run producer -- TEXT`.
 
+import { createHash } from "node:crypto";
 import type { ServiceError } from "@grpc/grpc-js";
 import { connect, KIND, QUEUE } from "./mesh.ts";
 
@@ -17,9 +18,10 @@ function call<Q, A>(method: (request: Q, done: (error: ServiceError | null, answ
   });
 }
 
-const words = { text, flaky: true, not_before: Date.now() + 500 };
-const payload = Buffer.from(JSON.stringify(words));
-const task = { queue: QUEUE, kind: KIND, payload, metadata: { example: "typescript" } };
+const payload = Buffer.from(JSON.stringify({ text, flaky: true, wait_ms: 500 }));
+// The same text is the same task, however often it is sent: after a call without an answer, or from another producer.
+const requestId = `typescript-${createHash("sha256").update(text).digest("hex")}`;
+const task = { queue: QUEUE, kind: KIND, payload, requestId, metadata: { example: "typescript" } };
 const stored = await call(client.Enqueue, { tasks: [task] });
 for (;;) {
   const { task } = await call(client.GetTask, { taskId: stored.tasks[0].id });

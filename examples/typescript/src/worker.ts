@@ -34,8 +34,9 @@ class Snooze extends Error {
 }
 
 /** The work itself: the number of words, and the most frequent one. */
-async function count(task: { text: string; flaky?: boolean; not_before?: number }, lease: Lease__Output) {
-  const early = (task.not_before ?? 0) - Date.now();
+async function count(task: { text: string; flaky?: boolean; wait_ms?: number }, lease: Lease__Output) {
+  const { seconds, nanos } = lease.task!.createTime!;
+  const early = Number(seconds) * 1000 + Math.ceil(nanos / 1e6) + (task.wait_ms ?? 0) - Date.now();
   if (early > 0) throw new Snooze(early);
   const words = task.text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
   const checkpoint = lease.task!.checkpoint.toString();

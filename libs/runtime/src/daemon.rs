@@ -143,8 +143,9 @@ async fn run<D: Daemon>(settings: Settings<D::Config>, listeners: Listeners) -> 
         telemetry_config.otlp_endpoint.clone_from(otlp);
     }
     let telemetry = Telemetry::start(D::NAME, &std::process::id().to_string(), &telemetry_config)?;
-    let runtime = runtime::<D>(&settings.runtime, &handoff, listeners.grpc.local_addr()?)?;
-    let served = serve::<D>(settings, &runtime, listeners, &handoff, &telemetry, lifeline).await;
+    let (listening, page) = (listeners.grpc.local_addr()?, telemetry.registry.clone());
+    let runtime = runtime::<D>(&settings.runtime, &handoff, listening, page)?;
+    let served = serve::<D>(settings, &runtime, listeners, &handoff, lifeline).await;
     let flushed = tokio::task::spawn_blocking(move || telemetry.shutdown());
     flushed.await?;
     served
@@ -164,6 +165,7 @@ fn runtime<D: Daemon>(
     config: &RuntimeConfig,
     handoff: &Handoff,
     listening: SocketAddr,
+    metrics: prometheus::Registry,
 ) -> Result<Runtime, StartError> {
     let credentials = Credentials::joining(&handoff.bundle_pem, handoff.join_token.clone())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -181,6 +183,7 @@ fn runtime<D: Daemon>(
         bundle_pem: handoff.bundle_pem.clone(),
         jwks: handoff.jwks.clone(),
         otlp: handoff.otlp.clone(),
+        metrics,
         needs: Needs::new(),
         shutdown: CancellationToken::new(),
         failed: CancellationToken::new(),
@@ -194,7 +197,6 @@ async fn serve<D: Daemon>(
     runtime: &Runtime,
     listeners: Listeners,
     handoff: &Handoff,
-    telemetry: &Telemetry,
     lifeline: Option<Lifeline>,
 ) -> Result<ExitCode, StartError> {
     let page = TcpListener::from_std(listeners.http)?;
@@ -207,7 +209,7 @@ async fn serve<D: Daemon>(
         runtime.spawn_background("lifeline", lifeline.watch(gone.clone()));
     }
     let services_start = runtime.readiness("services");
-    runtime.spawn_background("http", http::serve(page, runtime.clone(), telemetry.registry.clone()));
+    runtime.spawn_background("http", http::serve(page, runtime.clone()));
     join_mesh::<D>(&settings, runtime)?;
     let routes = D::start(settings.daemon, runtime.clone()).await?;
     services_start.ready();

@@ -15,10 +15,10 @@ use crate::Runtime;
 use crate::readiness::Needs;
 
 /// Answers until the daemon ends.
-pub(crate) async fn serve(listener: TcpListener, runtime: Runtime, registry: Registry) {
+pub(crate) async fn serve(listener: TcpListener, runtime: Runtime) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
-        let (needs, registry) = (runtime.needs().clone(), registry.clone());
+        let (needs, registry) = (runtime.needs().clone(), runtime.0.metrics.clone());
         runtime.spawn_background("http-connection", connection(stream, needs, registry));
     }
 }

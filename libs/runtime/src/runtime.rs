@@ -59,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) bundle_pem: String,
     pub(crate) jwks: String,
     pub(crate) otlp: Option<String>,
+    pub(crate) metrics: prometheus::Registry,
     pub(crate) needs: Needs,
     pub(crate) shutdown: CancellationToken,
     pub(crate) failed: CancellationToken,

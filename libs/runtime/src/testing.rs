@@ -162,6 +162,7 @@ impl TestServerBuilder {
             bundle_pem: String::new(),
             jwks: r#"{"keys":[]}"#.to_owned(),
             otlp: None,
+            metrics: prometheus::Registry::new(),
             needs: Needs::new(),
             shutdown: CancellationToken::new(),
             failed: CancellationToken::new(),

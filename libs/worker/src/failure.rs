@@ -11,6 +11,8 @@ use tower::BoxError;
 
 /// Longest reason, in bytes.
 const REASON: usize = 64;
+/// The reason of a failure that has no other.
+const HANDLER_FAILED: &str = "HANDLER_FAILED";
 /// Longest message, in bytes.
 const MESSAGE: usize = 4 << 10;
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -38,9 +40,11 @@ enum Next {
 
 impl Failure {
     /// The attempt failed; the queue tries again as the task's retry policy says.
-    /// `reason` is stable and for programs, at most 64 bytes; `message` is for people, at most 4 KiB.
+    /// `reason` is stable and for programs, 1 to 64 bytes (HANDLER_FAILED in place of none); `message` is for people, at
+    /// most 4 KiB.
     pub fn new(reason: &str, message: impl fmt::Display) -> Self {
         let message = cut(&message.to_string(), MESSAGE);
+        let reason = if reason.is_empty() { HANDLER_FAILED } else { reason };
         Self { reason: cut(reason, REASON), message, next: Next::Retry(None) }
     }
 
@@ -100,7 +104,7 @@ impl Failure {
     pub(crate) fn of(error: BoxError) -> Self {
         match error.downcast::<Self>() {
             Ok(failure) => *failure,
-            Err(error) => Self::new("HANDLER_FAILED", chain(error.as_ref())),
+            Err(error) => Self::new(HANDLER_FAILED, chain(error.as_ref())),
         }
     }
 
@@ -208,6 +212,11 @@ mod tests {
     fn long_messages_are_cut_at_a_character() {
         let failure = Failure::new("R", "ä".repeat(3_000));
         assert!(failure.message().len() <= MESSAGE && failure.message().ends_with("ä…"));
+    }
+
+    #[test]
+    fn a_failure_has_a_reason() {
+        assert_eq!(Failure::new("", "why").reason(), HANDLER_FAILED);
     }
 
     #[test]

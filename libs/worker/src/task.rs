@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use nova_proto::queue::v1 as pb;
+use nova_types::Timestamp;
 use tower::BoxError;
 use tower::util::BoxCloneSyncService;
 
@@ -20,6 +21,8 @@ pub struct Task {
     pub kind: String,
     /// Labels.
     pub metadata: HashMap<String, String>,
+    /// When it was stored, by the queue's clock.
+    pub created: Timestamp,
     /// Attempts allowed in all.
     pub max_attempts: u32,
     /// W3C trace context of the producer; may be empty.
@@ -38,6 +41,7 @@ impl Task {
             queue: task.queue,
             kind: task.kind,
             metadata: task.metadata,
+            created: task.create_time.as_ref().map(Timestamp::from_wire).unwrap_or_default(),
             max_attempts: task.max_attempts,
             traceparent: task.traceparent,
             failed_traceparent: traced.map(|attempt| attempt.traceparent).unwrap_or_default(),

@@ -7,7 +7,7 @@ use nova_types::Violation;
 use uuid::Uuid;
 
 /// Failures of the queue's verbs.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A known idempotency key came with another body.
     #[error("request_id {request_id:?} made task {id} from another body")]
@@ -107,6 +107,9 @@ pub enum Error {
     /// Another daemon has taken the ledger from this one.
     #[error("another daemon leads the queue now")]
     Deposed,
+    /// No daemon is known to lead, and the ledger has not been asked yet.
+    #[error("no daemon is known to lead the queue yet")]
+    Leaderless,
     /// The daemon stops.
     #[error("the queue is shutting down")]
     Closed,
@@ -161,7 +164,9 @@ impl From<Error> for nova_rpc::Error {
             Error::Busy(_) => Self::exhausted(Reason::Overloaded, text, REST),
             Error::CursorExpired => Self::out_of_range(Reason::CursorExpired, text),
             Error::Store(_) => Self::unavailable("store", text),
-            Error::Closed | Error::Owned { .. } | Error::Deposed => Self::unavailable("queue", text),
+            Error::Closed | Error::Owned { .. } | Error::Deposed | Error::Leaderless => {
+                Self::unavailable("queue", text)
+            }
         }
     }
 }

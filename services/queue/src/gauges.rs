@@ -1,18 +1,22 @@
-//! How deep the queues are and how old their oldest task is, as gauges.
+//! What the core counts of each queue, shown as metrics: how deep queues are, what was sent and consumed, and how long
+//! waits and runs took.
 //!
 //! Names follow OpenTelemetry's messaging conventions where they have one: the destination is the queue. Only the
 //! first [`NAMED`] queues are told by name, all others together as `other`, so that queues cannot multiply series.
+//! Nothing here is told of a single task: the core is looked at now and then.
 
 use std::{
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use nova_rpc::messaging::{DESTINATION, NOVA, OPERATION_NAME, SYSTEM};
+use nova_runtime::{Runtime, Series};
 use nova_types::Clock;
 use opentelemetry::{KeyValue, global, metrics::AsyncInstrument};
 
 use crate::{
-    record::Depth,
+    figures::{Figures, Histogram},
     store::Store,
     task::{Micros, span},
 };
@@ -26,7 +30,7 @@ const EVERY: Duration = Duration::from_secs(10);
 /// What was seen last, and when.
 #[derive(Debug, Default)]
 struct Seen {
-    depths: Vec<Depth>,
+    figures: Vec<Figures>,
     at: Micros,
 }
 
@@ -35,7 +39,7 @@ static SEEN: LazyLock<Mutex<Seen>> = LazyLock::new(|| {
     meter
         .u64_observable_gauge("nova.queue.depth")
         .with_unit("{message}")
-        .with_description("Tasks of a queue that have not ended, by state")
+        .with_description("Tasks of a queue by state, with those that ended and are kept")
         .with_callback(observe_depths)
         .build();
     meter
@@ -44,6 +48,15 @@ static SEEN: LazyLock<Mutex<Seen>> = LazyLock::new(|| {
         .with_description("How long the oldest ready task of a queue has been ready")
         .with_callback(observe_ages)
         .build();
+    let counter = |name: &'static str, what: &'static str| {
+        meter.u64_observable_counter(name).with_unit("{message}").with_description(what)
+    };
+    counter("messaging.client.sent.messages", "Tasks that were stored in a queue")
+        .with_callback(|counter| observe_counts(counter, "send", |seen| seen.counts.enqueued))
+        .build();
+    counter("messaging.client.consumed.messages", "Leases that were given of a queue")
+        .with_callback(|counter| observe_counts(counter, "receive", |seen| seen.counts.started))
+        .build();
     Mutex::default()
 });
 
@@ -51,43 +64,74 @@ fn seen() -> MutexGuard<'static, Seen> {
     SEEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Puts the histograms on the daemon's page.
+pub(crate) fn show_histograms(runtime: &Runtime) {
+    runtime.observe_histogram(
+        "nova_queue_wait_duration_seconds",
+        "How long tasks of a queue were ready until they were leased",
+        || seen().figures.iter().map(|figures| series(figures, &figures.wait)).collect(),
+    );
+    runtime.observe_histogram(
+        "nova_queue_run_duration_seconds",
+        "How long tasks of a queue were leased until they were completed",
+        || seen().figures.iter().map(|figures| series(figures, &figures.run)).collect(),
+    );
+}
+
 /// Looks at the queues again and again. A daemon that does not lead tells nothing.
 pub(crate) async fn follow(store: Store, clock: Arc<dyn Clock>) {
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         ticks.tick().await;
-        let depths = store.depths(NAMED).await.unwrap_or_default();
-        *seen() = Seen { depths, at: clock.now().micros() };
+        let figures = store.figures(NAMED).await.unwrap_or_default();
+        *seen() = Seen { figures, at: clock.now().micros() };
     }
 }
 
 fn observe_depths(gauge: &dyn AsyncInstrument<u64>) {
-    for depth in &seen().depths {
-        for (state, count) in [("waiting", depth.waiting), ("ready", depth.ready), ("leased", depth.leased)] {
-            let mut attributes = attributes(depth);
-            attributes.push(KeyValue::new("nova.queue.state", state));
-            gauge.observe(count, &attributes);
+    for figures in &seen().figures {
+        for (state, count) in figures.by_state() {
+            gauge.observe(count, &attributes(figures, [KeyValue::new("nova.queue.state", state)]));
         }
     }
 }
 
 fn observe_ages(gauge: &dyn AsyncInstrument<f64>) {
     let seen = seen();
-    for depth in &seen.depths {
-        let age = depth.oldest_ready.map_or(Duration::ZERO, |at| span(seen.at - at));
-        gauge.observe(age.as_secs_f64(), &attributes(depth));
+    for figures in &seen.figures {
+        let age = figures.stats.oldest_ready.map_or(Duration::ZERO, |at| span(seen.at - at));
+        gauge.observe(age.as_secs_f64(), &attributes(figures, []));
     }
 }
 
-fn attributes(depth: &Depth) -> Vec<KeyValue> {
-    let system = KeyValue::new("messaging.system", "nova");
-    let destination = "messaging.destination.name";
-    match &depth.name {
-        Some((namespace, queue)) => vec![
-            system,
-            KeyValue::new("nova.namespace", Arc::clone(namespace)),
-            KeyValue::new(destination, Arc::clone(queue)),
-        ],
-        None => vec![system, KeyValue::new(destination, "other")],
+fn observe_counts(
+    counter: &dyn AsyncInstrument<u64>,
+    operation: &'static str,
+    count: impl Fn(&Figures) -> u64,
+) {
+    for figures in &seen().figures {
+        counter.observe(count(figures), &attributes(figures, [KeyValue::new(OPERATION_NAME, operation)]));
     }
+}
+
+fn series(figures: &Figures, histogram: &Histogram) -> Series {
+    Series {
+        attributes: attributes(figures, []),
+        buckets: histogram.at_most().map(|(bound, count)| (bound.as_secs_f64(), count)).collect(),
+        count: histogram.count(),
+        sum: histogram.sum().as_secs_f64(),
+    }
+}
+
+fn attributes(figures: &Figures, more: impl IntoIterator<Item = KeyValue>) -> Vec<KeyValue> {
+    let mut attributes = vec![KeyValue::new(SYSTEM, NOVA)];
+    match &figures.name {
+        Some((namespace, queue)) => attributes.extend([
+            KeyValue::new("nova.namespace", Arc::clone(namespace)),
+            KeyValue::new(DESTINATION, Arc::clone(queue)),
+        ]),
+        None => attributes.push(KeyValue::new(DESTINATION, "other")),
+    }
+    attributes.extend(more);
+    attributes
 }

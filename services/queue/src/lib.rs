@@ -19,6 +19,8 @@ pub mod task;
 
 pub mod trail;
 
+pub mod figures;
+
 pub mod rate;
 
 pub mod record;
@@ -86,6 +88,7 @@ impl Daemon for QueueDaemon {
         let store = open(&config, &runtime).await?;
         runtime.spawn_background("queue-readiness", follow(store.role(), ready));
         runtime.spawn_background("queue-gauges", gauges::follow(store.clone(), runtime.clock()));
+        gauges::show_histograms(&runtime);
         let leader = Leadership::new(store.role(), runtime.clients().credentials().clone());
         let service = QueueServiceServer::new(QueueService::new(store, runtime, config.longest_kept()))
             .max_decoding_message_size(REQUEST_BYTES);
@@ -93,11 +96,13 @@ impl Daemon for QueueDaemon {
     }
 }
 
-/// Ready while somebody leads: without, the ledger cannot be reached.
+/// Ready while somebody leads; else what the ledger said when it was asked.
 async fn follow(mut role: watch::Receiver<Role>, store: Readiness) {
     loop {
-        match *role.borrow_and_update() {
-            Role::Unknown => store.not_ready("no daemon leads the queue"),
+        let present = role.borrow_and_update().clone();
+        match present {
+            Role::Unknown(Error::Store(said)) => store.not_ready(said),
+            Role::Unknown(why) => store.not_ready(why.to_string()),
             Role::Leader(_) | Role::Follower(_) => store.ready(),
         }
         if role.changed().await.is_err() {

@@ -1,4 +1,5 @@
-//! What the queue counts. Names follow OpenTelemetry's messaging conventions
+//! What is counted as it happens; what the core counts of each queue anyway, [`gauges`](crate::gauges) shows. Names
+//! follow OpenTelemetry's messaging conventions
 //! (<https://opentelemetry.io/docs/specs/semconv/messaging/messaging-metrics/>); what they lack is `nova.queue.*`.
 
 use std::sync::LazyLock;
@@ -12,8 +13,6 @@ use opentelemetry::{
 use crate::core::schedules::Tick;
 
 struct Instruments {
-    sent: Counter<u64>,
-    consumed: Counter<u64>,
     settled: Counter<u64>,
     ticks: Counter<u64>,
     changes: Histogram<u64>,
@@ -21,13 +20,12 @@ struct Instruments {
 
 static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
     let meter = global::meter("nova-queue");
-    let counter = |name: &'static str, what: &'static str| {
-        meter.u64_counter(name).with_unit("{message}").with_description(what).build()
-    };
     Instruments {
-        sent: counter("messaging.client.sent.messages", "Tasks that were enqueued"),
-        consumed: counter("messaging.client.consumed.messages", "Leases that were given"),
-        settled: counter("nova.queue.settled.messages", "Settlements, by outcome"),
+        settled: meter
+            .u64_counter("nova.queue.settled.messages")
+            .with_unit("{message}")
+            .with_description("Settlements, by outcome")
+            .build(),
         ticks: meter
             .u64_counter("nova.queue.schedule.ticks")
             .with_unit("{tick}")
@@ -43,16 +41,6 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
 
 fn attributes(key: &'static str, value: &'static str) -> [KeyValue; 2] {
     [KeyValue::new("messaging.system", "nova"), KeyValue::new(key, value)]
-}
-
-/// Tasks were stored.
-pub(crate) fn enqueued(count: usize) {
-    INSTRUMENTS.sent.add(count as u64, &attributes("messaging.operation.name", "enqueue"));
-}
-
-/// Leases were given.
-pub(crate) fn leased(count: usize) {
-    INSTRUMENTS.consumed.add(count as u64, &attributes("messaging.operation.name", "lease"));
 }
 
 /// Settlements of one kind took effect, or came too late.
@@ -74,9 +62,6 @@ pub(crate) fn ticked(ticks: &[Tick]) {
         if count > 0 {
             INSTRUMENTS.ticks.add(count as u64, &attributes("nova.queue.outcome", outcome));
         }
-    }
-    if skipped < ticks.len() {
-        enqueued(ticks.len() - skipped);
     }
     if let Some((tick, why)) = ticks.iter().find_map(|tick| Some((tick, tick.made.as_ref().err()?))) {
         let (namespace, schedule) = (&tick.key.0, &tick.key.1);

@@ -384,31 +384,6 @@ pub struct QueueView {
     pub performance: PerformanceView,
 }
 
-/// How deep a queue is, for metrics.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Depth {
-    /// Namespace and name; none for all queues that are not named.
-    pub name: Option<(Arc<str>, Arc<str>)>,
-    /// Tasks that wait for a time.
-    pub waiting: u64,
-    /// Tasks that may be leased.
-    pub ready: u64,
-    /// Tasks that are held.
-    pub leased: u64,
-    /// When the oldest ready task became ready.
-    pub oldest_ready: Option<Micros>,
-}
-
-impl Depth {
-    /// Adds another queue.
-    pub fn add(&mut self, other: &Self) {
-        self.waiting += other.waiting;
-        self.ready += other.ready;
-        self.leased += other.leased;
-        self.oldest_ready = self.oldest_ready.into_iter().chain(other.oldest_ready).min();
-    }
-}
-
 /// What happened in a queue since the daemon leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PerformanceView {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use nova_client::Mesh;
-use nova_examples::{CountWords, KIND, QUEUE, connect, now};
+use nova_examples::{CountWords, KIND, QUEUE, connect};
 use nova_proto::queue::v1::{GetTaskRequest, Task, TaskState};
 use nova_worker::{NewTask, Producer};
 
@@ -13,8 +13,8 @@ use nova_worker::{NewTask, Producer};
 async fn main() -> anyhow::Result<()> {
     let text = std::env::args().nth(1).context("usage: words-producer TEXT")?;
     let mesh = connect()?;
-    let task = NewTask::new(QUEUE, KIND, &CountWords { text, flaky: true, not_before: now() + 500 })?
-        .label("example", "rust");
+    let words = CountWords { text, flaky: true, wait_ms: 500 };
+    let task = NewTask::new(QUEUE, KIND, &words)?.request_id(&words.key()).label("example", "rust");
     let id = Producer::new(mesh.clone()).enqueue(task).await?.id;
     let ended = wait(&mesh, &id).await?;
     match ended.state() {

@@ -31,7 +31,7 @@ struct Checkpoint {
 }
 
 async fn count(task: CountWords, context: Context) -> Result<Counted, Failure> {
-    let early = task.not_before.saturating_sub(now());
+    let early = (stored_at(&context) + task.wait_ms).saturating_sub(now());
     if early > 0 {
         return Err(Failure::snooze(Duration::from_millis(early)));
     }
@@ -50,6 +50,11 @@ async fn count(task: CountWords, context: Context) -> Result<Counted, Failure> {
     let top = done.counts.into_iter().rev().max_by_key(|(_, times)| *times);
     let (top, times) = top.ok_or_else(|| Failure::permanent("NO_WORDS", "the text has no words"))?;
     Ok(Counted { words: words.len() as u64, top, times })
+}
+
+/// Milliseconds since the epoch.
+fn stored_at(context: &Context) -> u64 {
+    u64::try_from(context.task.created.millis()).unwrap_or(0)
 }
 
 fn words(text: &str) -> Vec<String> {

@@ -9,6 +9,7 @@ mod layers;
 mod leases;
 mod life;
 mod outage;
+mod produce;
 mod real_queue;
 mod reports;
 mod settlements;

@@ -74,7 +74,8 @@ pub use self::{
 };
 use crate::{
     error::Error,
-    record::{Depth, NewTask, QueueStats, QueueView, Receipt, Task},
+    figures::Figures,
+    record::{NewTask, QueueStats, QueueView, Receipt, Task},
     task::{self, Event, Micros, State, after},
 };
 
@@ -404,9 +405,9 @@ impl Core {
         workers.iter().map(|worker| self.holders.held(namespace, worker)).collect()
     }
 
-    /// Depth and age of the first `most` queues by themselves, and of all others together.
-    pub fn depths(&self, most: usize) -> Vec<Depth> {
-        self.queues.depths(most)
+    /// Figures of the first `most` queues by themselves, and of all others together.
+    pub fn figures(&self, most: usize) -> Vec<Figures> {
+        self.queues.figures(most)
     }
 
     /// Live tasks by row, out of those asked for.

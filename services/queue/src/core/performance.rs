@@ -2,11 +2,13 @@
 //!
 //! Durations are counted in buckets that grow with them (eight to each power of two, so a percentile is within
 //! 7 %). Two windows take turns, so that what is shown is of the last five to ten minutes. A window grows to the
-//! longest duration seen, at most 1.5 KiB; a queue without tasks has none.
+//! longest duration seen, at most 1.5 KiB; a queue without tasks has none. Metrics need what never goes back, so the same is counted in
+//! coarse buckets for good.
 
 use std::time::Duration;
 
 use crate::{
+    figures::Histogram,
     record::{Counts, Percentiles, PerformanceView},
     task::{Micros, State, span},
 };
@@ -29,6 +31,10 @@ pub(super) struct Performance {
     wait: Recent,
     /// From being leased to completion.
     run: Recent,
+    /// All waits since the daemon leads.
+    pub(super) waits: Histogram,
+    /// All runs since then.
+    pub(super) runs: Histogram,
 }
 
 impl Performance {
@@ -36,6 +42,7 @@ impl Performance {
     pub(super) fn started(&mut self, waited: Micros, now: Micros) {
         self.counts.started += 1;
         self.wait.record(waited, now);
+        self.waits.record(waited);
     }
 
     /// A task ended; the attempt that ended it began at `begun`.
@@ -44,6 +51,7 @@ impl Performance {
             State::Completed => {
                 self.counts.completed += 1;
                 self.run.record(now - begun, now);
+                self.runs.record(now - begun);
             }
             State::Dead => self.counts.dead += 1,
             State::Cancelled => self.counts.cancelled += 1,

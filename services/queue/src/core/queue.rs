@@ -21,7 +21,7 @@ use crate::{
         ready::Order,
         upkeep::EndedTasks,
     },
-    record::{Depth, Intake, QueueSettings, QueueStats},
+    record::{Intake, QueueSettings, QueueStats},
     task::{Micros, State},
 };
 
@@ -336,17 +336,6 @@ impl Queue {
     /// True when it holds or held a task.
     pub(super) fn is_used(&self) -> bool {
         self.used
-    }
-
-    /// How deep it is.
-    pub(super) fn depth(&self) -> Depth {
-        Depth {
-            name: Some((Arc::clone(&self.namespace), Arc::clone(&self.name))),
-            waiting: self.count(State::Waiting),
-            ready: self.count(State::Ready),
-            leased: self.count(State::Leased),
-            oldest_ready: self.groups.oldest(),
-        }
     }
 
     /// Its tasks, counted.

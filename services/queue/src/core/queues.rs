@@ -8,7 +8,8 @@ use crate::{
         groups::Slot,
         queue::{Queue, Signals},
     },
-    record::{Depth, QueueStats, QueueView},
+    figures::Figures,
+    record::{QueueStats, QueueView},
     task::{Micros, State},
 };
 
@@ -118,19 +119,16 @@ impl Queues {
         self.all[index as usize].group_name(slot)
     }
 
-    /// Depth and age of the first `most` queues by themselves, and of all others together.
-    pub(super) fn depths(&self, most: usize) -> Vec<Depth> {
-        let used = self.all.iter().filter(|queue| queue.is_used());
-        let mut depths: Vec<Depth> = Vec::new();
-        for (number, queue) in used.enumerate() {
-            let depth = queue.depth();
-            match depths.get_mut(most).filter(|_| number >= most) {
-                Some(others) => others.add(&depth),
-                None if number >= most => depths.push(Depth { name: None, ..depth }),
-                None => depths.push(depth),
-            }
-        }
-        depths
+    /// Figures of the first `most` queues by themselves, and of all others together.
+    pub(super) fn figures(&self, most: usize) -> Vec<Figures> {
+        let mut used = self.all.iter().filter(|queue| queue.is_used()).map(figures);
+        let mut told: Vec<Figures> = used.by_ref().take(most).collect();
+        let others = used.reduce(|mut others, figures| {
+            others.add(&figures);
+            others
+        });
+        told.extend(others.map(|others| Figures { name: None, ..others }));
+        told
     }
 
     /// Counts of every queue of a namespace that holds or held a task, by name.
@@ -140,6 +138,18 @@ impl Queues {
         let mut rows: Vec<QueueStats> = queues.filter(|queue| queue.is_known()).map(Queue::stats).collect();
         rows.sort_by(|left, right| left.queue.cmp(&right.queue));
         rows
+    }
+}
+
+fn figures(queue: &Queue) -> Figures {
+    let (namespace, name) = queue.name();
+    let performance = &queue.performance;
+    Figures {
+        name: Some((Arc::clone(namespace), Arc::clone(name))),
+        stats: queue.stats(),
+        counts: performance.counts,
+        wait: performance.waits.clone(),
+        run: performance.runs.clone(),
     }
 }
 
@@ -156,10 +166,10 @@ mod tests {
             queues.enter(index, NAMELESS, State::Ready);
             queues.at(index).push(NAMELESS, 0, number, 1);
         }
-        let depths = queues.depths(3);
-        let told: Vec<_> = depths.iter().map(|depth| (depth.name.is_some(), depth.ready)).collect();
+        let figures = queues.figures(3);
+        let told: Vec<_> = figures.iter().map(|told| (told.name.is_some(), told.stats.ready)).collect();
         assert_eq!(told, [(true, 1), (true, 1), (true, 1), (false, 7)]);
-        assert_eq!(depths[3].oldest_ready, Some(3));
-        assert_eq!(queues.depths(10).len(), 10);
+        assert_eq!(figures[3].stats.oldest_ready, Some(3));
+        assert_eq!(queues.figures(10).len(), 10);
     }
 }

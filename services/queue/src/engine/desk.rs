@@ -149,8 +149,8 @@ impl<'a> Desk<'a> {
                 let settled = settlements.iter().map(settle).collect();
                 self.answers.push(Answer::Settled(reply, Ok(settled)));
             }
-            Command::Alter(alter) => self.answers.push(Answer::Told(alter.apply(&mut self.core, now))),
-            Command::Look(look) => self.answers.push(Answer::Told(look.at(&self.core))),
+            Command::Alter(alter) => self.answers.push(Answer::Told(alter.apply(Ok((&mut self.core, now))))),
+            Command::Look(look) => self.answers.push(Answer::Told(look.at(Ok(&self.core)))),
         }
     }
 

@@ -26,11 +26,11 @@ use crate::{
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// A look at memory; what it saw is told once all of that stands.
-pub(crate) struct Look(Box<dyn FnOnce(&Core) -> Told + Send>);
+pub(crate) struct Look(Box<dyn FnOnce(Result<&Core, Error>) -> Told + Send>);
 
 impl Look {
-    /// Takes it.
-    pub(crate) fn at(self, core: &Core) -> Told {
+    /// Takes it; or learns why there is no memory to look at.
+    pub(crate) fn at(self, core: Result<&Core, Error>) -> Told {
         (self.0)(core)
     }
 }
@@ -44,15 +44,15 @@ impl std::fmt::Debug for Look {
 /// A change of memory that is rare; what it gives is told once the commit stands, or has failed.
 pub(crate) struct Alter(Box<Change>);
 
-type Change = dyn FnOnce(&mut Core, Micros) -> Told + Send;
+type Change = dyn FnOnce(Result<(&mut Core, Micros), Error>) -> Told + Send;
 
 /// Tells the caller of a [`Look`] or an [`Alter`] what came of it.
 pub(crate) struct Told(Box<dyn FnOnce(Result<(), Error>) + Send>);
 
 impl Alter {
-    /// Changes memory.
-    pub(crate) fn apply(self, core: &mut Core, now: Micros) -> Told {
-        (self.0)(core, now)
+    /// Changes memory as of now; or learns why there is none.
+    pub(crate) fn apply(self, core: Result<(&mut Core, Micros), Error>) -> Told {
+        (self.0)(core)
     }
 }
 
@@ -192,8 +192,8 @@ impl Outlet {
         self.tasks.is_closed() && self.tasks.is_empty() && self.calls.is_empty()
     }
 
-    /// Refuses every call for a while: this daemon does not lead.
-    pub(crate) async fn refuse_for(&mut self, rest: Duration) {
+    /// Refuses every call for a while: this daemon does not lead, and this is why.
+    pub(crate) async fn refuse_for(&mut self, rest: Duration, why: &Error) {
         let refuse = async {
             loop {
                 let posted = tokio::select! {
@@ -203,7 +203,7 @@ impl Outlet {
                     posted = self.tasks.recv() => posted,
                 };
                 let Some(posted) = posted else { return };
-                posted.command.refuse();
+                posted.command.refuse(why.clone());
             }
         };
         // Either way the time is over.
@@ -212,15 +212,15 @@ impl Outlet {
 }
 
 impl Command {
-    /// Tells the caller that this daemon does not lead; one that is gone needs no answer.
-    fn refuse(self) {
+    /// Tells the caller why this daemon does not lead; one that is gone needs no answer.
+    fn refuse(self, why: Error) {
         match self {
-            Self::Enqueue(_, reply) => drop(reply.send(Err(Error::Deposed))),
-            Self::Lease(_, reply) => drop(reply.send(Err(Error::Deposed))),
-            Self::Heartbeat(.., reply) => drop(reply.send(Err(Error::Deposed))),
-            Self::Settle(.., reply) => drop(reply.send(Err(Error::Deposed))),
-            // One that is dropped answers its caller that the queue is closed.
-            Self::Alter(_) | Self::Look(_) => {}
+            Self::Enqueue(_, reply) => drop(reply.send(Err(why))),
+            Self::Lease(_, reply) => drop(reply.send(Err(why))),
+            Self::Heartbeat(.., reply) => drop(reply.send(Err(why))),
+            Self::Settle(.., reply) => drop(reply.send(Err(why))),
+            Self::Alter(alter) => alter.apply(Err(why)).tell(Ok(())),
+            Self::Look(look) => look.at(Err(why)).tell(Ok(())),
         }
     }
 }
@@ -269,8 +269,8 @@ impl Inbox {
         alter: impl FnOnce(&mut Core, Micros) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         self.ask(|reply: Reply<T>| {
-            Command::Alter(Alter(Box::new(move |core, now| {
-                let altered = alter(core, now);
+            Command::Alter(Alter(Box::new(move |core| {
+                let altered = core.and_then(|(core, now)| alter(core, now));
                 // A caller that is gone needs no answer.
                 Told(Box::new(move |committed| drop(reply.send(committed.and(altered)))))
             })))
@@ -288,9 +288,9 @@ impl Inbox {
     ) -> Result<T, Error> {
         self.ask(|reply: Reply<T>| {
             Command::Look(Look(Box::new(move |core| {
-                let seen = look(core);
+                let seen = core.map(look);
                 // A caller that is gone needs no answer.
-                Told(Box::new(move |committed| drop(reply.send(committed.map(|()| seen)))))
+                Told(Box::new(move |committed| drop(reply.send(committed.and(seen)))))
             })))
         })
         .await

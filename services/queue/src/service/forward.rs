@@ -47,12 +47,14 @@ impl Leadership {
 
     /// The channel to the leader; none when this daemon leads.
     async fn leader(&mut self) -> Result<Option<Channel>, Status> {
-        let known = timeout(ELECTION, self.role.wait_for(|role| *role != Role::Unknown)).await;
-        let role = known.ok().and_then(Result::ok).map(|role| role.clone());
+        // Either way the role says what there is to do.
+        drop(timeout(ELECTION, self.role.wait_for(Role::is_known)).await);
+        let role = self.role.borrow().clone();
         match role {
-            Some(Role::Leader(_)) => Ok(None),
-            Some(Role::Follower(url)) => self.channel(&url).map(Some),
-            Some(Role::Unknown) | None => Err(Error::Deposed.into()),
+            Role::Leader(_) => Ok(None),
+            Role::Follower(url) => self.channel(&url).map(Some),
+            // The log has it already, from whoever asked the store.
+            Role::Unknown(why) => Err(nova_rpc::Error::from(why).into()),
         }
     }
 

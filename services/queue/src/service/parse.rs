@@ -241,7 +241,7 @@ pub(super) fn completed(field: &str, result: &[u8]) -> Checked<Outcome> {
 /// A failed attempt; a long message is cut.
 pub(super) fn failed(failure: pb::Failure) -> Checked<Outcome> {
     let error = failure.error.unwrap_or_default();
-    wire::text("error.reason", &error.reason, 0..=64)?;
+    wire::text("error.reason", &error.reason, 1..=64)?;
     let after = failure.retry_after.as_ref();
     let retry_after = wire::duration("retry_after", after, Duration::ZERO..=30 * DAY, Duration::ZERO)?;
     let traceparent = traceparent("traceparent", failure.traceparent)?;

@@ -26,7 +26,6 @@ pub(super) async fn enqueue(
     let tasks = parse::tasks(request, &traceparent).map_err(refused)?;
     reserved::may_enqueue(caller, tasks.iter().map(|task| task.spec.queue.as_ref()))?;
     let receipts = service.store.enqueue(tasks).await?;
-    metrics::enqueued(receipts.iter().filter(|receipt| !receipt.duplicate).count());
     if let [receipt] = &receipts[..] {
         span.record(messaging::MESSAGE_ID, tracing::field::display(receipt.id));
     }
@@ -61,7 +60,6 @@ pub(super) async fn lease(
         leases = service.store.lease(request) => leases?,
         () = drain.cancelled() => Vec::new(),
     };
-    metrics::leased(leases.len());
     Ok(pb::LeaseResponse { leases: leases.into_iter().map(wire::lease).collect() })
 }
 

@@ -9,7 +9,6 @@ use tonic::Status;
 
 use crate::{
     engine::ring::Passage,
-    error::Error,
     ledger::redis::Role,
     record::{Cursor, TaskEvent},
     service::{Outgoing, QueueService, lists, parse, unary::refused, wire},
@@ -115,8 +114,9 @@ impl Watch {
             }
             () = out.closed() => {}
             () = deposed(&mut role) => {
+                let why = nova_rpc::Error::from(role.borrow().refusal());
                 // As below.
-                drop(out.try_send(Err(Error::Deposed.into())));
+                drop(out.try_send(Err(why.into())));
             }
             () = drain.cancelled() => {
                 let draining = nova_rpc::Error::unavailable("queue", "the daemon drains; resume from the cursor");

@@ -219,7 +219,6 @@ impl Session {
             return;
         }
         self.credit = self.credit.saturating_sub(leases.len());
-        metrics::leased(leases.len());
         let refs: Vec<LeaseRef> =
             leases.iter().map(|lease| LeaseRef { id: lease.task.id, token: lease.token }).collect();
         let leases = leases.into_iter().map(wire::lease).collect();

@@ -93,7 +93,8 @@ impl Mesh {
         let durability = if self.plan.shared { Durability::Aof } else { Durability::Synced };
         let clock = Arc::clone(&self.clock);
         let durability = watch::Sender::new(durability).subscribe();
-        let (store, mut parts, role) = assemble(settings(), clock, reader, durability, Role::Unknown);
+        let nobody = Role::Unknown(Error::Leaderless);
+        let (store, mut parts, role) = assemble(settings(), clock, reader, durability, nobody);
         parts.noise = noise;
         self.shelf.get().down.retain(|down| *down != number);
         let (shelf, clock, recorder) = (self.shelf.clone(), Arc::clone(&self.clock), self.recorder.clone());
@@ -170,10 +171,8 @@ async fn serve(mut parts: Parts, mut ledger: SimLedger) {
             Ok(engine) => engine.run().await,
             Err(error) => Err(error),
         };
-        if ended.is_ok() {
-            return;
-        }
-        parts.outlet.refuse_for(REST).await;
+        let Err(why) = ended else { return };
+        parts.outlet.refuse_for(REST, &why).await;
     }
 }
 

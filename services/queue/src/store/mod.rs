@@ -32,10 +32,11 @@ use crate::{
         ring::{Passage, Ring, Wanted},
     },
     error::Error,
+    figures::Figures,
     ledger::{Enqueued, Reader, redis::Role},
     record::{
-        Beat, Cursor, Depth, Durability, Lease, LeaseRef, LeaseRequest, NewTask, Proof, QueueSettings,
-        QueueStats, QueueView, Receipt, Report, Settled, Settlement, Task, TaskFilter, TaskPage,
+        Beat, Cursor, Durability, Lease, LeaseRef, LeaseRequest, NewTask, Proof, QueueSettings, QueueStats,
+        QueueView, Receipt, Report, Settled, Settlement, Task, TaskFilter, TaskPage,
     },
 };
 
@@ -236,9 +237,9 @@ impl Store {
         &self.streams
     }
 
-    /// Depth and age of the first `most` queues by themselves, and of all others together.
-    pub(crate) async fn depths(&self, most: usize) -> Result<Vec<Depth>, Error> {
-        self.inbox.look(move |core| core.depths(most)).await
+    /// Figures of the first `most` queues by themselves, and of all others together.
+    pub(crate) async fn figures(&self, most: usize) -> Result<Vec<Figures>, Error> {
+        self.inbox.look(move |core| core.figures(most)).await
     }
 
     /// Leases that workers of a namespace hold, by name.

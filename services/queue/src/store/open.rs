@@ -71,7 +71,8 @@ pub(crate) async fn open_redis(
     let reader = Arc::new(RedisReader::new(Server::connect(url, TAG).await?));
     // The ledger says what it is before anything is answered.
     let (level, durability) = watch::channel(Durability::Memory);
-    let (store, parts, role) = assemble(settings, clock, reader, durability, Role::Unknown);
+    let (store, parts, role) =
+        assemble(settings, clock, reader, durability, Role::Unknown(Error::Leaderless));
     let (ready, opened) = oneshot::channel();
     let (url, mut decided) = (url.to_owned(), role.subscribe());
     let stopped = on_thread(move || async move {
@@ -81,7 +82,7 @@ pub(crate) async fn open_redis(
     })?;
     let store = started(store, opened, stopped).await?;
     // An engine that ended says why through `stopped`.
-    drop(decided.wait_for(|role| *role != Role::Unknown).await);
+    drop(decided.wait_for(Role::is_known).await);
     Ok(store)
 }
 

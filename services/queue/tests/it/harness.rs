@@ -44,6 +44,11 @@ impl Home {
         self.redis.as_ref().map_or("sqlite".to_owned(), RedisServer::url)
     }
 
+    /// The Redis that the store is in.
+    pub(crate) fn server(&mut self) -> &mut RedisServer {
+        self.redis.as_mut().expect("a store in Redis")
+    }
+
     /// Takes the ledger from the daemon that leads.
     pub(crate) async fn depose(&self) {
         let mut connection =
@@ -150,9 +155,13 @@ pub(crate) fn complete(lease: &pb::Lease, result: &str) -> pb::CompleteRequest {
     pb::CompleteRequest { lease: Some(refer(lease)), result, ..Default::default() }
 }
 
+/// What a failed attempt says.
+pub(crate) fn broken() -> pb::TaskError {
+    pb::TaskError { reason: "BROKEN".into(), message: "it broke".into() }
+}
+
 pub(crate) fn fail(lease: &pb::Lease) -> pb::FailRequest {
-    let error = pb::TaskError { reason: "BROKEN".into(), message: "it broke".into() };
-    pb::FailRequest { lease: Some(refer(lease)), error: Some(error), ..Default::default() }
+    pb::FailRequest { lease: Some(refer(lease)), error: Some(broken()), ..Default::default() }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "fields of messages are optional")]

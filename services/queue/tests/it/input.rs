@@ -4,7 +4,7 @@ use nova_proto::queue::v1 as pb;
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
 
-use crate::harness::{Client, Home, ask, client, enqueue, refused, seconds, task};
+use crate::harness::{Client, Home, ask, broken, client, enqueue, refused, seconds, task};
 
 /// The first field that a refusal names.
 #[track_caller]
@@ -116,13 +116,15 @@ async fn settlements(client: &mut Client) {
     let large = vec![0; (1 << 20) + 1].into();
     let request = pb::CompleteRequest { lease: lease.clone(), result: large, ..Default::default() };
     assert_eq!(field(client.complete(request).await), "result");
-    let error = Some(pb::TaskError { reason: "R".repeat(65), message: String::new() });
-    let request = pb::FailRequest { lease: lease.clone(), error, ..Default::default() };
-    assert_eq!(field(client.fail(request).await), "error.reason");
-    let traceparent = "00-no-trace-00".into();
-    let request = pb::FailRequest { lease: lease.clone(), traceparent, ..Default::default() };
+    let failed = pb::FailRequest { lease, error: Some(broken()), ..Default::default() };
+    let reason = |reason: String| Some(pb::TaskError { reason, message: "why".into() });
+    for error in [None, reason(String::new()), reason("R".repeat(65))] {
+        let request = pb::FailRequest { error, ..failed.clone() };
+        assert_eq!(field(client.fail(request).await), "error.reason");
+    }
+    let request = pb::FailRequest { traceparent: "00-no-trace-00".into(), ..failed.clone() };
     assert_eq!(field(client.fail(request).await), "traceparent");
-    let request = pb::FailRequest { lease, retry_after: seconds(-1), ..Default::default() };
+    let request = pb::FailRequest { retry_after: seconds(-1), ..failed };
     assert_eq!(field(client.fail(request).await), "retry_after");
 }
 

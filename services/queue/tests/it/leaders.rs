@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use nova_proto::queue::v1 as pb;
 use nova_runtime::testing::TestServer;
+use nova_testkit::soon;
 
-use crate::harness::{Home, PATIENCE, ask, client, complete, get, put, take, task};
+use crate::harness::{Home, PATIENCE, ask, client, complete, enqueue, get, put, take, task};
 
 /// Two daemons over one Redis, the first of which leads.
 async fn two() -> (Home, TestServer, TestServer) {
@@ -89,4 +90,30 @@ async fn the_register_of_workers_is_whole_whoever_is_asked() {
         assert_eq!(shown, [("w-1", 1), ("w-2", 1)]);
         assert!(listed.workers.iter().all(|worker| worker.identity == "spiffe://nova.local/user/operator"));
     }
+}
+
+/// A call is refused in the store's own words.
+#[track_caller]
+fn names_the_store<T: std::fmt::Debug>(refused: Result<T, tonic::Status>) {
+    let status = refused.expect_err("nothing can be stored");
+    assert_eq!(status.code(), tonic::Code::Unavailable, "{status}");
+    let message = status.message();
+    assert!(message.starts_with("store: the store of the queue failed: "), "{message}");
+    assert!(message.contains("redis"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_gone_is_named_to_whoever_calls() {
+    let mut home = Home::redis();
+    let server = home.serve().await;
+    put(&mut client(&server), task("a")).await;
+    home.server().kill();
+    // The daemon still leads, and repeats the write for as long as it has patience.
+    names_the_store(client(&server).enqueue(enqueue(vec![task("b")])).await);
+    // Now nobody is known to.
+    names_the_store(client(&server).enqueue(enqueue(vec![task("b")])).await);
+    names_the_store(client(&server).list_queues(pb::ListQueuesRequest::default()).await);
+    home.server().restart();
+    let stored = || async { client(&server).enqueue(enqueue(vec![task("b")])).await.ok() };
+    soon("the store is back", PATIENCE, stored).await;
 }

@@ -5,7 +5,7 @@ use pb::{settlement::Outcome, work_request::Message as Say};
 
 use crate::{
     control::stats,
-    harness::{Client, Home, ask, client, complete, enqueue, put, refer, take, task},
+    harness::{Client, Home, ask, broken, client, complete, enqueue, put, refer, take, task},
     work::Worker,
 };
 
@@ -31,7 +31,7 @@ async fn bury(client: &mut Client) {
 }
 
 fn fails_for_good(lease: &pb::Lease) -> pb::Settlement {
-    let failure = pb::Failure { permanent: true, ..Default::default() };
+    let failure = pb::Failure { error: Some(broken()), permanent: true, ..Default::default() };
     pb::Settlement { lease: Some(refer(lease)), outcome: Some(Outcome::Failed(failure)) }
 }
 

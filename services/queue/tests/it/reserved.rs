@@ -4,7 +4,7 @@ use nova_proto::queue::v1::{self as pb, queue_service_client::QueueServiceClient
 use nova_runtime::testing::TestServer;
 use tonic::Code;
 
-use crate::harness::{Client, Home, ask, enqueue, refused, task};
+use crate::harness::{Client, Home, ask, enqueue, fail, refused, task};
 
 const QUEUE: &str = "agents.can.shell";
 
@@ -46,8 +46,7 @@ pub(crate) async fn nobody_but_the_engine_gives_a_task_of_an_agent_another_life(
     let of_an_agent = |lease: &&pb::Lease| lease.task.as_ref().is_some_and(|task| task.queue == QUEUE);
     let lease = leases.iter().find(of_an_agent).unwrap();
     let task_id = lease.task.as_ref().unwrap().id.clone();
-    let held = pb::LeaseRef { task_id: task_id.clone(), token: lease.token };
-    agent.fail(pb::FailRequest { lease: Some(held), permanent: true, ..Default::default() }).await.unwrap();
+    agent.fail(pb::FailRequest { permanent: true, ..fail(lease) }).await.unwrap();
     let by_id = pb::RedriveTasksRequest { task_ids: vec![task_id], ..Default::default() };
     let by_queue = pb::RedriveTasksRequest { queue: QUEUE.into(), ..Default::default() };
     for role in ["operator", "developer"] {

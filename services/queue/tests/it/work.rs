@@ -6,7 +6,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};
 
-use crate::harness::{Client, Home, PATIENCE, ask, client, enqueue, get, put, refer, refused, take, task};
+use crate::harness::{
+    Client, Home, PATIENCE, ask, broken, client, enqueue, get, put, refer, refused, take, task,
+};
 
 /// A worker's ends of its stream.
 pub(crate) struct Worker {
@@ -72,7 +74,8 @@ pub(crate) async fn a_stream_leases_heartbeats_and_settles(home: &Home) {
     worker.say(Say::Heartbeat(pb::WorkHeartbeat { leases: vec![refer(&lease)], ..Default::default() })).await;
     let Hear::Heartbeats(beats) = worker.hear().await else { panic!("heartbeats are answered") };
     assert!(!beats.results[0].lost);
-    let failure = pb::settlement::Outcome::Failed(pb::Failure::default());
+    let failure = pb::Failure { error: Some(broken()), ..Default::default() };
+    let failure = pb::settlement::Outcome::Failed(failure);
     assert_eq!(worker.settle(refer(&lease), failure).await.state(), TaskState::Waiting);
     worker.say(Say::Credit(1)).await;
     let again = worker.leases().await.remove(0);

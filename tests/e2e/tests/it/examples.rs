@@ -36,6 +36,7 @@ fn the_python_example_counts_words() {
         command
     };
     let nova = count(script("worker.py"), || script("producer.py"));
+    stops_when_its_task_is_cancelled(&nova, script("worker.py"));
     ends_with_a_forged_token(&nova, script("worker.py"));
 }
 
@@ -94,7 +95,7 @@ fn the_go_example_counts_words() {
 }
 
 /// Runs both against a mesh: the task fails once, is tried again and completes, and the worker drains when it is told to
-/// end. A producer without a text says how it is used. Answers the mesh, which still runs.
+/// end. The same text sent again is the same task. A producer without a text says how it is used. Answers the mesh, which still runs.
 #[track_caller]
 fn count(worker: Command, producer: impl Fn() -> Command) -> Nova {
     let nova = Nova::new();
@@ -102,16 +103,42 @@ fn count(worker: Command, producer: impl Fn() -> Command) -> Nova {
     let token = nova.run(&["identity", "token", "worker/words", "--role", "worker"]).ok();
     fails(Working::start(&nova, producer(), &token), "usage: ");
     let worker = Working::start(&nova, worker, &token);
-    let mut producer = of_the_mesh(&nova, producer(), &token);
+    for _ in 0..2 {
+        produces(of_the_mesh(&nova, producer(), &token));
+    }
+    let stats = nova.run(&["--json", "queue", "stats", "words"]).json();
+    assert_eq!(stats["completed"], 1, "the same text is the same task: {stats}");
+    let told = worker.end();
+    assert!(told.contains("drained"), "{told}");
+    nova
+}
+
+/// A producer is told what became of its task.
+#[track_caller]
+fn produces(mut producer: Command) {
     let output = producer.arg("The cat and the dog").output().expect("a producer starts");
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{text}\n{errors}");
     let (attempt, result) = text.trim().split_once(": ").expect("attempt and result");
     let result: Value = serde_json::from_str(result).expect("a result in JSON");
     assert_eq!((attempt, result), ("attempt 2", json!({"words": 5, "top": "the", "times": 2})));
+}
+
+/// A worker that has lost its lease works no further on the task: this one has so many words that it would take far longer
+/// than the test waits.
+#[track_caller]
+fn stops_when_its_task_is_cancelled(nova: &Nova, worker: Command) {
+    let token = nova.run(&["identity", "token", "worker/words", "--role", "worker"]).ok();
+    let payload = json!({"text": "a ".repeat(50_000)}).to_string();
+    let stored =
+        nova.run(&["--json", "queue", "enqueue", "words", "words.count", "--payload", &payload]).json();
+    let id = stored["id"].as_str().expect("a stored task has an id").to_owned();
+    let worker = Working::start(nova, worker, &token);
+    let leased = || nova.run(&["--json", "queue", "show", &id]).json()["state"] == "leased";
+    eventually("the task is leased", Duration::from_secs(60), || leased().then_some(()));
+    nova.run(&["queue", "cancel", &id]).ok();
     let told = worker.end();
-    assert!(told.contains("drained"), "{told}");
-    nova
+    assert!(told.contains("is lost") && told.contains("drained"), "{told}");
 }
 
 /// A worker that the queue does not know says so and ends, instead of asking for ever.

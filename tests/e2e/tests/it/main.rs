@@ -6,6 +6,7 @@ mod examples;
 mod garbage;
 mod jaeger;
 mod kill;
+mod metrics;
 mod orchestrate;
 mod partition;
 mod plaintext;

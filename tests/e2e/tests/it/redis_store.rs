@@ -100,7 +100,8 @@ fn a_store_that_is_gone_is_named_until_it_is_back() {
     eventually("every daemon misses its store", LONG, || {
         let daemons = nova.run(&["--json", "status"]).stdout;
         let daemons: Value = serde_json::from_str(&daemons).expect("JSON");
-        let missing = |daemon: &&Value| daemon["missing"].as_str().is_some_and(|text| text.contains("store"));
+        let words = |text: &str| text.contains("store: ") && text.contains("redis");
+        let missing = |daemon: &&Value| daemon["missing"].as_str().is_some_and(words);
         // The node agent keeps nothing there.
         (daemons["daemons"].as_array()?.iter().filter(missing).count() == 4).then_some(())
     });
@@ -108,6 +109,7 @@ fn a_store_that_is_gone_is_named_until_it_is_back() {
         let ran = nova.run(&command);
         assert_eq!(ran.code, 3, "{}", ran.stderr);
         assert!(ran.stderr.contains("reason: UNAVAILABLE"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("redis"), "{}", ran.stderr);
     }
     redis.restart();
     eventually("all is well again", LONG, || (nova.run(&["status"]).code == 0).then_some(()));

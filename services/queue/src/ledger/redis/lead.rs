@@ -16,12 +16,27 @@ const KNOCK: Duration = Duration::from_millis(500);
 /// What this daemon is to the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Nobody is known to lead.
-    Unknown,
+    /// Nobody is known to lead, and why: such as what the store said when it was asked.
+    Unknown(Error),
     /// This daemon owns the ledger, in this epoch.
     Leader(u64),
     /// The daemon at this URL does.
     Follower(Arc<str>),
+}
+
+impl Role {
+    /// Whether somebody is known to lead.
+    pub(crate) fn is_known(&self) -> bool {
+        !matches!(self, Self::Unknown(_))
+    }
+
+    /// What a caller is told whom this daemon cannot answer any more.
+    pub(crate) fn refusal(&self) -> Error {
+        match self {
+            Self::Unknown(why) => why.clone(),
+            Self::Leader(_) | Self::Follower(_) => Error::Deposed,
+        }
+    }
 }
 
 /// Leads whenever it can, until every caller's end is dropped.
@@ -42,23 +57,23 @@ pub(crate) async fn lead(
             }
             Err(error) => Err(error),
         };
-        let rest = match ended {
-            Ok(()) => break,
-            Err(Error::Owned { url, epoch, .. }) if ledger.is_gone(&url).await => {
-                ledger.gone = epoch;
+        let Err(why) = ended else { break };
+        let rest = match &why {
+            Error::Owned { url, epoch, .. } if ledger.is_gone(url).await => {
+                ledger.gone = *epoch;
                 continue;
             }
-            Err(Error::Owned { url, left, .. }) => {
-                role.send_replace(Role::Follower(url));
-                left.min(REST)
+            Error::Owned { url, left, .. } => {
+                role.send_replace(Role::Follower(Arc::clone(url)));
+                REST.min(*left)
             }
-            Err(error) => {
-                tracing::warn!(%error, "this daemon does not lead the queue any more");
-                role.send_replace(Role::Unknown);
+            error => {
+                tracing::warn!(%error, "this daemon does not lead the queue");
+                role.send_replace(Role::Unknown(error.clone()));
                 REST
             }
         };
-        parts.outlet.refuse_for(rest).await;
+        parts.outlet.refuse_for(rest, &why).await;
     }
     ledger.resign().await;
     Ok(())

@@ -313,6 +313,7 @@ fn settlements() -> Vec<Case> {
         bad(rpc!("Complete"), "2 MiB", &complete(UNKNOWN, 2 * MIB), "result"),
         lost(rpc!("Complete"), complete(UNKNOWN, 0).encode_to_vec()),
         bad(rpc!("Fail"), "nothing", &FailRequest::default(), "lease"),
+        bad(rpc!("Fail"), "no reason", &FailRequest { error: None, ..failed() }, "error.reason"),
         bad(rpc!("Fail"), "a long reason", &FailRequest { error: wordy, ..failed() }, "error.reason"),
         bad(
             rpc!("Fail"),
@@ -410,7 +411,8 @@ fn prove(task: &str, count: usize) -> ProveLeasesRequest {
 }
 
 fn failed() -> FailRequest {
-    FailRequest { lease: held(UNKNOWN), ..Default::default() }
+    let error = TaskError { reason: "BROKEN".to_owned(), message: String::new() };
+    FailRequest { lease: held(UNKNOWN), error: Some(error), ..Default::default() }
 }
 
 fn held(task: &str) -> Option<LeaseRef> {
