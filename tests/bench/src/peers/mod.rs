@@ -50,11 +50,7 @@ pub(crate) fn install(figures: &mut Figures) {
 }
 
 /// Measures every peer, each on backlogs that it can build up.
-pub(crate) async fn measure(
-    plan: &Plan,
-    wants: &(impl Fn(Scenario) -> bool + Sync),
-    figures: &mut Figures,
-) {
+pub(crate) async fn measure(plan: &Plan, wants: &(impl Fn(Scenario) -> bool + Sync), figures: &mut Figures) {
     for peer in PEERS {
         if let Err(why) = measure_one(peer, plan, wants, figures).await {
             figures.skip(peer.name(), &format!("{why:#}"));
