@@ -26,7 +26,9 @@ use crate::{
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// A look at memory; what it saw is told once all of that stands.
-pub(crate) struct Look(Box<dyn FnOnce(Result<&Core, Error>) -> Told + Send>);
+pub(crate) struct Look(Box<Sight>);
+
+type Sight = dyn FnOnce(Result<&Core, Error>) -> Told + Send;
 
 impl Look {
     /// Takes it; or learns why there is no memory to look at.
