@@ -7,7 +7,7 @@ use crate::{
     Error,
     config::Config,
     engine::ring::Wanted,
-    record::{Cursor, Fits, TaskEvent, TaskFilter},
+    record::{Cursor, Fits, LeaseRequest, Settlement, TaskEvent, TaskFilter},
     store::Store,
     task::State,
 };
@@ -84,14 +84,14 @@ pub(super) async fn a_cursor_that_the_log_has_passed_is_expired(home: &dyn Home)
     let store = home.open_with(config.clone()).await;
     let start = store.head();
     let held = store.put(task("held")).await.id;
-    let lease = store.take_one().await;
+    let lease = store.take(LeaseRequest { duration: Duration::from_secs(3_600), ..ask(1) }).await.remove(0);
     // More than memory holds of the log, too.
     for _ in 0..60 {
         let tasks = (0..50).map(|_| task("t")).collect();
         store.enqueue(tasks).await.unwrap();
-        for lease in store.take(ask(50)).await {
-            store.end(refer(&lease), completed("r")).await;
-        }
+        let leases = store.take(ask(50)).await;
+        let end = |lease| Settlement { lease: refer(lease), outcome: completed("r") };
+        store.settle(&"default".into(), leases.iter().map(end).collect()).await.unwrap();
     }
     assert!(matches!(store.events(start, 1, ALL).await, Err(Error::CursorExpired)));
     drop(store);
