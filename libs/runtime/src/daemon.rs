@@ -14,6 +14,7 @@ use nova_client::{Credentials, Mesh};
 use nova_rpc::server::GuardLayer;
 use nova_types::{Clock, SystemClock, Violations};
 use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tower::Layer as _;
@@ -307,11 +308,12 @@ async fn until_told(
         () = gone.cancelled() => Duration::from_millis(500),
         () = runtime.0.failed.cancelled() => Duration::ZERO,
     };
+    let until = Instant::now() + patience;
     runtime.0.shutdown.cancel();
-    if tokio::time::timeout(patience, &mut server).await.is_err() {
+    if timeout_at(until, &mut server).await.is_err() {
         tracing::warn!("calls were cut off at the end of the drain");
     }
-    runtime.finish(patience.min(Duration::from_secs(3))).await;
+    runtime.finish(until.saturating_duration_since(Instant::now())).await;
     let failed = runtime.0.failed.is_cancelled();
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

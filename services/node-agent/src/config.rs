@@ -19,7 +19,7 @@ pub struct Config {
     pub max_processes: usize,
     /// Ended processes that are remembered; the one that ended first is forgotten first.
     pub kept_processes: usize,
-    /// Time that a process has to end by itself when the daemon drains, milliseconds.
+    /// Time that a process has to end by itself when the daemon drains, milliseconds; less than `runtime.drain_seconds`.
     pub drain_grace_ms: u64,
     /// Streams that may be open at once, of all kinds.
     pub max_streams: usize,
@@ -78,7 +78,7 @@ impl Default for Config {
             allowed_programs: Vec::new(),
             max_processes: 1_000,
             kept_processes: 1_000,
-            drain_grace_ms: 5_000,
+            drain_grace_ms: 8_000,
             max_streams: 256,
             restart: RestartConfig::default(),
             logs: LogConfig::default(),

@@ -16,7 +16,7 @@ use crate::task::Micros;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// The expression cannot be read.
-    #[error("{0:?} must be a cron expression of five or six fields: {1}")]
+    #[error("{0:?} must be a cron expression of five or six fields, or such as @daily: {1}")]
     Expression(String, String),
     /// The zone is not known.
     #[error("{0:?} must be an IANA time zone, such as Europe/Berlin")]
@@ -37,20 +37,21 @@ pub struct Cron {
 }
 
 impl Cron {
-    /// Reads an expression of five or six fields; an empty zone means UTC.
+    /// Reads an expression of five or six fields, or a nickname such as `@daily`; an empty zone means UTC.
     ///
     /// # Errors
     /// It cannot be read, or the zone is not known.
     pub fn parse(expression: &str, zone_name: &str) -> Result<Self, Problem> {
         let wrong = |why: String| Problem::Expression(expression.to_owned(), why);
-        let fields: Vec<&str> = expression.split_whitespace().collect();
+        let spelled = spelled_out(expression);
+        let fields: Vec<&str> = spelled.split_whitespace().collect();
         let hour = match fields.len() {
             5 => fields[1],
             6 => fields[2],
             count => return Err(wrong(format!("it has {count}"))),
         };
         let parser = CronParser::builder().year(Year::Disallowed).build();
-        let parsed = parser.parse(expression).map_err(|error| wrong(error.to_string()))?;
+        let parsed = parser.parse(spelled).map_err(|error| wrong(error.to_string()))?;
         Ok(Self {
             expression: expression.into(),
             zone_name: zone_name.into(),
@@ -133,6 +134,18 @@ fn zone(name: &str) -> Result<TimeZone, Problem> {
     TimeZoneDatabase::bundled().get(name).map_err(|_| Problem::Zone(name.to_owned()))
 }
 
+/// What a nickname stands for, as in Vixie's cron.
+fn spelled_out(expression: &str) -> &str {
+    match expression.trim() {
+        "@hourly" => "0 * * * *",
+        "@daily" | "@midnight" => "0 0 * * *",
+        "@weekly" => "0 0 * * 0",
+        "@monthly" => "0 0 1 * *",
+        "@yearly" | "@annually" => "0 0 1 1 *",
+        fields => fields,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +166,16 @@ mod tests {
         let ticks = ["2026-01-05T08:00:00Z", "2026-01-06T08:00:00Z"];
         check("0 9 * * MON-FRI", "Europe/Berlin", "2026-01-02T09:00:00Z", &ticks);
         check("0 9 * * *", "", "2026-01-02T09:00:00Z", &["2026-01-03T09:00:00Z"]);
+    }
+
+    #[test]
+    fn a_nickname_is_what_it_stands_for() {
+        let from = "2026-01-31T22:30:00Z";
+        check("@hourly", "", from, &["2026-01-31T23:00:00Z", "2026-02-01T00:00:00Z"]);
+        check("@daily", "Europe/Berlin", from, &["2026-01-31T23:00:00Z", "2026-02-01T23:00:00Z"]);
+        check("@weekly", "", from, &["2026-02-01T00:00:00Z", "2026-02-08T00:00:00Z"]);
+        check("@monthly", "", from, &["2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"]);
+        check("@yearly", "", from, &["2027-01-01T00:00:00Z"]);
     }
 
     #[test]
@@ -221,7 +244,7 @@ mod tests {
         for rare in ["0 0 29 2 *", "0 0 29 2 +SUN", "0 0 * 2 MON#5", "0 0 31W 10 *"] {
             assert_eq!(Cron::parse(rare, "").unwrap().check(), Ok(()), "{rare}");
         }
-        for wrong in ["", "* * * *", "* * * * * * 2027", "61 * * * *", "@daily", "nonsense a b c d"] {
+        for wrong in ["", "* * * *", "* * * * * * 2027", "61 * * * *", "@every 5m", "nonsense a b c d"] {
             assert!(matches!(Cron::parse(wrong, ""), Err(Problem::Expression(..))), "{wrong}");
         }
         assert_eq!(Cron::parse("* * * * *", "Mars/Base").unwrap_err(), Problem::Zone("Mars/Base".into()));

@@ -65,5 +65,6 @@ on_both_stores! {
     task_command::a_watch_goes_on_from_its_cursor,
     schedule_command::an_operator_keeps_schedules,
     schedule_command::a_schedule_keeps_all_that_is_said_of_its_tasks,
+    restart::a_step_in_progress_outlives_down_and_up,
     trace::one_run_is_one_connected_trace_through_every_part,
 }

@@ -33,6 +33,45 @@ fn a_collector_that_never_answers_does_not_slow_a_mesh_down() {
     nova.run(&["down"]).ok();
 }
 
+/// One step that goes on until a file is there, and has one attempt.
+const PLAN: &str = r#"
+apiVersion: nova/v1
+kind: Plan
+metadata: {name: long, version: 1}
+spec:
+  agents:
+    worker: {role: worker, capabilities: [waiting]}
+  phases:
+    - name: work
+      agents: [worker]
+      steps:
+        - id: long
+          kind: shell
+          capability: waiting
+          with: {run: 'until [ -e "FILE" ]; do sleep 0.1; done'}
+          timeout: 5m
+          retry: {max_attempts: 1}
+"#;
+
+pub(crate) fn a_step_in_progress_outlives_down_and_up(store: &str) {
+    let nova = Nova::new();
+    let (plan, file) = (nova.folder().join("long.yaml"), nova.folder().join("file"));
+    fs::write(&plan, PLAN.replace("FILE", &file.display().to_string())).expect("a writable folder");
+    nova.run(&["up", "--store", store]).ok();
+    let run = nova.run(&["orchestrate", plan.to_str().expect("UTF-8"), "--detach"]).ok();
+    let shown = || nova.run(&["--json", "workflow", "show", run.trim()]).json();
+    eventually("the step runs", Duration::from_secs(60), || {
+        (shown()["phases"][0]["steps"][0]["state"] == "running").then_some(())
+    });
+    nova.run(&["down"]).ok();
+    fs::write(file, "").expect("a writable folder");
+    nova.run(&["up"]).ok();
+    let ended = eventually("the run ended", Duration::from_secs(60), || {
+        Some(shown()).filter(|run| run["state"] != "running")
+    });
+    assert_eq!(ended["state"], "succeeded", "{ended}");
+}
+
 fn kill(pid: u32) {
     let status = Command::new("kill").args(["-9", &pid.to_string()]).status().expect("kill is there");
     assert!(status.success());

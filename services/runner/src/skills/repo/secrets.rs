@@ -159,7 +159,8 @@ impl Finding for SecretsFinding {
     fn summary(&self) -> String {
         let note = self.coverage.note.as_deref().map(|note| format!("; {note}")).unwrap_or_default();
         if self.found == 0 {
-            return format!("no secrets in {}{note}", text::count(self.coverage.read as u64, "text file"));
+            let files = text::count(self.coverage.read as u64, "text file");
+            return format!("no secrets in {files} of the work tree, whose history was not searched{note}");
         }
         let places =
             self.secrets.iter().map(|secret| format!("{} in {}:{}", secret.kind, secret.path, secret.line));

@@ -59,7 +59,8 @@ struct Name {
 struct Put {
     /// Name of the schedule.
     schedule: String,
-    /// Cron expression: minute, hour, day of month, month, day of week; seconds may come first.
+    /// Cron expression: minute, hour, day of month, month, day of week; seconds may come first. Or
+    /// one of @hourly, @daily, @weekly, @monthly and @yearly.
     cron: String,
     #[command(flatten)]
     template: Template,
