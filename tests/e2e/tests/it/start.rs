@@ -50,5 +50,5 @@ fn a_setting_that_a_daemon_refuses_is_told_with_its_name() {
     let output = nova.command(&["up"]).env("NOVA_QUEUE__NONSENSE", "3").output().expect("nova starts");
     let told = refused(&nova, Ran::of(&output), 2);
     assert!(told.contains("queue does not start: the configuration is wrong: "), "{told}");
-    assert_eq!(told.matches("found `nonsense`").count(), 1, "{told}");
+    assert_eq!(told.matches("queue.nonsense: there is no such key").count(), 1, "{told}");
 }

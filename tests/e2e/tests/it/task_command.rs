@@ -67,7 +67,7 @@ pub(crate) fn dead_tasks_live_again(store: &str) {
     enqueue(&nova, &["mail", "send"]);
     let (down, _) = worker.fail("mail", "SMTP_DOWN", true);
     enqueue(&nova, &["mail", "send"]);
-    let (mute, _) = worker.fail("mail", "", true);
+    let (lost, _) = worker.fail("mail", "NO_ROUTE", true);
     enqueue(&nova, &["mail", "send"]);
     let held = worker.lease("mail").task.expect("a lease is of a task").id;
 
@@ -75,8 +75,11 @@ pub(crate) fn dead_tasks_live_again(store: &str) {
     for told in ["3 enqueued", "3 started", "0 completed", "2 failed", "0 expired", "2 dead", " at p95, "] {
         assert!(stats.contains(told), "{told}: {stats}");
     }
-    let shown = nova.run(&["queue", "show", &mute]).ok();
-    assert!(shown.contains("last error  no route") && shown.contains("1  failed after"), "{shown}");
+    let shown = nova.run(&["queue", "show", &lost]).ok();
+    assert!(
+        shown.contains("last error  NO_ROUTE: no route") && shown.contains("1  NO_ROUTE after"),
+        "{shown}"
+    );
     refused(&nova, &["purge", &held], 1, "is held by mailer: cancel it first");
     refused(&nova, &["redrive", &held, &down], 1, &format!("{held} is not dead: it is leased"));
     assert_eq!(json(&nova, &["show", &down])["state"], "ready", "though the other one was not");
