@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use nova_proto::lifecycle::v1 as pb;
+use nova_testkit::soon;
 use tonic::Code;
 
-use crate::server::{Daemon, eventually, reason};
+use crate::server::{Daemon, reason};
 
 fn set(state: pb::AgentState, etag: &str) -> pb::SetAgentStateRequest {
     pb::SetAgentStateRequest {
@@ -75,7 +76,7 @@ async fn a_silent_agent_is_unreachable_until_it_is_heard_of_again() {
     let mut orion = daemon.agents_as("agent/orion");
     orion.heartbeat_agent(heartbeat(0)).await.unwrap();
     daemon.clock.advance(Duration::from_secs(60));
-    let lost = eventually(async || {
+    let lost = soon("its silence is noticed", Duration::from_secs(60), || async {
         let request = pb::GetAgentRequest { agent_id: "orion".to_owned(), ..Default::default() };
         let agent = daemon.agents().get_agent(request).await.unwrap().into_inner().agent.unwrap();
         (agent.state() == pb::AgentState::Unreachable).then_some(agent)

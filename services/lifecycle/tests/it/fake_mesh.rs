@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
@@ -12,6 +11,7 @@ use nova_lifecycle::run::{
 };
 use nova_types::{AgentId, Namespace, RunId, Timestamp};
 use serde_json::json;
+use tokio::sync::Notify;
 
 use crate::fuse::Fuse;
 
@@ -22,6 +22,8 @@ pub(crate) struct World {
     pub(crate) tasks: BTreeMap<String, (Vec<u8>, TaskView)>,
     /// Every change of a task; a cursor is an index.
     news: Vec<TaskView>,
+    /// Wakes who waits for more of them.
+    told: Arc<Notify>,
     /// Cursors below this one have expired.
     pub(crate) oldest: usize,
     /// Processes that run.
@@ -44,6 +46,7 @@ impl World {
         task.last_error = error;
         task.time = Timestamp::from_micros(self.news.len() as i64 + 1);
         self.news.push(task.clone());
+        self.told.notify_waiters();
     }
 
     /// A worker takes the task at once: what it does is in its kind.
@@ -102,12 +105,14 @@ impl Mesh for FakeMesh {
         }
         let first = futures::stream::iter([Ok(News { cursor: begin.to_string(), task: None })]);
         let follow = futures::stream::unfold((self.world.clone(), begin), |(world, at)| async move {
+            let told = world.lock().unwrap().told.clone();
             loop {
+                let more = told.notified();
                 if let Some(task) = world.lock().unwrap().news.get(at).cloned() {
                     let news = News { cursor: (at + 1).to_string(), task: Some(task) };
                     return Some((Ok(news), (world.clone(), at + 1)));
                 }
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                more.await;
             }
         });
         Ok(first.chain(follow).boxed())

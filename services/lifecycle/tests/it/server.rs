@@ -78,14 +78,3 @@ pub(crate) fn fields(status: &Status) -> Vec<String> {
     let violations = status.get_details_bad_request().map(|details| details.field_violations);
     violations.unwrap_or_default().into_iter().map(|violation| violation.field).collect()
 }
-
-/// Asks again until it holds, for a few seconds at most.
-pub(crate) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    for _ in 0..500 {
-        if let Some(answer) = ask().await {
-            return answer;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    panic!("it did not come about in time");
-}

@@ -122,14 +122,14 @@ async fn decisions_and_drops_survive_a_restart() {
     let decisions = vec![decision("", Verdict::Deny, 1)];
     let request = pb::ReportDecisionsRequest { decisions, dropped: 7 };
     policy.client.report_decisions(request).await.unwrap();
-    let mut policy = policy.restart().await;
+    let policy = policy.restart().await;
     eventually(async || policy.status().await.decisions == 1).await;
     assert_eq!(policy.status().await.dropped, 7);
 }
 
 #[tokio::test]
 async fn the_daemon_records_its_own_decisions() {
-    let mut policy = Policy::start().await;
+    let policy = Policy::start().await;
     let subject = nova_types::SpiffeId::parse("subject", "spiffe://nova.local/agent/orion").unwrap();
     let roles = ["agent".to_owned()];
     let question = nova_rpc::Question {

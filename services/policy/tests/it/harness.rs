@@ -6,6 +6,7 @@ use nova_policy::{Config, PolicyDaemon};
 use nova_proto::policy::v1 as pb;
 use nova_proto::policy::v1::policy_service_client::PolicyServiceClient;
 use nova_runtime::testing::{AsCaller, TestServer};
+use nova_testkit::soon;
 use nova_types::{Clock as _, DecisionId, SystemClock, Timestamp};
 use tempfile::TempDir;
 use tonic::service::interceptor::InterceptedService;
@@ -66,8 +67,8 @@ impl Policy {
         Ok(self.client.put_policy(pb::PutPolicyRequest { module }).await?.into_inner().revision)
     }
 
-    pub(crate) async fn status(&mut self) -> pb::GetPolicyStatusResponse {
-        self.client.get_policy_status(pb::GetPolicyStatusRequest {}).await.unwrap().into_inner()
+    pub(crate) async fn status(&self) -> pb::GetPolicyStatusResponse {
+        self.client.clone().get_policy_status(pb::GetPolicyStatusRequest {}).await.unwrap().into_inner()
     }
 
     /// The text of a module as it is active.
@@ -90,8 +91,8 @@ impl Policy {
         self.client.report_decisions(request).await.map(|_| ())
     }
 
-    pub(crate) async fn list(&mut self, request: pb::ListDecisionsRequest) -> pb::ListDecisionsResponse {
-        self.client.list_decisions(request).await.unwrap().into_inner()
+    pub(crate) async fn list(&self, request: pb::ListDecisionsRequest) -> pb::ListDecisionsResponse {
+        self.client.clone().list_decisions(request).await.unwrap().into_inner()
     }
 }
 
@@ -130,10 +131,6 @@ pub(crate) fn reason(status: &tonic::Status) -> (tonic::Code, String, String) {
 }
 
 /// Asks until it is so, for a minute at most.
-pub(crate) async fn eventually(mut so: impl AsyncFnMut() -> bool) {
-    let until = tokio::time::Instant::now() + Duration::from_secs(60);
-    while !so().await {
-        assert!(tokio::time::Instant::now() < until, "it did not become so in time");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+pub(crate) async fn eventually<F: Future<Output = bool>>(so: impl Fn() -> F) {
+    soon("it is so", Duration::from_secs(60), || async { so().await.then_some(()) }).await;
 }

@@ -102,7 +102,7 @@ async fn store_unchecked(policy: &Policy, rego: &str) -> String {
 
 #[tokio::test]
 async fn a_stored_revision_that_locks_everybody_out_gives_way_at_the_next_start() {
-    let mut policy = Policy::start().await;
+    let policy = Policy::start().await;
     let built_in = policy.status().await.revision;
     store_unchecked(&policy, NOTHING).await;
     let mut policy = policy.restart().await;
@@ -119,6 +119,6 @@ async fn a_file_in_the_data_folder_brings_the_built_in_revision_back_once() {
     let mut policy = policy.restart_after(|folder| fs::write(folder.join("policy-reset"), "").unwrap()).await;
     assert_eq!(policy.status().await.revision, built_in);
     let changed = policy.put("extra.rego", "package extra\nx := 2").await.unwrap();
-    let mut policy = policy.restart_after(|folder| assert!(!folder.join("policy-reset").exists())).await;
+    let policy = policy.restart_after(|folder| assert!(!folder.join("policy-reset").exists())).await;
     assert_eq!(policy.status().await.revision, changed);
 }

@@ -24,7 +24,7 @@ async fn next(watch: &mut Watch) -> Option<Snapshot> {
 
 #[tokio::test]
 async fn a_new_watcher_gets_the_whole_active_revision() {
-    let mut policy = Policy::start().await;
+    let policy = Policy::start().await;
     let snapshot = next(&mut watch(&policy, "").await).await.unwrap();
     assert_eq!(snapshot.revision(), policy.status().await.revision);
     assert!(nova_authz::verify(&snapshot).is_ok());
@@ -32,7 +32,7 @@ async fn a_new_watcher_gets_the_whole_active_revision() {
 
 #[tokio::test]
 async fn a_watcher_that_has_the_active_revision_is_told_so() {
-    let mut policy = Policy::start().await;
+    let policy = Policy::start().await;
     let revision = policy.status().await.revision;
     assert_eq!(next(&mut watch(&policy, &revision).await).await, None);
 }
@@ -50,7 +50,7 @@ async fn a_change_is_pushed_to_every_watcher() {
 
 #[tokio::test]
 async fn the_status_names_who_watches() {
-    let mut policy = Policy::start().await;
+    let policy = Policy::start().await;
     let mut stream = watch(&policy, "").await;
     next(&mut stream).await;
     assert_eq!(policy.status().await.watchers, ["spiffe://nova.local/svc/queue"]);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nova_testkit::soon;
 use uuid::Uuid;
 
 use super::{Home, LONGEST, PATIENCE, Verbs as _, ask, completed, eventually, failed, keyed, refer, task};
@@ -244,17 +245,12 @@ pub(super) async fn a_unique_key_is_free_again_after_its_time(home: &dyn Home) {
     let store = home.open().await;
     let brief = || unique("u", Some(Duration::from_millis(100)));
     let first = store.put(brief()).await;
-    let freed = async {
-        loop {
-            let receipt = store.put(brief()).await;
-            if !receipt.duplicate {
-                return receipt.id;
-            }
-            assert_eq!(receipt.id, first.id);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+    let freed = async || {
+        let receipt = store.put(brief()).await;
+        assert!(!receipt.duplicate || receipt.id == first.id);
+        (!receipt.duplicate).then_some(receipt.id)
     };
-    let second = tokio::time::timeout(LONGEST, freed).await.unwrap();
+    let second = soon("the key is free again", LONGEST, freed).await;
     assert_eq!(finish(&store, completed("r")).await, first.id);
     let held = store.put(unique("u", None)).await;
     assert!(held.id == second || !held.duplicate, "the end of the first frees nothing of the second");

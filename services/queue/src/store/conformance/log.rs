@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use nova_testkit::soon;
+
 use super::{Home, LONGEST, Verbs as _, ask, completed, failed, refer, task};
 use crate::{
     Error,
@@ -15,22 +17,22 @@ use crate::{
 /// Every event is wanted.
 pub(super) const ALL: Wanted<'static> = &|_| true;
 
-/// Reads `count` events after a cursor.
-async fn read(store: &Store, mut after: Cursor, count: usize) -> Vec<TaskEvent> {
+/// Reads the events after a cursor, a hundred at a time, once there are `count`.
+async fn read(store: &Store, after: Cursor, count: usize) -> Vec<TaskEvent> {
+    let enough = || async { Some(so_far(store, after).await).filter(|seen| seen.len() >= count) };
+    soon(&format!("{count} events come"), LONGEST, enough).await
+}
+
+async fn so_far(store: &Store, mut after: Cursor) -> Vec<TaskEvent> {
     let mut seen = Vec::new();
-    let reading = async {
-        while seen.len() < count {
-            let passage = store.events(after, 100, ALL).await.unwrap();
-            if passage.reached == after {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            after = passage.reached;
-            seen.extend(passage.events);
+    loop {
+        let passage = store.events(after, 100, ALL).await.unwrap();
+        seen.extend(passage.events);
+        if passage.reached == after {
+            return seen;
         }
-    };
-    let outcome = tokio::time::timeout(LONGEST, reading).await;
-    assert!(outcome.is_ok(), "{count} events were to come, and {} did", seen.len());
-    seen
+        after = passage.reached;
+    }
 }
 
 fn states(events: &[TaskEvent]) -> Vec<State> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nova_testkit::soon;
 use uuid::Uuid;
 
 use super::{Home, LONGEST, Verbs as _, completed, failed, keyed, log::ALL, refer, task};
@@ -19,12 +20,8 @@ async fn ended(store: &Store, bytes: usize) -> Uuid {
 }
 
 async fn eventually_forgotten(store: &Store, id: Uuid) {
-    let forgotten = async {
-        while store.state(id).await.is_some() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    assert!(tokio::time::timeout(LONGEST, forgotten).await.is_ok(), "task {id} is kept too long");
+    let forgotten = async || store.state(id).await.is_none().then_some(());
+    soon(&format!("task {id} is forgotten"), LONGEST, forgotten).await;
 }
 
 pub(super) async fn a_queue_keeps_ended_tasks_as_long_as_it_says(home: &dyn Home) {
