@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use prost::Message as _;
-use prost_types::{FileDescriptorProto, FileDescriptorSet};
+use prost_types::method_options::IdempotencyLevel;
+use prost_types::{FileDescriptorProto, FileDescriptorSet, MethodOptions};
 
 static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
     let descriptors =
@@ -19,6 +20,7 @@ static METHODS: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
 pub struct Method {
     name: String,
     streams: bool,
+    reads: bool,
 }
 
 impl Method {
@@ -44,6 +46,11 @@ impl Method {
     pub fn streams(&self) -> bool {
         self.streams
     }
+
+    /// Whether its contract says that it has no side effects.
+    pub fn reads(&self) -> bool {
+        self.reads
+    }
 }
 
 fn methods_in(file: &FileDescriptorProto) -> Vec<Method> {
@@ -52,7 +59,8 @@ fn methods_in(file: &FileDescriptorProto) -> Vec<Method> {
         for method in &service.method {
             let name = format!("{}.{}/{}", file.package(), service.name(), method.name());
             let streams = method.client_streaming() || method.server_streaming();
-            methods.push(Method { name, streams });
+            let level = method.options.as_ref().map(MethodOptions::idempotency_level);
+            methods.push(Method { name, streams, reads: level == Some(IdempotencyLevel::NoSideEffects) });
         }
     }
     methods
@@ -69,5 +77,14 @@ mod tests {
         assert!(!enqueue.streams());
         assert!(Method::of("/nova.queue.v1.QueueService/Work").expect("in the contract").streams());
         assert_eq!(Method::of("/nova.queue.v1.QueueService/enqueue"), None);
+    }
+
+    #[test]
+    fn what_is_named_as_reading_says_in_its_contract_that_it_does() {
+        let verbs = ["Get", "List", "Search", "Watch", "Stream", "Explain", "Validate"];
+        for method in Method::all() {
+            let (_, rpc) = method.name().split_once('/').expect("a full name");
+            assert_eq!(method.reads(), verbs.iter().any(|verb| rpc.starts_with(verb)), "{rpc}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use nova_client::{Credential, Credentials, Mesh};
 use nova_proto::identity::v1::{AttestWorkloadRequest, RenewX509Request, X509Svid};
 use nova_rpc::trace;
 use nova_types::{Clock, Timestamp};
+use opentelemetry::global;
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -139,8 +140,20 @@ async fn renew(
     let credential = source.issue().await?;
     let expires = credential.expires;
     credentials.replace(credential).map_err(|error| IssueError::Authority(error.to_string()))?;
+    show(expires);
     tracing::debug!(expires = %expires.unwrap_or_default(), "a certificate was issued");
     Ok(expires)
+}
+
+/// Shows on the page of metrics how long the certificate is good, to be alarmed when none follows it.
+fn show(expires: Option<Timestamp>) {
+    let Some(expires) = expires else { return };
+    global::meter("nova.runtime")
+        .f64_gauge("nova.tls.certificate.not_after")
+        .with_unit("s")
+        .with_description("When the certificate of this process ends, seconds since the epoch")
+        .build()
+        .record(expires.micros() as f64 / 1e6, &[]);
 }
 
 /// [`keep_fresh`] for a process that has its first certificate.

@@ -17,6 +17,8 @@ use crate::records::{Records, decode, encode};
 /// Entries of one commit at most; below the store's limits of operations and of bytes.
 const MAX_ENTRIES: usize = 500;
 const MAX_BYTES: usize = 8 << 20;
+/// Where the index of runs that have not ended lies.
+const OPEN: &str = "run-open/";
 
 /// Every run. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -125,14 +127,28 @@ impl Runs {
         Ok((heads, next))
     }
 
+    /// Those of [`Runs::list`] that have not ended. The key goes on in the index of all namespaces' open runs.
+    pub async fn list_open(
+        &self,
+        namespace: &Namespace,
+        size: usize,
+        after: Option<String>,
+    ) -> Result<(Vec<Head>, Option<String>), Error> {
+        let range = Range { prefix: OPEN.to_owned(), after, limit: size, descending: true };
+        let entries = self.records.kv().range(range).await?;
+        let next = (entries.len() == size).then(|| entries[size - 1].key.clone());
+        let mut heads = Vec::new();
+        for (of, run_id) in entries.iter().map(open_run).collect::<Result<Vec<_>, _>>()? {
+            if of == *namespace {
+                heads.push(self.head(namespace, run_id).await?.0);
+            }
+        }
+        Ok((heads, next))
+    }
+
     /// Runs that have not ended.
     pub async fn open(&self) -> Result<Vec<(Namespace, RunId)>, Error> {
-        let entries = self.records.kv().scan("run-open/").await?;
-        let run = |entry: &nova_storage::Entry| {
-            let id = entry.key.trim_start_matches("run-open/");
-            Ok((decode(&entry.key, &entry.value)?, RunId::parse("run_id", id)?))
-        };
-        entries.iter().map(run).collect()
+        self.records.kv().scan(OPEN).await?.iter().map(open_run).collect()
     }
 
     /// Entries of a run's log after a sequence number; a page of at most 1,000.
@@ -264,7 +280,12 @@ fn entry_key(run_id: &RunId, sequence: u64) -> String {
 }
 
 fn open_key(run_id: &RunId) -> String {
-    format!("run-open/{run_id}")
+    format!("{OPEN}{run_id}")
+}
+
+fn open_run(entry: &nova_storage::Entry) -> Result<(Namespace, RunId), Error> {
+    let id = entry.key.trim_start_matches(OPEN);
+    Ok((decode(&entry.key, &entry.value)?, RunId::parse("run_id", id)?))
 }
 
 fn report_key(run_id: &RunId) -> String {

@@ -128,7 +128,10 @@ impl WorkflowService for WorkflowRpcs {
         let request = request.into_inner();
         let namespace = namespace(&request.namespace)?;
         let page = Page::parse(request.page_size, &request.page_token)?;
-        let (heads, next) = self.runs().list(&namespace, page.size, page.after).await?;
+        let (heads, next) = match request.running {
+            true => self.runs().list_open(&namespace, page.size, page.after).await?,
+            false => self.runs().list(&namespace, page.size, page.after).await?,
+        };
         let runs = heads.into_iter().map(messages::head_to_wire).collect();
         Ok(Response::new(pb::ListRunsResponse { runs, next_page_token: next_token(next) }))
     }

@@ -64,6 +64,30 @@ async fn the_same_request_starts_one_run() {
 }
 
 #[tokio::test]
+async fn runs_that_go_on_are_listed_alone() {
+    let daemon = Daemon::start().await;
+    let list = async |running: bool, page_token: String| {
+        let request = pb::ListRunsRequest { page_size: 1, page_token, running, ..Default::default() };
+        daemon.workflows().list_runs(request).await.unwrap().into_inner()
+    };
+    assert!(list(true, String::new()).await.runs.is_empty());
+    for request in ["a", "b"] {
+        daemon.workflows().start_run(start(request)).await.unwrap();
+    }
+    let (mut token, mut both) = (String::new(), [Vec::new(), Vec::new()]);
+    for running in [true, false] {
+        for _ in 0..2 {
+            let page = list(running, token).await;
+            both[usize::from(running)].extend(page.runs.into_iter().map(|run| run.id));
+            token = page.next_page_token;
+        }
+        token = String::new();
+    }
+    assert_eq!(both[0].len(), 2);
+    assert_eq!(both[0], both[1], "none of them has ended");
+}
+
+#[tokio::test]
 async fn a_run_is_shown_and_reported_while_it_goes_on() {
     let daemon = Daemon::start().await;
     let run = daemon.workflows().start_run(start("")).await.unwrap().into_inner().run.unwrap();

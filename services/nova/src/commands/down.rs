@@ -7,7 +7,9 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::workflow::unfinished;
 use crate::cli::Context;
+use crate::connection;
 use crate::home::MeshFile;
 
 /// Longest that a mesh may take to stop.
@@ -23,6 +25,9 @@ impl Down {
             tell!("no mesh runs in {}", context.home.path().display());
             return Ok(ExitCode::SUCCESS);
         };
+        if let Ok(mesh) = connection::connect_to(&context.home, &mesh) {
+            unfinished::tell_left(&mesh).await;
+        }
         stop(context, &mesh).await?;
         tell!("the mesh is down");
         Ok(ExitCode::SUCCESS)

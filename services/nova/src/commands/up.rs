@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::workflow::unfinished;
 use super::{arguments, status};
 use crate::cli::Context;
 use crate::connection::{self, Found};
@@ -33,9 +34,15 @@ impl Up {
         let (otlp, plaintext) = (self.otlp.clone(), self.plaintext);
         let launch = Launch { home, store, otlp, plaintext, for_one_run: false, reading: false };
         let found = connection::find(launch, |mesh| !mesh.for_one_run).await?;
-        if let Found::Running(mesh) = &found {
-            connection::suits(mesh, self.store.as_deref(), self.otlp.as_deref(), plaintext)?;
-            tell!("a mesh runs here already, with process {}", mesh.pid);
+        match &found {
+            Found::Running(mesh) => {
+                connection::suits(mesh, self.store.as_deref(), self.otlp.as_deref(), plaintext)?;
+                tell!("a mesh runs here already, with process {}", mesh.pid);
+            }
+            Found::Launched(launched) => {
+                let mesh = connection::connect_to(&context.home, &launched.mesh_file)?;
+                unfinished::tell_resumed(&mesh).await;
+            }
         }
         status::show(context, found.file()).await
     }

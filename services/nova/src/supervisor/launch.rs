@@ -53,6 +53,7 @@ impl Launch {
         match serde_json::from_str(&line).context("the supervisor ended without a word")? {
             Told::Ready(mesh_file) => {
                 self.home.remember_store(&mesh_file.store)?;
+                let lifeline = lifeline.filter(|_| self.for_one_run);
                 Ok(Launched { mesh_file: *mesh_file, supervisor, lifeline })
             }
             Told::Failed { why, misconfigured: true } => bail!(Misuse::new(vec![not_up(&why)])),
@@ -60,7 +61,7 @@ impl Launch {
         }
     }
 
-    /// Writes the orders, and keeps the pipe if it is the lifeline.
+    /// Writes the orders, and keeps the pipe: until it is ready, the mesh goes down when that closes.
     async fn give_orders(&self, stdin: Option<ChildStdin>) -> anyhow::Result<Option<ChildStdin>> {
         let mut stdin = stdin.context("standard input is a pipe")?;
         let orders = Orders {
@@ -73,7 +74,7 @@ impl Launch {
         match stdin.write_all(orders.to_line().as_bytes()).await {
             // It ended already, and says why on its standard output.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-            _ => Ok(self.for_one_run.then_some(stdin)),
+            _ => Ok(Some(stdin)),
         }
     }
 }

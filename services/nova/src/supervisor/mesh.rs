@@ -1,10 +1,11 @@
 //! The mesh while it runs: start, announce, start again what dies, stop in order.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use futures::future::join_all;
 use nova_identity::authority::Authority;
 use nova_types::{Clock as _, SystemClock, TrustDomain};
@@ -85,16 +86,21 @@ impl Mesh {
     }
 
     /// Announces the mesh when it is ready, and stops it when it is told to. The daemons run beside this.
+    ///
+    /// Until it is ready, it ends with the command that wants it, also one that is to be kept; with a lifeline, later, too.
     async fn serve(&self, lifeline: bool) -> anyhow::Result<()> {
-        let told = until_told(lifeline);
-        tokio::pin!(told);
+        let (mut told, mut left) = (pin!(signals::termination()), pin!(end_of_input()));
         let outcome = tokio::select! {
             ready = self.ready() => ready,
-            () = &mut told => bail!("was told to stop while it started"),
+            _ = &mut told => Err(anyhow!("it was told to stop while it came up")),
+            () = &mut left => Err(anyhow!("whoever wanted it is gone")),
         };
         if outcome.is_ok() {
             tell(&Told::Ready(Box::new(self.file())));
-            told.await;
+            tokio::select! {
+                _ = told => {}
+                () = left, if lifeline => {}
+            }
         }
         self.stop().await;
         self.home.withdraw().context("cannot remove mesh.json")?;
@@ -215,14 +221,7 @@ impl Mesh {
     }
 }
 
-/// Waits for SIGTERM, or for the end of the command that the mesh was made for.
-async fn until_told(lifeline: bool) {
-    tokio::select! {
-        _ = signals::termination() => {}
-        () = end_of_input(), if lifeline => {}
-    }
-}
-
+/// Waits for the end of the command that holds the other side of standard input, or for it to let go.
 async fn end_of_input() {
     let mut stdin = tokio::io::stdin();
     let mut rest = [0; 64];

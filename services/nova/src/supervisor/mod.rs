@@ -4,7 +4,8 @@
 //! first. It locks the home, opens every daemon's sockets ([`sockets`]), starts the daemons as
 //! processes of their own ([`child`]), waits until they are ready ([`ready`]) or one is to be given
 //! up ([`ends`]), and then starts again whichever dies: the sockets stay open in between, so that callers see a pause and not a
-//! refusal. A mesh for one run has a lifeline to its command: when that ends, so does the mesh.
+//! refusal. A mesh has a lifeline to its command until it is ready, one for one run to its end: when
+//! the command ends, so does the mesh.
 
 mod child;
 mod ends;
@@ -88,7 +89,7 @@ fn supervise(command: Supervise) -> anyhow::Result<()> {
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = tokio.block_on(async {
         let _log = Telemetry::start("supervisor", &std::process::id().to_string(), &log())?;
-        mesh::run(home, orders).await
+        mesh::run(home, orders).await.inspect_err(|error| tracing::error!("the mesh ends: {error:#}"))
     });
     tokio.shutdown_background();
     outcome

@@ -91,11 +91,12 @@ pub(crate) fn a_mesh_for_one_run_goes_down_when_nova_is_terminated_and_the_next_
     at_work(&nova);
     at_some_point(&nova, "nova");
     let told = terminated(run);
-    assert!(told.contains("is recorded as unfinished"), "{told}");
+    assert!(told.contains(" is left unfinished"), "{told}");
     assert!(nova.mesh_file().is_none(), "the mesh went down with the run");
     let listed = nova.run(&["workflow", "ls"]);
     assert!(listed.stderr.contains("no mesh runs"), "{}", listed.stderr);
-    nova.run(&["up"]).ok();
+    let up = nova.run(&["up"]);
+    assert!(up.stderr.contains("unfinished run ") && up.stderr.contains(" goes on"), "{}", up.stderr);
     succeeds(&nova);
 }
 

@@ -35,10 +35,10 @@ async fn a_queue_tells_its_depth_its_counts_and_how_long_waits_and_runs_took() {
     nova.run(&["up"]).ok();
     live(&nova).await;
     eventually("the page tells of the queue", PATIENCE, || {
-        let page = scrape(&nova);
+        let page = scrape(&nova, "queue");
         EXPECTED.iter().all(|(name, label, value)| has(&page, name, label, value)).then_some(())
     });
-    let page = scrape(&nova);
+    let page = scrape(&nova, "queue");
     for name in ["nova_queue_wait_duration_seconds", "nova_queue_run_duration_seconds"] {
         assert!(page.contains(&format!("# TYPE {name} histogram\n")), "{page}");
     }
@@ -80,9 +80,10 @@ fn has(page: &str, name: &str, label: &str, value: &str) -> bool {
     })
 }
 
-fn scrape(nova: &Nova) -> String {
+/// A daemon's page.
+pub(crate) fn scrape(nova: &Nova, daemon: &str) -> String {
     let file = nova.mesh_file().expect("a mesh runs");
-    let address = file["http"]["queue"].as_str().expect("the queue has a page");
+    let address = file["http"][daemon].as_str().expect("every daemon has a page");
     let mut stream = TcpStream::connect(address).expect("the page is served");
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("a request is sent");
     let mut page = String::new();

@@ -63,9 +63,11 @@ pub(crate) fn a_step_in_progress_outlives_down_and_up(store: &str) {
     eventually("the step runs", Duration::from_secs(60), || {
         (shown()["phases"][0]["steps"][0]["state"] == "running").then_some(())
     });
-    nova.run(&["down"]).ok();
+    let left = nova.run(&["down"]).stderr;
+    assert!(left.contains(&format!("run {} of long is left unfinished", run.trim())), "{left}");
     fs::write(file, "").expect("a writable folder");
-    nova.run(&["up"]).ok();
+    let resumed = nova.run(&["up"]).stderr;
+    assert!(resumed.contains(&format!("unfinished run {} of long goes on", run.trim())), "{resumed}");
     let ended = eventually("the run ended", Duration::from_secs(60), || {
         Some(shown()).filter(|run| run["state"] != "running")
     });

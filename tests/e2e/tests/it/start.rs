@@ -1,6 +1,14 @@
 //! A mesh that cannot come up says why, and keeps nobody waiting.
 
-use nova_testkit::{Nova, Ran};
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::Command;
+use std::time::Duration;
+
+use nova_testkit::{Nova, Ran, eventually};
+
+/// Longest that a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A store at which nobody listens.
 const NOWHERE: &str = "redis://127.0.0.1:1";
@@ -51,4 +59,28 @@ fn a_setting_that_a_daemon_refuses_is_told_with_its_name() {
     let told = refused(&nova, Ran::of(&output), 2);
     assert!(told.contains("queue does not start: the configuration is wrong: "), "{told}");
     assert_eq!(told.matches("queue.nonsense: there is no such key").count(), 1, "{told}");
+}
+
+#[test]
+fn a_mesh_goes_down_with_a_command_that_is_interrupted_while_it_comes_up() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let store = format!("redis://{}", silent.local_addr().expect("it is bound"));
+    let nova = Nova::new();
+    let mut up = nova.spawn(&["up", "--store", &store]);
+    let supervisor = eventually("the mesh comes up", PATIENCE, || nova.mesh_file()?["pid"].as_u64());
+    interrupt(up.id());
+    assert_eq!(
+        up.wait().expect("it is our child").signal(),
+        Some(2),
+        "Ctrl-C ends it as it ends any program"
+    );
+    eventually("every process is gone", PATIENCE, || Nova::session(supervisor).is_empty().then_some(()));
+    assert_eq!(nova.mesh_file(), None);
+    let log = fs::read_to_string(nova.home().join("logs/supervisor.log")).expect("it has a log");
+    assert!(log.contains("whoever wanted it is gone"), "{log}");
+}
+
+fn interrupt(pid: u32) {
+    let status = Command::new("kill").args(["-INT", &pid.to_string()]).status().expect("kill is there");
+    assert!(status.success());
 }

@@ -47,8 +47,10 @@ fn a_trace_names_the_steps_and_counts_what_it_shows() {
             "{headline}"
         );
     }
+    nova.run(&["workflow", "ls"]).ok();
     let listed = nova.run(&["trace"]).ok();
     assert!(listed.contains("nova orchestrate") && !listed.contains("QueueService/Work"), "{listed}");
+    assert!(!listed.contains("/ListRuns") && nova.run(&["trace", "--all"]).ok().contains("/ListRuns"));
     assert_eq!(nova.run(&["trace", "00000000"]).code, 5);
 }
 

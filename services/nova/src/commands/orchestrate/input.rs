@@ -1,8 +1,8 @@
 //! The plan, and the input of its run.
 //!
 //! A value given as `key=value` is JSON when it reads as JSON and the plan does not ask for a
-//! string there; otherwise it is text. What the plan's schema gives `"format": "path"` is made
-//! absolute, since it is read by processes that run elsewhere than here.
+//! string there; otherwise it is text. What the plan's schema gives `"format": "path"` or `"directory"` is made
+//! absolute, since it is read by processes that run elsewhere than here; a directory must be there.
 
 use std::fs;
 use std::path::Path;
@@ -13,6 +13,9 @@ use serde_json::{Map, Value};
 
 use crate::commands::arguments;
 use crate::failure::Misuse;
+
+/// The format of an input that is a directory.
+const DIRECTORY: &str = "directory";
 
 /// The input of a run.
 #[derive(Debug, Args)]
@@ -41,6 +44,7 @@ impl Inputs {
         }
         let here = std::env::current_dir().context("there is no current folder")?;
         make_paths_absolute(&mut input, &properties, &here);
+        check_directories(&input, &properties)?;
         Ok(input)
     }
 
@@ -76,13 +80,26 @@ fn coerce(text: &str, schema: Option<&Value>) -> Value {
 
 /// Makes the values, and the defaults, of inputs that are paths absolute.
 fn make_paths_absolute(input: &mut Map<String, Value>, properties: &Map<String, Value>, here: &Path) {
-    for (name, schema) in properties.iter().filter(|(_, schema)| schema["format"] == "path") {
+    for (name, schema) in
+        properties.iter().filter(|(_, schema)| schema["format"] == "path" || schema["format"] == DIRECTORY)
+    {
         let given = input.get(name).or_else(|| schema.get("default"));
         if let Some(path) = given.and_then(Value::as_str).filter(|path| !path.is_empty()) {
             let path = absolute(path, here);
             input.insert(name.clone(), Value::from(path));
         }
     }
+}
+
+/// Tells of all that are not there.
+fn check_directories(input: &Map<String, Value>, properties: &Map<String, Value>) -> Result<(), Misuse> {
+    let asked = properties.iter().filter(|(_, schema)| schema["format"] == DIRECTORY);
+    let given = asked.filter_map(|(name, _)| Some((name, input.get(name)?.as_str()?)));
+    let wrong = given.filter(|(_, path)| !path.is_empty() && !Path::new(path).is_dir());
+    let wrong: Vec<_> = wrong
+        .map(|(name, path)| format!("--input {name}: {path} is no directory that can be read"))
+        .collect();
+    if wrong.is_empty() { Ok(()) } else { Err(Misuse::new(wrong)) }
 }
 
 /// The real path of what exists, and for anything else where it would be.
@@ -132,6 +149,22 @@ mod tests {
         assert_eq!(input["repo"], json!(folder.to_str().unwrap()));
         assert_eq!(input["out"], json!(folder.join("no/such").to_str().unwrap()));
         assert_eq!(input["name"], json!("."));
+    }
+
+    #[test]
+    fn a_directory_must_be_there() {
+        let folder = fs::canonicalize(std::env::temp_dir()).unwrap();
+        let plan = "spec: {input: {properties: {repo: {format: directory}, other: {format: path}}}}";
+        let check = |repo: &str| {
+            let mut input =
+                Map::from_iter([("repo".to_owned(), json!(repo)), ("other".to_owned(), json!("no/such"))]);
+            make_paths_absolute(&mut input, &properties(plan), &folder);
+            check_directories(&input, &properties(plan)).map_err(|wrong| wrong.to_string())
+        };
+        assert_eq!(check("."), Ok(()));
+        let missing =
+            format!("--input repo: {} is no directory that can be read", folder.join("no/such").display());
+        assert_eq!(check("no/such"), Err(missing));
     }
 
     #[test]

@@ -153,11 +153,7 @@ impl Conduct<'_> {
     /// After an interruption.
     fn tell_what_becomes_of(&self, run: &Run) {
         if self.stage.is_for_one_run() {
-            tell!(
-                "nova: interrupted; run {} is recorded as unfinished, and the mesh that was brought up for it goes down.\n\
-                 The next `nova up` or `nova orchestrate` in this home goes on with it.",
-                run.id
-            );
+            tell!("nova: interrupted; the mesh that was brought up for the run goes down");
         } else {
             tell!("nova: the run goes on; `nova workflow watch {}` follows it", run.id);
         }

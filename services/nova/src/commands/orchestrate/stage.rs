@@ -5,6 +5,7 @@ use nova_client::Mesh;
 
 use crate::cli::Context;
 use crate::commands::arguments;
+use crate::commands::workflow::unfinished;
 use crate::connection;
 use crate::home::MeshFile;
 use crate::supervisor::{Launch, Launched};
@@ -49,7 +50,11 @@ impl Stage {
         let found = connection::find(launch, |file| !file.for_one_run).await?;
         connection::suits(found.file(), options.store.as_deref(), options.otlp.as_deref(), false)?;
         let (file, mesh) = (found.file().clone(), connection::connect_to(home, found.file())?);
-        Ok(Self { mesh, file, launched: found.launched().filter(|_| for_one_run) })
+        let launched = found.launched();
+        if launched.is_some() {
+            unfinished::tell_resumed(&mesh).await;
+        }
+        Ok(Self { mesh, file, launched: launched.filter(|_| for_one_run) })
     }
 
     /// Whether the mesh goes down with the run.
@@ -59,9 +64,8 @@ impl Stage {
 
     /// Takes the mesh down if it was brought up for the run.
     pub(crate) async fn leave(self) -> anyhow::Result<()> {
-        match self.launched {
-            Some(launched) => launched.stop().await,
-            None => Ok(()),
-        }
+        let Some(launched) = self.launched else { return Ok(()) };
+        unfinished::tell_left(&self.mesh).await;
+        launched.stop().await
     }
 }

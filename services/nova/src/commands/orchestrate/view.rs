@@ -73,7 +73,8 @@ fn line(event: &WatchRunResponse) -> String {
     let time = event.time.as_ref().map(|time| cells::local(time, "%H:%M:%S")).unwrap_or_default();
     let place = [event.phase.as_str(), event.step.as_str()];
     let place = place.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
-    let step = step(event).map(told).unwrap_or_default();
+    // What is next for the step says nothing of the attempt.
+    let step = step(event).filter(|_| event.kind != "attempt_failed").map(told).unwrap_or_default();
     let message = cells::brief(&event.message);
     let is_known = step.starts_with(&message) || event.kind == "attempt_started";
     let news = if is_known { String::new() } else { message };
@@ -118,18 +119,24 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_line_tells_where_what_and_how() {
+    fn event(kind: &str, state: StepState, message: &str) -> WatchRunResponse {
         let step = Step { id: "cpu".into(), agent_id: "auditor".into(), attempts: 2, ..Step::default() };
-        let step = Step { state: StepState::Succeeded.into(), ..step };
-        let phase = Phase { steps: vec![step], ..Phase::default() };
-        let event = WatchRunResponse {
-            kind: "step_settled".into(),
+        let phase = Phase { steps: vec![Step { state: state.into(), ..step }], ..Phase::default() };
+        WatchRunResponse {
+            kind: kind.into(),
             phase: "survey".into(),
             step: "cpu".into(),
+            message: message.into(),
             run: Some(Run { phases: vec![phase], ..Run::default() }),
             ..WatchRunResponse::default()
-        };
-        assert_eq!(line(&event).trim(), "step_settled      survey/cpu  succeeded, attempt 2, auditor");
+        }
+    }
+
+    #[test]
+    fn a_line_tells_where_what_and_how() {
+        let settled = event("step_settled", StepState::Succeeded, "");
+        assert_eq!(line(&settled).trim(), "step_settled      survey/cpu  succeeded, attempt 2, auditor");
+        let failed = event("attempt_failed", StepState::Queued, "attempt 2 failed: no disk");
+        assert_eq!(line(&failed).trim(), "attempt_failed    survey/cpu  attempt 2 failed: no disk");
     }
 }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use jiff::Timestamp;
+use nova_rpc::Method;
 
 use super::output;
 use crate::cli::Context;
@@ -25,7 +26,7 @@ pub(crate) struct Trace {
     /// Show only spans that ended in an error, and those above them.
     #[arg(long)]
     errors: bool,
-    /// List also traces that are a stream alone, such as the one on which a worker takes its tasks.
+    /// List also traces that are a stream alone, such as the one on which a worker takes its tasks, or a call that only reads.
     #[arg(long)]
     all: bool,
 }
@@ -58,7 +59,7 @@ impl Trace {
     }
 
     fn list(&self, context: &Context, traces: &Traces) -> anyhow::Result<ExitCode> {
-        let latest = traces.latest(self.limit.into(), |trace| self.all || !is_stream(trace))?;
+        let latest = traces.latest(self.limit.into(), |trace| self.all || tells(trace))?;
         if context.json {
             output::json(&latest)?;
             return Ok(ExitCode::SUCCESS);
@@ -79,9 +80,11 @@ impl Trace {
     }
 }
 
-/// Whether it is the life of a stream alone: who does something in one has a trace of its own.
-fn is_stream(trace: &TraceSummary) -> bool {
-    nova_rpc::Method::of(&trace.root).is_some_and(nova_rpc::Method::streams)
+/// Whether it tells of something that was done. The life of a stream alone does not: who does something in one has a
+/// trace of its own. Nor does what only reads, unless it failed.
+fn tells(trace: &TraceSummary) -> bool {
+    let plain = |method: &Method| method.streams() || (method.reads() && trace.errors == 0);
+    !Method::of(&trace.root).is_some_and(plain)
 }
 
 /// The id that begins with `id`.

@@ -2,6 +2,7 @@
 
 mod check;
 pub(crate) mod run;
+pub(crate) mod unfinished;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,9 @@ pub(crate) struct Workflow {
 enum Action {
     /// List runs, newest first.
     Ls {
+        /// Only runs that go on.
+        #[arg(long)]
+        running: bool,
         #[command(flatten)]
         limit: Limit,
     },
@@ -57,10 +61,11 @@ impl Workflow {
         match self.action {
             Action::Watch { run } => return watch(context, run).await,
             Action::Check(check) => check.run(context).await?,
-            Action::Ls { limit } => {
+            Action::Ls { running, limit } => {
                 let at_rest = context.home.running()?.is_none();
                 let runs =
-                    connection::reading(context, async |mesh| list(context, &mesh, limit).await).await?;
+                    connection::reading(context, async |mesh| list(context, &mesh, running, limit).await)
+                        .await?;
                 if at_rest && !runs.iter().all(run::is_over) {
                     tell!("nova: no mesh runs; what is shown as running goes on with the next `nova up`");
                 }
@@ -78,9 +83,9 @@ impl Workflow {
 }
 
 /// Prints runs, and gives them.
-async fn list(context: &Context, mesh: &Mesh, limit: Limit) -> anyhow::Result<Vec<Run>> {
+async fn list(context: &Context, mesh: &Mesh, running: bool, limit: Limit) -> anyhow::Result<Vec<Run>> {
     let page = async |page_size, page_token| {
-        let request = ListRunsRequest { page_size, page_token, ..Default::default() };
+        let request = ListRunsRequest { page_size, page_token, running, ..Default::default() };
         let page = mesh.workflows().list_runs(request).await?.into_inner();
         Ok((page.runs, page.next_page_token))
     };

@@ -17,9 +17,9 @@ pub(crate) fn cases(rpcs: &[Rpc]) -> Vec<Case> {
     rpcs.iter().flat_map(of_rpc).collect()
 }
 
-/// Whether a request has fields that these rules do not cover.
+/// Whether a request has fields that these rules do not cover. A flag cannot be wrong.
 pub(crate) fn has_rules_of_its_own(rpc: &Rpc) -> bool {
-    rpc.request.field.iter().any(|field| spoiled(field).is_none())
+    rpc.request.field.iter().any(|field| field.r#type() != Type::Bool && spoiled(field).is_none())
 }
 
 /// A request in good form, to be spoiled.
