@@ -37,6 +37,8 @@ pub struct RuntimeConfig {
     pub http_listen: SocketAddr,
     /// Folder of this daemon's state; made when it is missing.
     pub data_dir: PathBuf,
+    /// Free space for the data folder below which the daemon is not ready, MiB.
+    pub min_free_disk_mib: u64,
     /// `sqlite` (in the data folder) or the URL of a Redis: `redis://host:port/db`, `redis-cluster://host:port,host:port`,
     /// `redis-sentinel://host:port,host:port/service/db`.
     pub store: String,
@@ -65,6 +67,7 @@ impl Default for RuntimeConfig {
             advertise: None,
             http_listen: loopback(0),
             data_dir: PathBuf::from("."),
+            min_free_disk_mib: 16,
             store: "sqlite".to_owned(),
             trust_domain: TrustDomain::default(),
             endpoints: Endpoints::default(),

@@ -31,7 +31,7 @@ use crate::running::RunningTasks;
 use crate::runtime::{Shared, StoreUrl};
 use crate::server::{self, Guarded, Security};
 use crate::telemetry::Telemetry;
-use crate::{Handoff, Runtime, http, signals};
+use crate::{Handoff, Runtime, disk, http, signals};
 
 /// Exit code of a daemon that refuses its settings: starting it again would not help.
 pub const MISCONFIGURED: u8 = 2;
@@ -210,6 +210,8 @@ async fn serve<D: Daemon>(
         runtime.spawn_background("lifeline", lifeline.watch(gone.clone()));
     }
     let services_start = runtime.readiness("services");
+    let (folder, least) = (settings.runtime.data_dir.clone(), settings.runtime.min_free_disk_mib);
+    runtime.spawn_background("disk-readiness", disk::follow(folder, least, runtime.readiness("disk")));
     runtime.spawn_background("http", http::serve(page, runtime.clone()));
     join_mesh::<D>(&settings, runtime)?;
     let routes = D::start(settings.daemon, runtime.clone()).await?;

@@ -10,6 +10,8 @@ use nova_client::Endpoints;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
+use crate::failure::Misuse;
+
 /// Size of a log at which it is begun anew, bytes.
 const LARGEST_LOG: u64 = 16 << 20;
 
@@ -59,7 +61,8 @@ impl Home {
 
     /// Makes the folder when it is missing.
     pub(crate) fn make(&self) -> anyhow::Result<()> {
-        private_folder(&self.0).with_context(|| format!("cannot use {} as NOVA_HOME", self.0.display()))
+        let made = private_folder(&self.0);
+        made.map_err(|error| Misuse::of(format!("cannot use {} as NOVA_HOME: {error}", self.0.display())))
     }
 
     /// Whether the folder is there.
@@ -82,14 +85,23 @@ impl Home {
         self.0.join("logs").join(format!("{name}.log"))
     }
 
-    /// Opens a log to write on; one that has grown large is begun anew, with the old one kept beside it.
+    /// Opens a log to write on.
     pub(crate) fn open_log(&self, name: &str) -> anyhow::Result<File> {
         let path = self.log(name);
         private_folder(path.parent().context("a log is in a folder")?)?;
-        if path.metadata().is_ok_and(|log| log.len() > LARGEST_LOG) {
-            fs::rename(&path, path.with_extension("log.1"))?;
-        }
+        self.rotate(name)?;
         Ok(File::options().create(true).append(true).mode(0o600).open(path)?)
+    }
+
+    /// Begins a log that has grown large anew, with a copy of the old one kept beside it. Whoever appends to it goes on with
+    /// the same file; a line that is written between the copy and the cut is lost.
+    pub(crate) fn rotate(&self, name: &str) -> io::Result<()> {
+        let path = self.log(name);
+        if path.metadata().is_ok_and(|log| log.len() > LARGEST_LOG) {
+            fs::copy(&path, path.with_extension("log.1"))?;
+            File::options().write(true).open(&path)?.set_len(0)?;
+        }
+        Ok(())
     }
 
     /// The certificate authority.

@@ -9,7 +9,6 @@ mod store;
 use std::net::TcpListener;
 use std::path::Path;
 
-use anyhow::Context as _;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::MetricsServiceServer;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -48,8 +47,7 @@ impl Collector {
         listener.set_nonblocking(true)?;
         let endpoint = format!("http://{}", listener.local_addr()?);
         let forward = otlp.map(Forward::to).transpose()?;
-        let receiver =
-            Receiver::new(Traces::create(traces).context("cannot open the store of traces")?, forward);
+        let receiver = Receiver::new(Traces::create(traces)?, forward);
         let (stop, stopped) = oneshot::channel();
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let services = Server::builder().add_service(TraceService(receiver.clone())).add_service(

@@ -4,12 +4,14 @@
 //! look pays for it: one trace is found by its id among the bytes, and a list of traces reads all.
 
 use std::collections::{HashMap, HashSet};
+use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 
+use anyhow::Context as _;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use serde::Serialize;
 
 use super::spans::{Span, spans_of};
@@ -53,9 +55,20 @@ pub(crate) struct TraceSummary {
 }
 
 impl Traces {
-    /// Opens the store for writing; made when missing.
-    pub(crate) fn create(path: &Path) -> rusqlite::Result<Self> {
-        Self::bounded(path, KEPT)
+    /// Opens the store for writing; made when missing. A file that is damaged is set aside: a mesh can do without old
+    /// traces.
+    pub(crate) fn create(path: &Path) -> anyhow::Result<Self> {
+        let unusable = match Self::bounded(path, KEPT) {
+            Err(error) if is_damage(&error) => error,
+            opened => return opened.with_context(|| format!("cannot open {}", path.display())),
+        };
+        let aside = path.with_extension("db.damaged");
+        tracing::warn!(%unusable, aside = %aside.display(), "the store of traces is damaged: it is set aside");
+        fs::rename(path, &aside).with_context(|| format!("cannot set {} aside", path.display()))?;
+        for log in ["db-wal", "db-shm"] {
+            fs::remove_file(path.with_extension(log)).ok();
+        }
+        Self::bounded(path, KEPT).with_context(|| format!("cannot make {}", path.display()))
     }
 
     fn bounded(path: &Path, kept: u64) -> rusqlite::Result<Self> {
@@ -141,6 +154,11 @@ impl Traces {
     }
 }
 
+fn is_damage(error: &rusqlite::Error) -> bool {
+    let damage = [ErrorCode::NotADatabase, ErrorCode::DatabaseCorrupt];
+    error.sqlite_error_code().is_some_and(|code| damage.contains(&code))
+}
+
 impl Writer {
     fn remove_oldest(&mut self) -> rusqlite::Result<()> {
         let oldest = "DELETE FROM batch WHERE id = (SELECT min(id) FROM batch) RETURNING length(spans)";
@@ -202,6 +220,15 @@ mod tests {
         let latest = traces.latest(10, |_| true).unwrap();
         assert_eq!((latest[0].start_ns, latest[0].spans), (8_001, 1));
         assert_eq!((latest[1].root.as_str(), latest[1].duration_ns, latest[1].spans), ("span 1", 99, 3));
+    }
+
+    #[test]
+    fn a_damaged_store_is_set_aside() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("traces.db");
+        fs::write(&path, "garbage, and more of it than a header would take".repeat(100)).unwrap();
+        Traces::create(&path).unwrap().insert(&batch(1, 0..1)).unwrap();
+        assert!(fs::read_to_string(home.path().join("traces.db.damaged")).unwrap().starts_with("garbage"));
     }
 
     #[test]

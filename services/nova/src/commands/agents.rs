@@ -28,6 +28,24 @@ pub(crate) struct Agents {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    #[command(flatten)]
+    Read(Reading),
+    /// Move an agent to a state; a move that the state machine forbids is refused.
+    SetState {
+        /// Id of the agent.
+        agent: String,
+        /// The next state.
+        #[arg(value_parser = STATES)]
+        state: String,
+        /// Why, for the history.
+        #[arg(long, default_value = "")]
+        message: String,
+    },
+}
+
+/// What changes nothing, and needs no mesh that runs.
+#[derive(Debug, Subcommand)]
+enum Reading {
     /// List agents by id.
     Ls {
         /// Only agents in this state.
@@ -48,33 +66,30 @@ enum Action {
         #[command(flatten)]
         limit: Limit,
     },
-    /// Move an agent to a state; a move that the state machine forbids is refused.
-    SetState {
-        /// Id of the agent.
-        agent: String,
-        /// The next state.
-        #[arg(value_parser = STATES)]
-        state: String,
-        /// Why, for the history.
-        #[arg(long, default_value = "")]
-        message: String,
-    },
 }
 
 impl Agents {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        if let Action::SetState { agent, state, message } = self.action {
-            let mesh = connection::connect(&context.home)?;
-            set_state(context, &mesh, agent, &state, message).await?;
-            return Ok(ExitCode::SUCCESS);
+        match self.action {
+            Action::Read(reading) => {
+                connection::reading(context, async |mesh| reading.run(context, &mesh).await).await?;
+            }
+            Action::SetState { agent, state, message } => {
+                let mesh = connection::connect(&context.home)?;
+                set_state(context, &mesh, agent, &state, message).await?;
+            }
         }
-        connection::reading(context, async |mesh| match self.action {
-            Action::Ls { state, limit } => list(context, &mesh, state.as_deref(), limit).await,
-            Action::History { agent, limit } => history(context, &mesh, &agent, limit).await,
-            Action::Show { agent } | Action::SetState { agent, .. } => show(context, &mesh, &agent).await,
-        })
-        .await?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Reading {
+    async fn run(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
+        match self {
+            Self::Ls { state, limit } => list(context, mesh, state.as_deref(), limit).await,
+            Self::History { agent, limit } => history(context, mesh, &agent, limit).await,
+            Self::Show { agent } => show(context, mesh, &agent).await,
+        }
     }
 }
 

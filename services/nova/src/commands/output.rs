@@ -43,8 +43,8 @@ pub(crate) fn fields(
 pub(crate) fn table(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> anyhow::Result<()> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(headers.iter().map(|name| Cell::new(name).add_attribute(Attribute::Dim)));
     let coloured = colours_are_wanted();
+    table.set_header(headers.iter().map(|name| heading(name, coloured)));
     for row in rows {
         table.add_row(row.iter().map(|text| cell(&printable(text), coloured)));
     }
@@ -54,9 +54,19 @@ pub(crate) fn table(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>
     line(&table.trim_fmt())
 }
 
+/// Whether a person looks on, at a terminal that can move its cursor.
+pub(crate) fn is_animated() -> bool {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    !dumb && io::stdout().is_terminal() && io::stderr().is_terminal()
+}
+
 /// Whether the user has not refused colours (<https://no-color.org>).
 pub(crate) fn colours_are_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+fn heading(name: &str, dim: bool) -> Cell {
+    if dim { Cell::new(name).add_attribute(Attribute::Dim) } else { Cell::new(name) }
 }
 
 /// A cell, coloured if that is wanted, and standard output is a terminal.

@@ -11,12 +11,20 @@ pub(crate) struct Limit {
     /// Rows at most.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     limit: u32,
+    /// That there are more is not told: whoever asks has no such option.
+    #[arg(skip)]
+    silent: bool,
 }
 
 impl Limit {
     /// That many rows.
     pub(crate) fn of(limit: u32) -> Self {
-        Self { limit }
+        Self { limit, silent: false }
+    }
+
+    /// That many rows, and not a word of more.
+    pub(crate) fn silently(limit: u32) -> Self {
+        Self { limit, silent: true }
     }
 
     /// Follows page tokens until there are enough rows or no more pages. `page` is given a
@@ -37,7 +45,7 @@ impl Limit {
             }
         }
         rows.truncate(limit);
-        if !token.is_empty() {
+        if !token.is_empty() && !self.silent {
             tell!("nova: there are more than {limit}; --limit shows more");
         }
         Ok(rows)

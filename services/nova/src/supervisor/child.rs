@@ -146,7 +146,10 @@ impl Started {
 
     fn end_of_log(&self) -> io::Result<String> {
         let mut log = File::open(&self.log)?;
-        let begin = self.log_begins.max(log.metadata()?.len().saturating_sub(LAST));
+        let length = log.metadata()?.len();
+        // A log that was begun anew holds nothing else.
+        let own = if length < self.log_begins { 0 } else { self.log_begins };
+        let begin = own.max(length.saturating_sub(LAST));
         log.seek(SeekFrom::Start(begin))?;
         let mut end = Vec::new();
         log.take(LAST).read_to_end(&mut end)?;

@@ -45,6 +45,8 @@ impl Launch {
         command.arg("supervise").arg("--home").arg(self.home.path());
         command.env_remove("NOVA_STORE").env_remove("NOVA_TOKEN");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(self.home.open_log("supervisor")?);
+        // A mesh outlives its command, and must not keep open what that was handed, such as a lock or a pipe.
+        close_fds::set_fds_cloexec_threadsafe(3, &[]);
         let mut supervisor = command.spawn().context("cannot start the supervisor")?;
         let lifeline = self.give_orders(supervisor.stdin.take()).await?;
         let stdout = supervisor.stdout.take().context("standard output is a pipe")?;

@@ -17,7 +17,7 @@ use super::child::{Spec, Started};
 use super::ends::{End, Ends};
 use super::orders::Orders;
 use super::sockets::AllSockets;
-use super::{DAEMONS, Told, operator, ready, tell};
+use super::{DAEMONS, Told, logs, operator, ready, tell};
 use crate::collector::Collector;
 use crate::home::{Home, MeshFile};
 use crate::signals;
@@ -57,6 +57,7 @@ pub(crate) async fn run(home: Home, orders: Orders) -> anyhow::Result<()> {
     let outcome = tokio::select! {
         _ = daemons => Ok(()),
         () = operator::keep_fresh(&mesh.home, &mesh.authority) => Ok(()),
+        () = logs::keep_small(&mesh.home) => Ok(()),
         outcome = mesh.serve(lifeline) => outcome,
     };
     collector.finish().await;

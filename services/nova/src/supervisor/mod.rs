@@ -10,6 +10,7 @@
 mod child;
 mod ends;
 mod launch;
+mod logs;
 mod mesh;
 mod operator;
 mod orders;

@@ -209,10 +209,13 @@ fn nobody_need_read_what_is_wrong() {
 #[test]
 fn a_report_has_a_place_before_the_run_begins() {
     let nova = Nova::new();
-    for (place, why) in [("/tmp", "/tmp is a folder"), ("/nowhere/report.md", "there is no folder /nowhere")]
-    {
+    for (place, why) in [
+        ("/tmp", ": /tmp is a folder"),
+        ("/nowhere/report.md", ": there is no folder /nowhere"),
+        ("/proc/report.md", " /proc/report.md: "),
+    ] {
         let ended = nova.run(&format!("orchestrate plan.yaml --report {place}"));
         assert_eq!(ended.code, 2, "{}", ended.stderr);
-        assert!(ended.stderr.contains(&format!("cannot write the report: {why}")), "{}", ended.stderr);
+        assert!(ended.stderr.contains(&format!("cannot write the report{why}")), "{}", ended.stderr);
     }
 }

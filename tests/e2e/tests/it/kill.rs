@@ -100,6 +100,23 @@ pub(crate) fn a_mesh_for_one_run_goes_down_when_nova_is_terminated_and_the_next_
     succeeds(&nova);
 }
 
+#[test]
+fn a_command_that_is_interrupted_again_waits_for_nothing_more() {
+    let nova = Nova::new();
+    let mut run = begin_with(&nova, &[]);
+    let (supervisor, _) = at_work(&nova);
+    let queue = u64::from(nova.pid_of("queue"));
+    send("-STOP", queue);
+    let code = eventually("the command ended", STARTUP, || {
+        send("-INT", u64::from(run.id()));
+        run.try_wait().expect("it is our child")
+    });
+    assert_eq!(code.code(), Some(130), "as shells count Ctrl-C");
+    assert!(Nova::session(supervisor).contains(&queue), "it did not wait for the queue, which stands still");
+    send("-CONT", queue);
+    eventually("every process is gone", STARTUP, || Nova::session(supervisor).is_empty().then_some(()));
+}
+
 /// Kills a daemon at some point of a run.
 fn survives(daemon: &str, store: &str) {
     let nova = kept_mesh(store);

@@ -84,3 +84,40 @@ fn interrupt(pid: u32) {
     let status = Command::new("kill").args(["-INT", &pid.to_string()]).status().expect("kill is there");
     assert!(status.success());
 }
+
+/// What a command was handed beside its three streams, such as a lock, must not live as long as the mesh.
+#[test]
+fn a_mesh_keeps_nothing_open_that_its_command_was_handed() {
+    let nova = Nova::new();
+    let lock = nova.folder().join("lock");
+    let own = nova.command(&["up"]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec 8>\"$0\"; \"$1\" up"]).arg(&lock).arg(own.get_program());
+    shell.env("NOVA_HOME", nova.home());
+    assert!(shell.output().expect("a shell").status.success());
+    let supervisor = nova.mesh_file().expect("the mesh is up")["pid"].as_u64().expect("a number");
+    for pid in Nova::session(supervisor) {
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("it is ours").flatten();
+        let files: Vec<_> = open.filter_map(|file| fs::read_link(file.path()).ok()).collect();
+        assert!(!files.contains(&lock), "process {pid}: {files:?}");
+    }
+}
+
+#[test]
+fn a_damaged_store_of_traces_is_set_aside() {
+    let nova = Nova::new();
+    fs::create_dir_all(nova.home()).expect("a writable folder");
+    fs::write(nova.home().join("traces.db"), "garbage".repeat(1_000)).expect("a writable folder");
+    nova.run(&["up"]).ok();
+    assert!(nova.home().join("traces.db.damaged").exists());
+}
+
+#[test]
+fn a_disk_without_room_is_told_by_every_daemon() {
+    let nova = Nova::new();
+    let mut up = nova.command(&["up"]);
+    let output =
+        up.env("NOVA_RUNTIME__MIN_FREE_DISK_MIB", u32::MAX.to_string()).output().expect("nova starts");
+    let told = refused(&nova, Ran::of(&output), 3);
+    assert!(told.contains("is not ready: disk: ") && told.contains(" MiB are free for "), "{told}");
+}

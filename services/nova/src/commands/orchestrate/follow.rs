@@ -1,7 +1,11 @@
-//! Follows a run to its end, from the last event seen whenever the stream breaks.
+//! Follows a run to its end, from the last event seen whenever the stream breaks. When nothing is heard for a while, it
+//! tells what the mesh misses.
+
+use std::time::Duration;
 
 use nova_client::Mesh;
 use nova_proto::lifecycle::v1::{Run, WatchRunRequest, WatchRunResponse};
+use tokio::time::timeout;
 use tonic::{Status, Streaming};
 use tracing::Instrument as _;
 
@@ -9,15 +13,22 @@ use super::trace::below;
 use super::view::View;
 use crate::commands::resume::Patience;
 use crate::commands::workflow::run::is_over;
+use crate::home::{Home, MeshFile};
+use crate::supervisor::missing;
+
+/// Silence after which to look whether the mesh can go on.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// Shows the events of a run until it is over, and gives the run as it ended.
 pub(crate) async fn follow(
+    home: &Home,
     mesh: &Mesh,
     run_id: &str,
     traceparent: Option<&str>,
     view: &mut View,
 ) -> anyhow::Result<Run> {
-    let mut followed = Followed { after: 0, run: None, patience: Patience::new() };
+    let mut followed =
+        Followed { home, after: 0, run: None, patience: Patience::new(), missing: String::new() };
     loop {
         let request =
             WatchRunRequest { run_id: run_id.to_owned(), after: followed.after, ..Default::default() };
@@ -35,13 +46,16 @@ pub(crate) async fn follow(
 
 /// How far a run was followed.
 #[derive(Debug)]
-struct Followed {
+struct Followed<'a> {
+    home: &'a Home,
     after: u64,
     run: Option<Run>,
     patience: Patience,
+    /// What the mesh missed when nothing was heard.
+    missing: String,
 }
 
-impl Followed {
+impl Followed<'_> {
     /// Shows events until the stream ends, and tells why it did.
     async fn show(
         &mut self,
@@ -49,7 +63,11 @@ impl Followed {
         view: &mut View,
     ) -> anyhow::Result<Status> {
         loop {
-            match stream.message().await {
+            let Ok(heard) = timeout(SILENCE, stream.message()).await else {
+                self.tell_missing(view).await?;
+                continue;
+            };
+            match heard {
                 Ok(Some(event)) => {
                     self.patience.restore();
                     view.show(&event)?;
@@ -61,4 +79,27 @@ impl Followed {
             }
         }
     }
+
+    /// Tells it once, until it is something else.
+    async fn tell_missing(&mut self, view: &mut View) -> anyhow::Result<()> {
+        let Some(mesh) = self.home.running()? else { return Ok(()) };
+        let missing = missing_anywhere(&mesh).await;
+        if missing != self.missing && !missing.is_empty() {
+            view.note(&format!("nova: the run waits: {missing}"))?;
+        }
+        self.missing = missing;
+        Ok(())
+    }
+}
+
+/// What daemons miss: `queue: disk: 0 MiB are free for …`; empty when all are ready.
+async fn missing_anywhere(mesh: &MeshFile) -> String {
+    let mut told = Vec::new();
+    for (daemon, address) in &mesh.http {
+        match missing(address).await {
+            Ok(missing) if missing.is_empty() => {}
+            Ok(why) | Err(why) => told.push(format!("{daemon}: {why}")),
+        }
+    }
+    told.join("; ")
 }

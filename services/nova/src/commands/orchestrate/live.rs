@@ -122,7 +122,8 @@ impl Live {
         format!("{:width$}", name(phase, step), width = self.width)
     }
 
-    fn print(&self, line: &str) -> anyhow::Result<()> {
+    /// Prints a line above what moves.
+    pub(crate) fn print(&self, line: &str) -> anyhow::Result<()> {
         Ok(self.screen.println(line)?)
     }
 }

@@ -10,6 +10,7 @@ mod summary;
 mod trace;
 mod view;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -65,9 +66,17 @@ impl Orchestrate {
         let telemetry = trace::start(&stage.file)?;
         let conduct = Conduct { context, stage: &stage, report: self.report, detach: self.detach };
         let outcome = conduct.perform(request).await;
-        trace::finish(telemetry).await;
-        stage.leave().await?;
-        outcome
+        let wind_up = async {
+            trace::finish(telemetry).await;
+            stage.leave().await
+        };
+        tokio::select! {
+            left = wind_up => left.and(outcome),
+            code = signals::termination() => {
+                tell!("nova: interrupted; what is left of the mesh goes down by itself");
+                Ok(ExitCode::from(code?))
+            }
+        }
     }
 
     fn request(&self) -> anyhow::Result<StartRunRequest> {
@@ -96,9 +105,19 @@ impl Orchestrate {
             Some(folder) if !folder.is_dir() => {
                 Err(Misuse::of(format!("cannot write the report: there is no folder {}", folder.display())))
             }
-            _ => Ok(()),
+            _ => self.report.as_deref().map_or(Ok(()), check_writable),
         }
     }
+}
+
+/// A file that is not there yet is not made: the run may not begin.
+fn check_writable(report: &Path) -> anyhow::Result<()> {
+    let folder = report.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let opened = match report.exists() {
+        true => File::options().append(true).open(report).map(drop),
+        false => tempfile::tempfile_in(folder).map(drop),
+    };
+    opened.map_err(|error| Misuse::of(format!("cannot write the report {}: {error}", report.display())))
 }
 
 /// The conduct of one run.
@@ -121,7 +140,7 @@ impl Conduct<'_> {
         }
         let mut view = View::of(self.context).regardless_of_readers();
         let followed = tokio::select! {
-            followed = follow(&self.stage.mesh, &run.id, traceparent.as_deref(), &mut view) => followed,
+            followed = follow(&self.context.home, &self.stage.mesh, &run.id, traceparent.as_deref(), &mut view) => followed,
             code = signals::termination() => {
                 view.close();
                 self.tell_what_becomes_of(&run);

@@ -1,7 +1,7 @@
 //! The end of a run: its report in a file, and a short summary of what became of it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -29,27 +29,23 @@ pub(crate) async fn conclude(
     run: &Run,
     copy: Option<&Path>,
 ) -> anyhow::Result<()> {
-    let report = save_report(context, mesh, run, copy).await?;
-    let denials = denials(mesh, run).await?;
+    let (markdown, denials) = (workflow::report(mesh, &run.id).await?, denials(mesh, run).await?);
+    let path = context.home.reports().join(format!("{}.md", run.id));
+    let saved = save(context, &path, copy, &markdown);
     output::regardless_of_readers(match context.json {
-        true => output::json_line(&record(run, &report, &denials)),
-        false => print(run, &report, &denials),
-    })
+        true => output::json_line(&record(run, &path, &denials)),
+        false => print(run, &path, &denials),
+    })?;
+    saved
 }
 
-async fn save_report(
-    context: &Context,
-    mesh: &Mesh,
-    run: &Run,
-    copy: Option<&Path>,
-) -> anyhow::Result<PathBuf> {
-    let markdown = workflow::report(mesh, &run.id).await?;
-    let path = context.home.reports().join(format!("{}.md", run.id));
-    context.home.write_private(&path, &markdown)?;
+/// Into the home, and where else it is wanted.
+fn save(context: &Context, path: &Path, copy: Option<&Path>, markdown: &str) -> anyhow::Result<()> {
+    let kept = context.home.write_private(path, markdown);
     if let Some(copy) = copy {
         fs::write(copy, markdown).with_context(|| format!("cannot write {}", copy.display()))?;
     }
-    Ok(path)
+    kept.with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// What policy denied in the run. A step that ended as denied says that there is something to wait for.
@@ -60,7 +56,7 @@ async fn denials(mesh: &Mesh, run: &Run) -> anyhow::Result<Vec<Decision>> {
     let mut steps = run.phases.iter().flat_map(|phase| &phase.steps);
     let expected = steps.any(|step| step.state() == StepState::Denied);
     for _ in 0..LOOKS {
-        let found = decisions::list(mesh, Verdict::Deny, &run.trace_id, Limit::of(DENIALS)).await?;
+        let found = decisions::list(mesh, Verdict::Deny, &run.trace_id, Limit::silently(DENIALS)).await?;
         if !found.is_empty() || !expected {
             return Ok(found);
         }

@@ -10,7 +10,7 @@ use crate::home::MeshFile;
 
 /// Starts the telemetry of this command, which the mesh's own collector receives.
 pub(crate) fn start(mesh: &MeshFile) -> anyhow::Result<Telemetry> {
-    let (otlp_endpoint, log_filter) = (mesh.collector.clone(), "warn".to_owned());
+    let (otlp_endpoint, log_filter) = (mesh.collector.clone(), "off".to_owned());
     let config = TelemetryConfig { otlp_endpoint, log_filter, ..TelemetryConfig::default() };
     Ok(Telemetry::start("nova", &std::process::id().to_string(), &config)?)
 }

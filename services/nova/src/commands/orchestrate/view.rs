@@ -1,8 +1,6 @@
 //! What is seen of a run while it goes on: a live view on a terminal, a line for each event
 //! elsewhere, and with `--json` a record for each.
 
-use std::io::{self, IsTerminal as _};
-
 use nova_proto::lifecycle::v1::{Step, WatchRunResponse};
 use serde_json::json;
 
@@ -30,7 +28,7 @@ enum Form {
 impl View {
     /// The view for where the output goes.
     pub(crate) fn of(context: &Context) -> Self {
-        let form = match (context.json, io::stdout().is_terminal() && io::stderr().is_terminal()) {
+        let form = match (context.json, output::is_animated()) {
             (true, _) => Form::Records,
             (false, true) => Form::Live(Live::new()),
             (false, false) => Form::Lines,
@@ -52,6 +50,16 @@ impl View {
             Form::Records => output::json_line(&record(event)),
         };
         if self.regardless { output::regardless_of_readers(shown) } else { shown }
+    }
+
+    /// Tells something besides the events.
+    pub(crate) fn note(&self, text: &str) -> anyhow::Result<()> {
+        let text = output::printable(text);
+        match &self.form {
+            Form::Live(live) => live.print(&text)?,
+            Form::Lines | Form::Records => tell!("{text}"),
+        }
+        Ok(())
     }
 
     /// Leaves the terminal to what comes next.

@@ -5,7 +5,6 @@ pub(crate) mod decisions;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use nova_client::Mesh;
 use nova_proto::policy::v1::{
@@ -18,6 +17,7 @@ use tonic::Code;
 use crate::cli::Context;
 use crate::commands::{arguments, cells, output};
 use crate::connection;
+use crate::failure::Misuse;
 
 /// Show decisions and policies, and change policies.
 #[derive(Debug, Args)]
@@ -28,6 +28,20 @@ pub(crate) struct Policy {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    #[command(flatten)]
+    Read(Reading),
+    /// Store a module and activate the new revision, if it compiles and its tests pass.
+    Put(Put),
+    /// Remove a module and activate the new revision, if what is left compiles and passes.
+    Delete {
+        /// Id of the module.
+        module: String,
+    },
+}
+
+/// What changes nothing, and needs no mesh that runs.
+#[derive(Debug, Subcommand)]
+enum Reading {
     /// Show which revision is active, and who watches it.
     Status,
     /// List the modules of the active revision.
@@ -35,13 +49,6 @@ enum Action {
     /// Print a module's Rego.
     Show {
         /// Id of the module, such as authz.rego or authz.
-        module: String,
-    },
-    /// Store a module and activate the new revision, if it compiles and its tests pass.
-    Put(Put),
-    /// Remove a module and activate the new revision, if what is left compiles and passes.
-    Delete {
-        /// Id of the module.
         module: String,
     },
     /// Ask a question of the active revision; the exit code is 0 for allow and 4 for deny.
@@ -69,22 +76,23 @@ impl Policy {
         match self.action {
             Action::Put(put) => put.run(context).await?,
             Action::Delete { module } => delete(context, module).await?,
-            read => return connection::reading(context, async |mesh| read.read(context, &mesh).await).await,
+            Action::Read(reading) => {
+                return connection::reading(context, async |mesh| reading.run(context, &mesh).await).await;
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-impl Action {
-    async fn read(self, context: &Context, mesh: &Mesh) -> anyhow::Result<ExitCode> {
+impl Reading {
+    async fn run(self, context: &Context, mesh: &Mesh) -> anyhow::Result<ExitCode> {
         match self {
             Self::Check(check) => return check.run(context, mesh).await,
             Self::Status => status(context, mesh).await?,
             Self::Ls => list(context, mesh).await?,
             Self::Decisions(decisions) => decisions.run(context, mesh).await?,
             Self::Explain { decision } => decisions::explain(context, mesh, decision).await?,
-            Self::Show { module } | Self::Delete { module } => show(context, mesh, module).await?,
-            Self::Put(put) => show(context, mesh, put.id()?).await?,
+            Self::Show { module } => show(context, mesh, module).await?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -150,7 +158,10 @@ impl Put {
     fn id(&self) -> anyhow::Result<String> {
         let file = Path::new(&self.file).file_name().filter(|name| *name != "-");
         let name = || file.map(|name| name.to_string_lossy().into_owned());
-        self.id.clone().or_else(name).context("give --id: standard input has no name")
+        self.id
+            .clone()
+            .or_else(name)
+            .ok_or_else(|| Misuse::of("give --id: standard input has no name".to_owned()))
     }
 }
 

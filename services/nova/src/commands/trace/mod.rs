@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use jiff::Timestamp;
 use nova_rpc::Method;
+use nova_types::Timestamp;
 
-use super::output;
+use super::{cells, output};
 use crate::cli::Context;
 use crate::collector::{TraceSummary, Traces};
 use crate::failure::{Misuse, NotFound};
@@ -18,7 +18,7 @@ use crate::failure::{Misuse, NotFound};
 /// Show a recorded trace as a waterfall; without an id, the latest traces.
 #[derive(Debug, Args)]
 pub(crate) struct Trace {
-    /// Trace id: 32 hex digits, or their beginning as `nova trace` lists them.
+    /// Trace id: 32 hex digits, or how those of one of the latest 1,000 begin.
     trace_id: Option<String>,
     /// Traces to list.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1_000))]
@@ -65,17 +65,17 @@ impl Trace {
             return Ok(ExitCode::SUCCESS);
         }
         let rows = latest.iter().map(|trace| {
-            let start = Timestamp::from_nanosecond(i128::from(trace.start_ns)).unwrap_or_default();
+            let start = Timestamp::from_micros(trace.start_ns / 1_000).to_wire();
             vec![
                 trace.trace_id.clone(),
-                start.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+                cells::local(&start, "%Y-%m-%d %H:%M:%S"),
                 milliseconds(trace.duration_ns),
                 trace.spans.to_string(),
                 trace.errors.to_string(),
                 trace.root.clone(),
             ]
         });
-        output::table(&["TRACE", "STARTED (UTC)", "TOOK", "SPANS", "ERRORS", "FIRST SPAN"], rows)?;
+        output::table(&["TRACE", "BEGAN", "TOOK", "SPANS", "ERRORS", "FIRST SPAN"], rows)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -139,7 +139,7 @@ async fn watch(context: &Context, run_id: String) -> anyhow::Result<ExitCode> {
     let mesh = connection::connect(&context.home)?;
     let mut view = View::of(context);
     let run = tokio::select! {
-        run = follow(&mesh, &run_id, None, &mut view) => run?,
+        run = follow(&context.home, &mesh, &run_id, None, &mut view) => run?,
         code = signals::termination() => return Ok(ExitCode::from(code?)),
     };
     view.close();
