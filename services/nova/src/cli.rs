@@ -17,7 +17,7 @@ pub(crate) struct Cli {
     /// Folder of the mesh's state, certificates and records [env: NOVA_HOME] [default: in the platform's data folder].
     #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE)]
     home: Option<PathBuf>,
-    /// Print JSON instead of tables.
+    /// Print JSON instead of tables, also of errors.
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
     #[command(subcommand)]
@@ -75,7 +75,7 @@ impl Cli {
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
             runtime.block_on(self.command.run(Context { home, json: self.json }))
         });
-        outcome.unwrap_or_else(|error| failure::report(&error))
+        outcome.unwrap_or_else(|error| failure::report(&error, self.json))
     }
 }
 

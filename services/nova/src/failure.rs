@@ -3,6 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
+use serde::Serialize;
+use serde_json::json;
 use tonic::{Code, Status};
 use tonic_types::{FieldViolation, StatusExt as _};
 
@@ -87,21 +89,96 @@ impl std::fmt::Display for NotFound {
 
 impl std::error::Error for NotFound {}
 
-/// Prints an error to standard error, and gives its exit code.
-pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    if let Some(status) = error.chain().find_map(|cause| cause.downcast_ref::<Status>()) {
-        return report_status(status);
+/// Prints an error to standard error, as text or as one line of JSON, and gives its exit code.
+pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
+    let failure = match error.chain().find_map(|cause| cause.downcast_ref::<Status>()) {
+        Some(status) => Failure::of_call(status),
+        None if reader_is_gone(error) => return ExitCode::SUCCESS,
+        None => Failure::of_command(error),
+    };
+    if json {
+        failure.tell_json()
+    } else {
+        failure.tell()
     }
-    if reader_is_gone(error) {
-        return ExitCode::SUCCESS;
+    ExitCode::from(failure.exit_code)
+}
+
+/// What there is to tell.
+#[derive(Debug, Default, Serialize)]
+struct Failure {
+    message: String,
+    /// Stable, for programs; empty when no call failed.
+    reason: String,
+    violations: Vec<Violated>,
+    /// The command that shows the call.
+    trace: String,
+    exit_code: u8,
+}
+
+/// A field and the rule that it breaks.
+#[derive(Debug, Serialize)]
+struct Violated {
+    /// Its path in the request.
+    field: String,
+    rule: String,
+}
+
+impl Failure {
+    fn of_command(error: &anyhow::Error) -> Self {
+        let exit_code = match error {
+            error if error.is::<NoMesh>() => UNREACHABLE,
+            error if error.is::<Misuse>() => MISUSED,
+            error if error.is::<NotFound>() => NOT_FOUND,
+            _ => FAILED,
+        };
+        Self { message: format!("{error:#}"), exit_code, ..Self::default() }
     }
-    tell!("nova: {error:#}");
-    ExitCode::from(match error {
-        error if error.is::<NoMesh>() => UNREACHABLE,
-        error if error.is::<Misuse>() => MISUSED,
-        error if error.is::<NotFound>() => NOT_FOUND,
+
+    fn of_call(status: &Status) -> Self {
+        let details = status.get_error_details();
+        let bad = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
+        let request = details.request_info().map(|request| output::printable(&request.serving_data));
+        Self {
+            message: status.message().to_owned(),
+            reason: details.error_info().map(|info| info.reason.clone()).unwrap_or_default(),
+            violations: bad.iter().map(Violated::of).collect(),
+            trace: request.unwrap_or_default(),
+            exit_code: exit_code_of(status.code()),
+        }
+    }
+
+    fn tell(&self) {
+        match self.violations.as_slice() {
+            [] => tell!("nova: {}", self.message),
+            [one] => tell!("nova: {one}"),
+            violations => {
+                tell!("nova: {} things are wrong", violations.len());
+                for one in violations {
+                    tell!("  {one}");
+                }
+            }
+        }
+        for (name, value) in [("reason", &self.reason), ("trace", &self.trace)] {
+            if !value.is_empty() {
+                tell!("  {name}: {value}");
+            }
+        }
+    }
+
+    fn tell_json(&self) {
+        tell!("{}", json!({"error": self}));
+    }
+}
+
+fn exit_code_of(code: Code) -> u8 {
+    match code {
+        Code::Unavailable | Code::DeadlineExceeded => UNREACHABLE,
+        Code::PermissionDenied | Code::Unauthenticated => DENIED,
+        Code::NotFound => NOT_FOUND,
+        Code::InvalidArgument | Code::OutOfRange => MISUSED,
         _ => FAILED,
-    })
+    }
 }
 
 /// Whether output could not be written because nobody reads on, as in `nova queue tasks | head`.
@@ -112,43 +189,23 @@ pub(crate) fn reader_is_gone(error: &anyhow::Error) -> bool {
 /// Places of the wire that the options of a command do not have.
 const PLACES: [&str; 6] = ["tasks[0].", "schedule.task.", "schedule.", "settings.", "filter.", "retry."];
 
-/// A broken rule as people know the field: `lease duration: …` for `tasks[0].lease_duration`. A command has no list to
-/// tell places in; other paths, such as those into a plan, are left as they are.
-fn in_words(violation: &FieldViolation) -> String {
-    let (field, rule) = (violation.field.as_str(), &violation.description);
-    let own = PLACES.iter().fold(field, |field, place| field.strip_prefix(place).unwrap_or(field));
-    let plain = own.strip_suffix("[0]").unwrap_or(own);
-    if plain.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
-        return format!("{}: {rule}", plain.replace('_', " "));
+impl Violated {
+    fn of(violation: &FieldViolation) -> Self {
+        Self { field: violation.field.clone(), rule: violation.description.clone() }
     }
-    format!("{own}: {rule}")
 }
 
-fn report_status(status: &Status) -> ExitCode {
-    let details = status.get_error_details();
-    match details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default() {
-        [] => tell!("nova: {}", status.message()),
-        [one] => tell!("nova: {}", in_words(one)),
-        violations => {
-            tell!("nova: {} things are wrong", violations.len());
-            for violation in violations {
-                tell!("  {}", in_words(violation));
-            }
-        }
+/// As people know the field: `lease duration: …` for `tasks[0].lease_duration`. A command has no list to tell places in;
+/// other paths, such as those into a plan, are left as they are.
+impl std::fmt::Display for Violated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let without = |field, place| str::strip_prefix(field, place).unwrap_or(field);
+        let own = PLACES.iter().fold(self.field.as_str(), |field, place| without(field, *place));
+        let plain = own.strip_suffix("[0]").unwrap_or(own);
+        let is_plain = plain.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        let words = if is_plain { plain.replace('_', " ") } else { own.to_owned() };
+        write!(f, "{words}: {}", self.rule)
     }
-    if let Some(info) = details.error_info() {
-        tell!("  reason: {}", info.reason);
-    }
-    if let Some(request) = details.request_info().filter(|request| !request.serving_data.is_empty()) {
-        tell!("  trace: {}", output::printable(&request.serving_data));
-    }
-    ExitCode::from(match status.code() {
-        Code::Unavailable | Code::DeadlineExceeded => UNREACHABLE,
-        Code::PermissionDenied | Code::Unauthenticated => DENIED,
-        Code::NotFound => NOT_FOUND,
-        Code::InvalidArgument | Code::OutOfRange => MISUSED,
-        _ => FAILED,
-    })
 }
 
 #[cfg(test)]
@@ -158,7 +215,7 @@ mod tests {
     #[track_caller]
     fn check(field: &str, told: &str) {
         let rule = "must be 1s to 1h";
-        assert_eq!(in_words(&FieldViolation::new(field, rule)), format!("{told}: {rule}"));
+        assert_eq!(Violated::of(&FieldViolation::new(field, rule)).to_string(), format!("{told}: {rule}"));
     }
 
     #[test]

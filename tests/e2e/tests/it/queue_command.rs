@@ -133,3 +133,22 @@ fn reading_leaves_no_home_where_there_was_none() {
     assert_eq!(json(&nova, &["ls"]), Value::Array(Vec::new()));
     assert!(!nova.home().exists());
 }
+
+#[test]
+fn an_error_is_json_where_json_is_asked_for() {
+    let nova = Nova::new();
+    let told = |args: &[&str], code: i32| -> Value {
+        let ran = nova.run(&[&["--json"], args].concat());
+        assert_eq!(ran.code, code, "{}", ran.stderr);
+        serde_json::from_str(&ran.stderr).unwrap_or_else(|error| panic!("{error}: {}", ran.stderr))
+    };
+    let error = told(&["queue", "enqueue", "mail", "send"], 3);
+    assert_eq!(
+        (error["error"]["reason"].as_str(), error["error"]["exit_code"].as_i64()),
+        (Some(""), Some(3))
+    );
+    nova.run(&["up"]).ok();
+    let error = told(&["queue", "enqueue", "no queue", "send"], 2);
+    assert_eq!(error["error"]["reason"], "INVALID_ARGUMENT");
+    assert_eq!(error["error"]["violations"][0]["field"], "tasks[0].queue");
+}
