@@ -101,6 +101,18 @@ pub(crate) fn a_mesh_for_one_run_goes_down_when_nova_is_terminated_and_the_next_
 }
 
 #[test]
+fn who_follows_a_run_is_told_that_its_mesh_went_down() {
+    let nova = kept_mesh("sqlite");
+    let run = begin(&nova);
+    at_work(&nova);
+    nova.run(&["down"]).ok();
+    let output = run.wait_with_output().expect("it is our child");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    assert!(told.contains("the mesh is down; run ") && told.contains(" is left unfinished"), "{told}");
+}
+
+#[test]
 fn a_command_that_is_interrupted_again_waits_for_nothing_more() {
     let nova = Nova::new();
     let mut run = begin_with(&nova, &[]);

@@ -13,6 +13,8 @@ use super::trace::below;
 use super::view::View;
 use crate::commands::resume::Patience;
 use crate::commands::workflow::run::is_over;
+use crate::commands::workflow::unfinished::left;
+use crate::failure::NoMesh;
 use crate::home::{Home, MeshFile};
 use crate::supervisor::missing;
 
@@ -37,10 +39,13 @@ pub(crate) async fn follow(
             Ok(stream) => followed.show(stream.into_inner(), view).await?,
             Err(status) => status,
         };
-        match followed.run.take_if(|run| is_over(run)) {
-            Some(run) => return Ok(run),
-            None => followed.patience.endure(broken).await?,
+        if let Some(run) = followed.run.take_if(|run| is_over(run)) {
+            return Ok(run);
         }
+        if home.running()?.is_none() {
+            return Err(NoMesh::because(format!("the mesh is down; {}", left(run_id))).into());
+        }
+        followed.patience.endure(broken).await?;
     }
 }
 

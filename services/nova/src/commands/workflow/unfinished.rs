@@ -24,9 +24,13 @@ pub(crate) async fn tell_resumed(mesh: &Mesh) {
 /// Tells which runs a mesh that goes down leaves.
 pub(crate) async fn tell_left(mesh: &Mesh) {
     for run in unfinished(mesh).await {
-        let plan = output::printable(&run.plan);
-        tell!("nova: run {} of {plan} is left unfinished; the next `nova up` goes on with it", run.id);
+        tell!("nova: {}", left(&format!("{} of {}", run.id, output::printable(&run.plan))));
     }
+}
+
+/// What becomes of a run whose mesh is down.
+pub(crate) fn left(run: &str) -> String {
+    format!("run {run} is left unfinished; the next `nova up` goes on with it")
 }
 
 /// The latest of them; none when the lifecycle daemon cannot be asked.
