@@ -212,16 +212,16 @@ mod tests {
 
     #[test]
     fn however_many_recipes_there_are_few_are_named_and_all_are_counted() {
-        let many = (0..2_000).fold(Fixture::new(), |fixture, number| {
+        let many = (0..200).fold(Fixture::new(), |fixture, number| {
             let name = "x".repeat(200);
             fixture.file(&format!(".circleci/{name}/{number}/Dockerfile.production"), "FROM scratch\n")
         });
         let outcome = repo::build::run(&many.request("{}")).unwrap();
         for kind in ["ci", "containers"] {
             assert_eq!(outcome.data[kind].as_array().unwrap().len(), 50);
-            assert_eq!(outcome.data[format!("{kind}_count")], 2_000);
+            assert_eq!(outcome.data[format!("{kind}_count")], 200);
         }
-        assert!(outcome.summary.ends_with("and 1997 more"), "{}", outcome.summary);
+        assert!(outcome.summary.ends_with("and 197 more"), "{}", outcome.summary);
         assert!(outcome.data.to_string().len() < 100 << 10);
     }
 
