@@ -3,9 +3,11 @@
 //! Every command runs in a process group of its own, led by a small guard: a shell that reads from
 //! a pipe which only the runner holds. When the runner ends, in whatever way, the pipe closes and the
 //! guard kills the group. When a command ends or its time is over, the runner kills the group,
-//! so that nothing a command left in the background stays.
+//! so that nothing a command left in the background stays. What left the group lives on; it may hold
+//! the command's output open, which is waited for no longer than a moment: what was read by then is kept.
 
-use std::io::{self, Read, Write};
+use std::ffi::OsString;
+use std::io::{self, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -13,8 +15,13 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio_util::sync::CancellationToken;
+
+mod capture;
+mod guard;
+
+use capture::Capture;
+use guard::Guard;
 
 /// How often a waiting command looks whether it was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(50);
@@ -27,7 +34,7 @@ pub struct Invocation {
     /// Program, found on the search path.
     pub program: String,
     /// Arguments.
-    pub args: Vec<String>,
+    pub args: Vec<OsString>,
     /// Folder to run in; the runner's own when unset.
     pub cwd: Option<PathBuf>,
     /// Variables to set beside the runner's own.
@@ -62,7 +69,7 @@ impl Invocation {
 
     /// Adds arguments.
     #[must_use]
-    pub fn args<A: Into<String>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+    pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
         self
     }
@@ -90,13 +97,29 @@ pub struct Output {
     /// Why it ended.
     pub end: End,
     /// What was kept of its output.
-    pub stdout: Vec<u8>,
+    pub stdout: Stream,
     /// What was kept of its errors.
-    pub stderr: Vec<u8>,
-    /// True when some of the output was not kept.
-    pub truncated: bool,
+    pub stderr: Stream,
     /// How long it ran.
     pub duration: Duration,
+}
+
+impl Output {
+    /// True when some of the output or of the errors is not there.
+    pub fn truncated(&self) -> bool {
+        [&self.stdout, &self.stderr].into_iter().any(|stream| stream.dropped || stream.unfinished)
+    }
+}
+
+/// What was kept of what a command wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stream {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// True when it wrote more than was to be kept.
+    pub dropped: bool,
+    /// True when a process that outlived the command could still write.
+    pub unfinished: bool,
 }
 
 /// Why a command ended.
@@ -129,22 +152,20 @@ impl Commands {
         let started = Instant::now();
         let mut guard = Guard::start()?;
         let child = spawn(invocation, guard.group())?;
-        let events = attach(child, invocation);
-        let mut collected = Collected::default();
-        let end = self.follow(&events, &mut collected, started + invocation.timeout);
+        let attached = Attached::to(child, invocation);
+        let end = self.follow(&attached.events, started + invocation.timeout);
         guard.kill()?;
-        let exited = collect_rest(&events, &mut collected);
+        let exited = await_output(&attached.events);
         Ok(Output {
             end: end.or(exited.map(End::Exited)).unwrap_or(End::TimedOut),
-            truncated: collected.stdout.dropped || collected.stderr.dropped,
-            stdout: collected.stdout.bytes,
-            stderr: collected.stderr.bytes,
+            stdout: attached.stdout.take(),
+            stderr: attached.stderr.take(),
             duration: started.elapsed(),
         })
     }
 
     /// Waits until the command has exited or must be stopped.
-    fn follow(&self, events: &Receiver<Event>, collected: &mut Collected, deadline: Instant) -> Option<End> {
+    fn follow(&self, events: &Receiver<Event>, deadline: Instant) -> Option<End> {
         loop {
             if self.cancelled.is_cancelled() {
                 return Some(End::Cancelled);
@@ -156,7 +177,6 @@ impl Commands {
             match events.recv_timeout(left.min(CANCEL_POLL)) {
                 Ok(Event::Exited(code)) => return Some(End::Exited(code)),
                 Ok(Event::Overflow) => return Some(End::Overflowed),
-                Ok(event) => collected.take(event),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
@@ -164,61 +184,16 @@ impl Commands {
     }
 }
 
-/// Takes what still arrives once the group is dead; answers the exit code if it comes by.
-fn collect_rest(events: &Receiver<Event>, collected: &mut Collected) -> Option<i32> {
+/// Waits for the end of what still arrives once the group is dead; answers the exit code if it comes by.
+fn await_output(events: &Receiver<Event>) -> Option<i32> {
     let deadline = Instant::now() + OUTPUT_GRACE;
     let mut code = None;
     while let Ok(event) = events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        match event {
-            Event::Exited(exited) => code = Some(exited),
-            event => collected.take(event),
+        if let Event::Exited(exited) = event {
+            code = Some(exited);
         }
     }
     code
-}
-
-/// The leader of a command's process group, and what kills it when the runner is gone.
-#[derive(Debug)]
-struct Guard {
-    shell: Child,
-}
-
-impl Guard {
-    fn start() -> io::Result<Self> {
-        let shell = Command::new("/bin/sh")
-            .args(["-c", "read -r _; kill -KILL 0"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()?;
-        Ok(Self { shell })
-    }
-
-    /// Id of the group. It cannot be given to others before the guard is reaped.
-    fn group(&self) -> u32 {
-        self.shell.id()
-    }
-
-    fn kill(&mut self) -> io::Result<()> {
-        let group = i32::try_from(self.group()).ok().and_then(Pid::from_raw);
-        if let Some(Err(error)) = group.map(|group| kill_process_group(group, Signal::KILL)) {
-            // The guard's pipe closes next, which ends the group as well.
-            tracing::debug!(%error, "a process group could not be killed");
-        }
-        drop(self.shell.stdin.take());
-        self.shell.wait().map(drop)
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        // Closes the pipe: a guard that was not killed now kills its group and is reaped here.
-        drop(self.shell.stdin.take());
-        if let Err(error) = self.shell.wait() {
-            tracing::warn!(%error, "a guard could not be waited for");
-        }
-    }
 }
 
 fn spawn(invocation: &Invocation, group: u32) -> io::Result<Child> {
@@ -239,54 +214,31 @@ fn spawn(invocation: &Invocation, group: u32) -> io::Result<Child> {
     command.spawn()
 }
 
-/// What the threads around a child report.
+/// What the threads around a child report. Each holds a sender until it is done: when all are, the channel closes.
 enum Event {
     Exited(i32),
     Overflow,
-    Stdout(Kept),
-    Stderr(Kept),
 }
 
-/// What was kept of one stream.
-#[derive(Debug, Default)]
-struct Kept {
-    bytes: Vec<u8>,
-    dropped: bool,
+/// A child with the threads that feed, read and wait for it.
+struct Attached {
+    events: Receiver<Event>,
+    stdout: Capture,
+    stderr: Capture,
 }
 
-#[derive(Debug, Default)]
-struct Collected {
-    stdout: Kept,
-    stderr: Kept,
-}
-
-impl Collected {
-    fn take(&mut self, event: Event) {
-        match event {
-            Event::Stdout(kept) => self.stdout = kept,
-            Event::Stderr(kept) => self.stderr = kept,
-            Event::Exited(_) | Event::Overflow => {}
+impl Attached {
+    fn to(mut child: Child, invocation: &Invocation) -> Self {
+        let (sender, events) = mpsc::channel();
+        if let Some(stdin) = child.stdin.take() {
+            let input = invocation.stdin.clone();
+            thread::spawn(move || feed(stdin, &input));
         }
+        let stdout = Capture::of(child.stdout.take(), invocation.stdout, &sender);
+        let stderr = Capture::of(child.stderr.take(), invocation.stderr, &sender);
+        thread::spawn(move || report(&sender, wait(child)));
+        Self { events, stdout, stderr }
     }
-}
-
-/// Starts the threads that feed, read and wait for a child.
-fn attach(mut child: Child, invocation: &Invocation) -> Receiver<Event> {
-    let (events, received) = mpsc::channel();
-    if let Some(stdin) = child.stdin.take() {
-        let input = invocation.stdin.clone();
-        thread::spawn(move || feed(stdin, &input));
-    }
-    if let Some(stdout) = child.stdout.take() {
-        let (events, keep) = (events.clone(), invocation.stdout);
-        thread::spawn(move || report(&events, Event::Stdout(read(stdout, keep, &events))));
-    }
-    if let Some(stderr) = child.stderr.take() {
-        let (events, keep) = (events.clone(), invocation.stderr);
-        thread::spawn(move || report(&events, Event::Stderr(read(stderr, keep, &events))));
-    }
-    thread::spawn(move || report(&events, wait(child)));
-    received
 }
 
 fn wait(mut child: Child) -> Event {
@@ -303,37 +255,6 @@ fn report(events: &Sender<Event>, event: Event) {
 fn feed(mut stdin: impl Write, input: &[u8]) {
     // A command that stops reading is its own affair: its exit code tells.
     drop(stdin.write_all(input));
-}
-
-fn read(mut stream: impl Read, keep: Keep, events: &Sender<Event>) -> Kept {
-    let mut kept = Kept::default();
-    let mut buffer = vec![0; 64 << 10];
-    while let Ok(count @ 1..) = stream.read(&mut buffer) {
-        kept.bytes.extend_from_slice(&buffer[..count]);
-        match keep {
-            Keep::First(most) if kept.bytes.len() > most => {
-                kept.bytes.truncate(most);
-                kept.dropped = true;
-                report(events, Event::Overflow);
-                return kept;
-            }
-            Keep::Last(most) if kept.bytes.len() > most.saturating_mul(2) => kept.shorten(most),
-            Keep::First(_) | Keep::Last(_) => {}
-        }
-    }
-    if let Keep::Last(most) = keep {
-        kept.shorten(most);
-    }
-    kept
-}
-
-impl Kept {
-    fn shorten(&mut self, most: usize) {
-        if self.bytes.len() > most {
-            self.bytes.drain(..self.bytes.len() - most);
-            self.dropped = true;
-        }
-    }
 }
 
 #[cfg(test)]

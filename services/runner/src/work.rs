@@ -118,13 +118,8 @@ fn memory_of(kind: &str) -> MemoryKind {
 }
 
 fn failure(error: &SkillError) -> Failure {
-    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    let message = chain.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-    if error.is_permanent() {
-        Failure::permanent(error.reason(), message)
-    } else {
-        Failure::new(error.reason(), message)
-    }
+    let (reason, message) = (error.reason(), error.told());
+    if error.is_permanent() { Failure::permanent(reason, message) } else { Failure::new(reason, message) }
 }
 
 #[cfg(test)]

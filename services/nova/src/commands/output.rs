@@ -119,18 +119,23 @@ pub(crate) fn foreign(text: &str) -> anyhow::Result<()> {
     if io::stdout().is_terminal() { line(&printable(text)) } else { line(text) }
 }
 
-/// Text in which control characters but the line's end are shown, as `\u{1b}`.
+/// Text in which control characters but the line's end, and marks that turn its direction, are shown, as `\u{1b}`.
 pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
             '\n' => shown.push('\n'),
             '\t' => shown.push(' '),
-            hidden if hidden.is_control() => shown.extend(hidden.escape_default()),
+            hidden if hidden.is_control() || turns(hidden) => shown.extend(hidden.escape_default()),
             visible => shown.push(visible),
         }
     }
     shown
+}
+
+/// Whether a character changes the direction of those that follow, so that a name reads as another.
+fn turns(character: char) -> bool {
+    matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -140,5 +145,10 @@ mod tests {
     #[test]
     fn an_escape_sequence_is_shown_and_not_obeyed() {
         assert_eq!(printable("red \u{1b}[31m\rline\nnext"), "red \\u{1b}[31m\\rline\nnext");
+    }
+
+    #[test]
+    fn a_mark_that_turns_the_text_is_shown_and_not_obeyed() {
+        assert_eq!(printable("exe.\u{202e}gpj\u{2066}\u{200f}"), "exe.\\u{202e}gpj\\u{2066}\\u{200f}");
     }
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::secret::masked;
+
 /// Why a skill could not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum SkillError {
@@ -15,6 +17,9 @@ pub enum SkillError {
     /// The skill looks at files, and a bare repository has none.
     #[error("{} is a bare repository: it has no work tree to examine", .0.display())]
     BareRepository(PathBuf),
+    /// The skill looks at files, and the folder is in no work tree: a `.git` folder, or its work tree is elsewhere.
+    #[error("{} is not in the work tree of its repository", .0.display())]
+    NotAWorkTree(PathBuf),
     /// git failed.
     #[error("git {command} failed: {message}")]
     Git {
@@ -77,6 +82,7 @@ impl SkillError {
             Self::Input(_) => "INVALID_INPUT",
             Self::NotARepository(_) => "NOT_A_REPOSITORY",
             Self::BareRepository(_) => "BARE_REPOSITORY",
+            Self::NotAWorkTree(_) => "NOT_A_WORK_TREE",
             Self::Git { .. } => "GIT_FAILED",
             Self::TimedOut { .. } => "TIMED_OUT",
             Self::Cancelled { .. } => "CANCELLED",
@@ -87,9 +93,22 @@ impl SkillError {
         }
     }
 
+    /// What went wrong and why, in which the secrets that have a known form are masked.
+    pub fn told(&self) -> String {
+        let chain = std::iter::successors(Some(self as &dyn std::error::Error), |error| error.source());
+        masked(&chain.map(ToString::to_string).collect::<Vec<_>>().join(": "))
+    }
+
     /// True when another attempt would end the same way.
     pub fn is_permanent(&self) -> bool {
-        matches!(self, Self::Input(_) | Self::NotARepository(_) | Self::BareRepository(_) | Self::Encode(_))
+        matches!(
+            self,
+            Self::Input(_)
+                | Self::NotARepository(_)
+                | Self::BareRepository(_)
+                | Self::NotAWorkTree(_)
+                | Self::Encode(_)
+        )
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! A skill is a function from a [`Request`] to an [`Outcome`]; it blocks and knows nothing of the
 //! mesh. The two that are about the mesh are apart: [`mesh_call`] and [`memory_summary`].
+//!
+//! Whatever it read, its findings and errors leave it through [`Outcome::of`] and [`SkillError::told`] alone,
+//! where secrets of a known form are masked.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -16,6 +19,8 @@ pub mod repo;
 pub mod shell;
 
 mod error;
+mod markdown;
+mod secret;
 mod text;
 
 pub use error::SkillError;
@@ -58,10 +63,11 @@ pub trait Finding: Serialize {
 }
 
 impl Outcome {
-    /// Turns a finding into an answer.
+    /// Turns a finding into an answer, in which the secrets that have a known form are masked.
     pub fn of(finding: &impl Finding) -> Result<Self, SkillError> {
         let data = serde_json::to_value(finding).map_err(SkillError::Encode)?;
-        Ok(Self { summary: finding.summary(), importance: finding.importance(), data })
+        let (summary, data) = (secret::masked(&finding.summary()), secret::masked_value(data));
+        Ok(Self { summary, importance: finding.importance(), data })
     }
 }
 

@@ -32,7 +32,7 @@ struct Input {
 /// How a command ended that ended well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ShellFinding {
-    /// What ran.
+    /// What ran, with its secrets masked.
     pub command: String,
     /// Always 0: any other is a failed attempt.
     pub exit_code: i32,
@@ -40,6 +40,8 @@ pub struct ShellFinding {
     pub stdout: String,
     /// The end of its errors, at most 16 KiB.
     pub stderr: String,
+    /// True when not all of what it wrote is here: there was more, or a process that it left behind still writes.
+    pub truncated: bool,
     /// How long it ran, in milliseconds.
     pub duration_ms: u128,
 }
@@ -84,6 +86,7 @@ fn settle(command: String, output: &Output, timeout: Duration) -> Result<ShellFi
             exit_code: 0,
             stdout: text::tail(&output.stdout, TAIL),
             stderr: text::tail(&output.stderr, TAIL),
+            truncated: output.truncated(),
             duration_ms: output.duration.as_millis(),
         }),
         End::Exited(code) => {
@@ -101,7 +104,11 @@ impl Finding for ShellFinding {
     fn summary(&self) -> String {
         let last = self.stdout.lines().last().unwrap_or_default();
         let said = if last.is_empty() { String::new() } else { format!("; it said: {last}") };
-        format!("`{}` ended well after {} ms{said}", text::short(&self.command, SHOWN), self.duration_ms)
+        format!(
+            "{} ended well after {} ms{said}",
+            text::code(&text::short(&self.command, SHOWN)),
+            self.duration_ms
+        )
     }
 }
 

@@ -1,5 +1,10 @@
 //! `host.disk`: file systems and the room left on them.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use serde::Serialize;
 use sysinfo::{Disk, DiskRefreshKind, Disks};
 
@@ -50,7 +55,8 @@ pub fn examine() -> Result<DiskFinding, SkillError> {
     let disks = Disks::new_with_refreshed_list_specifics(kind).map_err(unreadable("the disks"))?;
     let mut volumes: Vec<Volume> = disks.iter().filter(|disk| disk.total_space() > 0).map(volume).collect();
     volumes.sort_by(|a, b| (b.total, &a.device, &a.mount).cmp(&(a.total, &b.device, &b.mount)));
-    volumes.dedup_by(|a, b| a.device == b.device && a.total == b.total);
+    let mut seen = BTreeSet::new();
+    volumes.retain(|volume| seen.insert(volume.identity()));
     let found = volumes.len();
     volumes.truncate(MOST);
     Ok(DiskFinding { volumes, found })
@@ -66,6 +72,19 @@ fn volume(disk: &Disk) -> Volume {
         available,
         used_percent: text::percent(total.saturating_sub(available) as f64, total as f64),
         read_only: disk.is_read_only(),
+    }
+}
+
+impl Volume {
+    /// The same for every mount of a file system. `tmpfs`, `overlay` and their like are all on devices of one name:
+    /// what tells them apart is the number that the kernel gives each.
+    fn identity(&self) -> String {
+        let number = fs::metadata(Path::new(&self.mount)).map(|facts| facts.dev().to_string());
+        if self.device.contains('/') {
+            self.device.clone()
+        } else {
+            number.unwrap_or_else(|_| self.mount.clone())
+        }
     }
 }
 
@@ -102,18 +121,29 @@ impl Finding for DiskFinding {
 mod tests {
     use super::*;
 
-    #[test]
-    fn full_volumes_are_named_and_matter_more() {
-        let volume = Volume {
-            mount: "/data".into(),
-            device: "/dev/sda1".into(),
+    fn volume(device: &str, mount: &str) -> Volume {
+        Volume {
+            mount: mount.into(),
+            device: device.into(),
             file_system: "ext4".into(),
             total: 100,
             available: 5,
             used_percent: 95.0,
             read_only: false,
-        };
-        let finding = DiskFinding { volumes: vec![volume], found: 1 };
+        }
+    }
+
+    #[test]
+    fn file_systems_without_a_device_are_told_apart_by_where_they_are() {
+        assert_eq!(volume("/dev/sda1", "/").identity(), volume("/dev/sda1", "/data").identity());
+        assert_ne!(volume("tmpfs", "/").identity(), volume("tmpfs", "/proc").identity());
+        assert_eq!(volume("tmpfs", "/proc").identity(), volume("tmpfs", "/proc/self").identity());
+        assert_ne!(volume("tmpfs", "/absent/a").identity(), volume("tmpfs", "/absent/b").identity());
+    }
+
+    #[test]
+    fn full_volumes_are_named_and_matter_more() {
+        let finding = DiskFinding { volumes: vec![volume("/dev/sda1", "/data")], found: 1 };
         assert!(finding.summary().contains("/data is 95 % full"), "{}", finding.summary());
         assert!(finding.importance() > 0.5);
     }

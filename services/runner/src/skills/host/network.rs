@@ -12,17 +12,21 @@ use crate::skills::{Finding, Outcome, Request, SkillError, text};
 
 /// Interfaces reported at most.
 const MOST: usize = 128;
+/// Addresses of one interface, name servers and search domains reported at most.
+const ADDRESSES: usize = 16;
 
 /// The network of this host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NetworkFinding {
     /// By name, at most 128.
     pub interfaces: Vec<Interface>,
+    /// How many there are in all.
+    pub found: usize,
     /// Where packets for elsewhere go; unset when nowhere.
     pub default_route: Option<Route>,
-    /// Addresses of the name servers.
+    /// Addresses of the name servers, the first 16.
     pub name_servers: Vec<String>,
-    /// Domains tried for short names.
+    /// Domains tried for short names, the first 16.
     pub search_domains: Vec<String>,
 }
 
@@ -31,8 +35,10 @@ pub struct NetworkFinding {
 pub struct Interface {
     /// Name, such as `eth0`.
     pub name: String,
-    /// Addresses with their prefix length.
+    /// Addresses with their prefix length, at most 16.
     pub addresses: Vec<String>,
+    /// How many it has in all.
+    pub address_count: usize,
     /// Largest packet, in bytes.
     pub mtu: u64,
     /// Received since the start, in bytes.
@@ -63,10 +69,12 @@ pub fn examine(root: &Path) -> Result<NetworkFinding, SkillError> {
     let mut interfaces: Vec<Interface> =
         networks.iter().map(|(name, data)| interface(&name.to_string_lossy(), data)).collect();
     interfaces.sort_by(|a, b| a.name.cmp(&b.name));
+    let found = interfaces.len();
     interfaces.truncate(MOST);
     let resolver = fs::read_to_string(root.join("etc/resolv.conf")).unwrap_or_default();
     Ok(NetworkFinding {
         interfaces,
+        found,
         default_route: default_route(&fs::read_to_string(root.join("proc/net/route")).unwrap_or_default()),
         name_servers: values(&resolver, "nameserver"),
         search_domains: values(&resolver, "search"),
@@ -76,7 +84,8 @@ pub fn examine(root: &Path) -> Result<NetworkFinding, SkillError> {
 fn interface(name: &str, data: &NetworkData) -> Interface {
     Interface {
         name: name.to_owned(),
-        addresses: data.ip_networks().iter().map(ToString::to_string).collect(),
+        addresses: data.ip_networks().iter().take(ADDRESSES).map(ToString::to_string).collect(),
+        address_count: data.ip_networks().len(),
         mtu: data.mtu(),
         received: data.total_received(),
         sent: data.total_transmitted(),
@@ -102,13 +111,17 @@ fn default_of(line: &str) -> Option<(u32, Route)> {
 
 fn values(resolver: &str, key: &str) -> Vec<String> {
     let lines = resolver.lines().filter_map(|line| line.trim().strip_prefix(key));
-    lines.flat_map(|rest| rest.split_whitespace().map(str::to_owned)).collect()
+    lines.flat_map(str::split_whitespace).take(ADDRESSES).map(str::to_owned).collect()
 }
 
 impl Finding for NetworkFinding {
     fn summary(&self) -> String {
         let interfaces = self.interfaces.iter().map(|interface| {
-            format!("{} ({})", interface.name, text::list(interface.addresses.iter().cloned(), 2))
+            format!(
+                "{} ({})",
+                interface.name,
+                text::list_of(&interface.addresses, interface.address_count, 2)
+            )
         });
         let route = match &self.default_route {
             Some(route) => format!("default route by {} through {}", route.gateway, route.interface),
@@ -116,7 +129,7 @@ impl Finding for NetworkFinding {
         };
         format!(
             "{}: {}; {route}; name servers: {}",
-            text::count(self.interfaces.len() as u64, "interface"),
+            text::count(self.found as u64, "interface"),
             text::list(interfaces, 4),
             text::list(self.name_servers.iter().cloned(), 3),
         )

@@ -8,7 +8,7 @@ use crate::skills::{Finding, Outcome, Request, SkillError, text};
 const MOST: usize = 512;
 
 /// The listening ports of this host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PortsFinding {
     /// By port, at most 512.
     pub ports: Vec<Port>,
@@ -16,6 +16,8 @@ pub struct PortsFinding {
     pub found: usize,
     /// How many answer on every address of the host.
     pub open_to_all: usize,
+    /// How many are this mesh's own.
+    pub of_this_mesh: usize,
     /// False where the platform does not tell.
     pub supported: bool,
 }
@@ -35,6 +37,8 @@ pub struct Port {
     pub pid: Option<i32>,
     /// Name of that process.
     pub process: Option<String>,
+    /// True when it is a process of the mesh that this agent belongs to: the same executable in the same session.
+    pub of_this_mesh: bool,
 }
 
 /// Serves `host.ports`.
@@ -45,14 +49,15 @@ pub fn run(_: &Request) -> Result<Outcome, SkillError> {
 /// Lists what listens.
 pub fn examine() -> Result<PortsFinding, SkillError> {
     let Some(mut ports) = listening()? else {
-        return Ok(PortsFinding { ports: Vec::new(), found: 0, open_to_all: 0, supported: false });
+        return Ok(PortsFinding::default());
     };
     ports.sort();
     ports.dedup();
     let open_to_all = ports.iter().filter(|port| port.open_to_all).count();
+    let of_this_mesh = ports.iter().filter(|port| port.of_this_mesh).count();
     let found = ports.len();
     ports.truncate(MOST);
-    Ok(PortsFinding { ports, found, open_to_all, supported: true })
+    Ok(PortsFinding { ports, found, open_to_all, of_this_mesh, supported: true })
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -71,6 +76,7 @@ mod linux {
 
     use std::collections::HashMap;
     use std::net::SocketAddr;
+    use std::path::PathBuf;
 
     use procfs::ProcError;
     use procfs::net::{TcpState, UdpState};
@@ -81,7 +87,17 @@ mod linux {
     /// Processes looked at, at most.
     const PROCESSES: usize = 20_000;
 
-    type Owners = HashMap<u64, (i32, String)>;
+    type Owners = HashMap<u64, Owner>;
+
+    #[derive(Clone)]
+    struct Owner {
+        pid: i32,
+        name: String,
+        of_this_mesh: bool,
+    }
+
+    /// What the processes of a mesh have in common: what they execute, and the session that its supervisor made.
+    type Kinship = (PathBuf, i32);
 
     pub(super) fn listening() -> Result<Vec<Port>, SkillError> {
         let owners = owners()?;
@@ -102,37 +118,50 @@ mod linux {
         Ok(tcp.chain(udp).collect())
     }
 
-    fn port(protocol: &'static str, address: SocketAddr, owner: Option<&(i32, String)>) -> Port {
+    fn port(protocol: &'static str, address: SocketAddr, owner: Option<&Owner>) -> Port {
         Port {
             port: address.port(),
             protocol,
             address: address.ip().to_string(),
             open_to_all: address.ip().is_unspecified(),
-            pid: owner.map(|(pid, _)| *pid),
-            process: owner.map(|(_, name)| name.clone()),
+            pid: owner.map(|owner| owner.pid),
+            process: owner.map(|owner| owner.name.clone()),
+            of_this_mesh: owner.is_some_and(|owner| owner.of_this_mesh),
         }
     }
 
     /// Who holds which socket, by inode; processes of others are passed over.
     fn owners() -> Result<Owners, SkillError> {
         let processes = procfs::process::all_processes().map_err(unreadable)?;
+        let own = Process::myself().ok().and_then(|process| kinship(&process));
         let mut owners = Owners::new();
         for process in processes.take(PROCESSES).flatten() {
-            note_sockets(&process, &mut owners);
+            note_sockets(&process, own.as_ref(), &mut owners);
         }
         Ok(owners)
     }
 
-    fn note_sockets(process: &Process, owners: &mut Owners) {
+    fn note_sockets(process: &Process, own: Option<&Kinship>, owners: &mut Owners) {
         let Ok(descriptors) = process.fd() else { return };
-        let mut name = None;
+        let mut owner = None;
         for descriptor in descriptors.flatten() {
             if let FDTarget::Socket(inode) = descriptor.target {
-                let name =
-                    name.get_or_insert_with(|| process.stat().map(|stat| stat.comm).unwrap_or_default());
-                owners.insert(inode, (process.pid(), name.clone()));
+                let owner = owner.get_or_insert_with(|| Owner::of(process, own));
+                owners.insert(inode, owner.clone());
             }
         }
+    }
+
+    impl Owner {
+        fn of(process: &Process, own: Option<&Kinship>) -> Self {
+            let name = process.stat().map(|stat| stat.comm).unwrap_or_default();
+            let of_this_mesh = own.is_some() && kinship(process).as_ref() == own;
+            Self { pid: process.pid(), name, of_this_mesh }
+        }
+    }
+
+    fn kinship(process: &Process) -> Option<Kinship> {
+        Some((process.exe().ok()?, process.stat().ok()?.session))
     }
 
     fn unreadable(error: ProcError) -> SkillError {
@@ -154,8 +183,9 @@ impl Finding for PortsFinding {
             )
         });
         format!(
-            "{}, of them {} open on every address: {}",
+            "{} ({} of this mesh), of them {} open on every address: {}",
             text::count(self.found as u64, "listening port"),
+            self.of_this_mesh,
             self.open_to_all,
             text::list(open, 10),
         )
@@ -183,6 +213,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = found("tcp", listener.local_addr().unwrap().port());
         assert_eq!((port.pid, port.open_to_all), (Some(std::process::id() as i32), false));
+        assert!(port.of_this_mesh, "this process is one of its own mesh");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 
-use super::git::{Repository, records};
+use super::git::{Repository, records, shown};
 use crate::skills::{Finding, Outcome, Request, SkillError, text};
 
 /// Blobs named.
@@ -65,7 +65,7 @@ fn examine(repository: &Repository) -> Result<BlobsFinding, SkillError> {
 fn rank(sizes: &[u8], present: &HashSet<String>) -> BlobsFinding {
     let mut finding = BlobsFinding::default();
     let mut ranked: BTreeMap<(std::cmp::Reverse<u64>, String), String> = BTreeMap::new();
-    for (object, bytes, path) in records(sizes, b'\n').filter_map(|line| parse(&line)) {
+    for (object, bytes, path) in records(sizes, b'\n').filter_map(|line| parse(&shown(line))) {
         finding.blobs += 1;
         finding.bytes += bytes;
         finding.large += usize::from(bytes >= LARGE);

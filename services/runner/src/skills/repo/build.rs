@@ -15,11 +15,18 @@ pub struct BuildFinding {
     pub systems: Vec<BuildSystem>,
     /// Manifests further down, by the name of their build system.
     pub nested: BTreeMap<&'static str, usize>,
-    /// Configurations of continuous integration.
+    /// Configurations of continuous integration, at most 50.
     pub ci: Vec<String>,
-    /// Recipes for container images.
+    /// How many of these there are in all.
+    pub ci_count: usize,
+    /// Recipes for container images, at most 50.
     pub containers: Vec<String>,
+    /// How many of these there are in all.
+    pub containers_count: usize,
 }
+
+/// Files of a kind named at most.
+const NAMED: usize = 50;
 
 /// A build system that is used at the top of the repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -125,15 +132,22 @@ impl BuildFinding {
     fn note(&mut self, path: &str) {
         let name = path.rsplit('/').next().unwrap_or(path);
         if is_ci(path) {
-            self.ci.push(path.to_owned());
+            name_and_count(path, &mut self.ci, &mut self.ci_count);
         }
         if name.starts_with("Dockerfile") || name.starts_with("Containerfile") {
-            self.containers.push(path.to_owned());
+            name_and_count(path, &mut self.containers, &mut self.containers_count);
         }
         if let Some((_, system, ..)) = SYSTEMS.iter().find(|(manifest, ..)| *manifest == name && path != name)
         {
             *self.nested.entry(system).or_default() += 1;
         }
+    }
+}
+
+fn name_and_count(path: &str, named: &mut Vec<String>, count: &mut usize) {
+    *count += 1;
+    if named.len() < NAMED {
+        named.push(path.to_owned());
     }
 }
 
@@ -153,8 +167,8 @@ impl Finding for BuildFinding {
         format!(
             "built by {}; CI: {}; containers: {}",
             text::list(systems, 3),
-            text::list(self.ci.iter().cloned(), 3),
-            text::list(self.containers.iter().cloned(), 3),
+            text::list_of(&self.ci, self.ci_count, 3),
+            text::list_of(&self.containers, self.containers_count, 3),
         )
     }
 }
@@ -194,6 +208,21 @@ mod tests {
     fn script_that_only_fails_is_no_test() {
         let script = r#"{"scripts":{"test":"echo \"Error: no test specified\" && exit 1"}}"#;
         assert_eq!(commands(&Fixture::new().file("package.json", script)), [row("npm", "-", "-")]);
+    }
+
+    #[test]
+    fn however_many_recipes_there_are_few_are_named_and_all_are_counted() {
+        let many = (0..200).fold(Fixture::new(), |fixture, number| {
+            let name = "x".repeat(200);
+            fixture.file(&format!(".circleci/{name}/{number}/Dockerfile.production"), "FROM scratch\n")
+        });
+        let outcome = repo::build::run(&many.request("{}")).unwrap();
+        for kind in ["ci", "containers"] {
+            assert_eq!(outcome.data[kind].as_array().unwrap().len(), 50);
+            assert_eq!(outcome.data[format!("{kind}_count")], 200);
+        }
+        assert!(outcome.summary.ends_with("and 197 more"), "{}", outcome.summary);
+        assert!(outcome.data.to_string().len() < 100 << 10);
     }
 
     #[test]

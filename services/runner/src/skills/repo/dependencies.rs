@@ -12,6 +12,11 @@ use crate::skills::{Finding, Outcome, Request, SkillError, text};
 const MANIFESTS: usize = 1_000;
 /// Unpinned requirements named at most.
 const UNPINNED: usize = 100;
+/// Manifests, lock files and unreadable manifests named at most, of each package manager or in all.
+const NAMED: usize = 50;
+/// Characters that are told of a path, and of anything that a manifest says.
+const PATH: usize = 500;
+const SAID: usize = 200;
 
 /// The dependencies of a repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -26,8 +31,10 @@ pub struct DependenciesFinding {
     pub unpinned: Vec<Unpinned>,
     /// How many of these there are in all.
     pub unpinned_count: usize,
-    /// Manifests that could not be read, with the reason.
+    /// Manifests that could not be read, with the reason, at most 50.
     pub unreadable: BTreeMap<String, String>,
+    /// How many of these there are in all.
+    pub unreadable_count: usize,
     /// What was left out, in words.
     pub note: Option<String>,
 }
@@ -35,16 +42,22 @@ pub struct DependenciesFinding {
 /// What one package manager is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Dependencies {
-    /// Paths of the manifests.
+    /// Paths of the manifests, at most 50.
     pub manifests: Vec<String>,
-    /// Paths of the lock files.
-    pub locks: BTreeSet<String>,
+    /// How many of these there are in all.
+    pub manifest_count: usize,
+    /// Paths of the lock files, at most 50.
+    pub locks: Vec<String>,
+    /// How many of these there are in all.
+    pub lock_count: usize,
     /// Distinct packages that are asked for.
     pub direct: usize,
     /// Packages in the lock files.
     pub total: usize,
     #[serde(skip)]
     names: BTreeSet<String>,
+    #[serde(skip)]
+    lock_paths: BTreeSet<String>,
 }
 
 /// A requirement that does not say exactly what it takes.
@@ -89,16 +102,26 @@ impl DependenciesFinding {
         let requirements = match text.and_then(|text| ecosystem.requirements(file_name, &text)) {
             Ok(requirements) => requirements,
             Err(reason) => {
-                self.unreadable.insert(path.to_owned(), reason);
+                self.note_unreadable(path, &reason);
                 return;
             }
         };
         let lock = lock_of(tree, path, ecosystem);
         let here = self.ecosystems.entry(ecosystem.name()).or_default();
-        here.manifests.push(path.to_owned());
+        here.manifest_count += 1;
+        if here.manifests.len() < NAMED {
+            here.manifests.push(text::cut(path, PATH));
+        }
         here.names.extend(requirements.iter().map(|requirement| requirement.name.clone()));
         here.count_lock(tree, lock.as_deref(), ecosystem);
         self.note_unpinned(path, lock.is_some(), requirements);
+    }
+
+    fn note_unreadable(&mut self, path: &str, reason: &str) {
+        self.unreadable_count += 1;
+        if self.unreadable.len() < NAMED {
+            self.unreadable.insert(text::cut(path, PATH), text::short(reason, SAID));
+        }
     }
 
     fn note_unpinned(&mut self, path: &str, locked: bool, requirements: Vec<Requirement>) {
@@ -106,8 +129,9 @@ impl DependenciesFinding {
         for requirement in requirements.into_iter().filter(loose) {
             self.unpinned_count += 1;
             if self.unpinned.len() < UNPINNED {
-                let Requirement { name, version, .. } = requirement;
-                self.unpinned.push(Unpinned { manifest: path.to_owned(), name, version });
+                let [name, version] =
+                    [&requirement.name, &requirement.version].map(|said| text::short(said, SAID));
+                self.unpinned.push(Unpinned { manifest: text::cut(path, PATH), name, version });
             }
         }
     }
@@ -115,6 +139,9 @@ impl DependenciesFinding {
     fn sum(&mut self) {
         for dependencies in self.ecosystems.values_mut() {
             dependencies.direct = dependencies.names.len();
+            dependencies.lock_count = dependencies.lock_paths.len();
+            dependencies.locks =
+                dependencies.lock_paths.iter().take(NAMED).map(|path| text::cut(path, PATH)).collect();
             self.direct += dependencies.direct;
             self.total += dependencies.total;
         }
@@ -123,11 +150,11 @@ impl DependenciesFinding {
 
 impl Dependencies {
     fn count_lock(&mut self, tree: &Tree<'_>, lock: Option<&str>, ecosystem: Ecosystem) {
-        let Some(path) = lock.filter(|path| !self.locks.contains(*path)) else { return };
+        let Some(path) = lock.filter(|path| !self.lock_paths.contains(*path)) else { return };
         let file_name = path.rsplit('/').next().unwrap_or(path);
         let packages = tree.text_of(path).and_then(|text| ecosystem.locked(file_name, &text));
         self.total += packages.unwrap_or(0);
-        self.locks.insert(path.to_owned());
+        self.lock_paths.insert(path.to_owned());
     }
 }
 
@@ -186,6 +213,47 @@ mod tests {
         );
         let names: Vec<_> = data["unpinned"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
         assert_eq!(names, ["any", "left-pad"]);
+    }
+
+    #[test]
+    fn credentials_of_a_requirement_are_nowhere_in_the_finding() {
+        let token = format!("gh{}{}", "p_", "q8Zr2Lw9Xc4Vb7Nm3Ka6Js5Hd1GfTyUiOpEW");
+        let fixture = Fixture::new()
+            .file(
+                "Cargo.toml",
+                format!("[dependencies]\nx = {{ git = \"https://me:{token}@github.com/x/y\" }}\n"),
+            )
+            .file("requirements.txt", format!("x @ git+https://{token}@github.com/x/y\n"))
+            .file(
+                "package.json",
+                format!(r#"{{"dependencies":{{"x":"git+https://x:hunter2@github.com/x/y#{token}"}}}}"#),
+            );
+        let outcome = repo::dependencies::run(&fixture.request("{}")).unwrap();
+        assert_eq!(outcome.data["unpinned_count"], 3, "{}", outcome.data);
+        let told = format!("{}{}", outcome.summary, outcome.data);
+        assert!(!told.contains(&token[..12]) && !told.contains("hunter2"), "{told}");
+        assert!(told.contains("https://…@github.com/x/y"), "{told}");
+    }
+
+    #[test]
+    fn however_many_manifests_there_are_few_are_named_and_all_are_counted() {
+        let many = (0..60).fold(Fixture::new(), |fixture, number| {
+            let fixture = fixture
+                .file(&format!("a{number}/package.json"), "{}")
+                .file(&format!("a{number}/yarn.lock"), "");
+            fixture.file(&format!("b{number}/Cargo.toml"), "[")
+        });
+        let data = repo::dependencies::run(&many.request("{}")).unwrap().data;
+        let npm = &data["ecosystems"]["npm"];
+        for (named, count) in
+            [(&npm["manifests"], &npm["manifest_count"]), (&npm["locks"], &npm["lock_count"])]
+        {
+            assert_eq!((named.as_array().unwrap().len(), count), (50, &60.into()));
+        }
+        assert_eq!(
+            (data["unreadable"].as_object().unwrap().len(), &data["unreadable_count"]),
+            (50, &60.into())
+        );
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! The repository may belong to anybody: git is told to trust its folder, but to run none of its
 //! hooks, monitors or external differs, to fetch nothing and to ask nobody.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -65,14 +67,44 @@ impl Repository {
     }
 
     fn look(&mut self) -> Result<(), SkillError> {
-        let facts = ["rev-parse", "--is-bare-repository", "--is-shallow-repository"];
+        let facts = ["rev-parse", "--is-bare-repository", "--is-shallow-repository", "--is-inside-work-tree"];
         let facts = self.line(&facts).map_err(|error| self.or_no_repository(error))?;
         self.bare = facts.lines().next() == Some("true");
         self.shallow = facts.lines().nth(1) == Some("true");
-        let place = if self.bare { "--absolute-git-dir" } else { "--show-toplevel" };
-        self.root = PathBuf::from(self.line(&["rev-parse", place])?);
-        self.head = self.line(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).ok();
+        let inside = facts.lines().nth(2) == Some("true");
+        self.root = match (self.bare, inside) {
+            (true, _) => self.path(&["rev-parse", "--absolute-git-dir"])?,
+            (false, true) => self.path(&["rev-parse", "--show-toplevel"])?,
+            (false, false) => return Err(SkillError::NotAWorkTree(self.root.clone())),
+        };
+        self.head = self.present()?;
         Ok(())
+    }
+
+    /// The present commit; unset where none was made yet, which is not the same as one that cannot be read.
+    fn present(&self) -> Result<Option<String>, SkillError> {
+        let Some(id) = self.ask(&["rev-parse", "--verify", "--quiet", "HEAD"])? else { return self.unborn() };
+        match self.ask(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"])? {
+            Some(commit) => Ok(Some(commit)),
+            None => Err(unreadable(&format!("the present commit {id} cannot be read"))),
+        }
+    }
+
+    /// HEAD leads to nothing: well, when it names a branch that is not there yet; one that is damaged has no name.
+    fn unborn(&self) -> Result<Option<String>, SkillError> {
+        match self.ask(&["symbolic-ref", "--quiet", "HEAD"])? {
+            Some(_) => Ok(None),
+            None => Err(unreadable("the present branch cannot be read")),
+        }
+    }
+
+    /// What git answers; unset when it has no answer.
+    fn ask(&self, args: &[&str]) -> Result<Option<String>, SkillError> {
+        match self.line(args) {
+            Ok(line) => Ok(Some(line)),
+            Err(SkillError::Git { .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
     }
 
     /// git cannot even begin: there is no such folder, or no repository in it.
@@ -126,7 +158,8 @@ impl Repository {
             .map_err(|source| SkillError::Start { program: "git".to_owned(), source })?;
         match output.end {
             End::Exited(0) | End::Overflowed => {
-                Ok(Answer { bytes: output.stdout, truncated: output.end == End::Overflowed })
+                let truncated = output.stdout.dropped || output.stdout.unfinished;
+                Ok(Answer { bytes: output.stdout.bytes, truncated })
             }
             End::Exited(_) => Err(SkillError::Git { command, message: text::tail(&output.stderr, 500) }),
             End::TimedOut => {
@@ -138,7 +171,7 @@ impl Repository {
 
     fn invocation(&self, args: &[&str], stdin: Vec<u8>) -> Invocation {
         let mut invocation = Invocation::new("git", TIMEOUT)
-            .args(["-C".to_owned(), self.root.display().to_string()])
+            .args([OsStr::new("-C"), self.root.as_os_str()])
             .args(SETTINGS.iter().flat_map(|setting| ["-c", setting]))
             .args(args.iter().copied())
             .env("LC_ALL", "C")
@@ -153,15 +186,21 @@ impl Repository {
 
     /// Runs git and takes its output as text without the last line break.
     fn line(&self, args: &[&str]) -> Result<String, SkillError> {
-        let answer = self.git(args)?;
-        Ok(String::from_utf8_lossy(&answer.bytes).trim_end().to_owned())
+        Ok(shown(self.path(args)?.as_os_str().as_bytes()))
+    }
+
+    /// The same as a path, byte for byte.
+    fn path(&self, args: &[&str]) -> Result<PathBuf, SkillError> {
+        let mut bytes = self.git(args)?.bytes;
+        bytes.pop_if(|last| *last == b'\n');
+        Ok(PathBuf::from(OsString::from_vec(bytes)))
     }
 
     /// The files of the present commit with their sizes in bytes, without a work tree.
     pub(super) fn committed(&self) -> Result<Vec<Committed>, SkillError> {
         let Some(head) = &self.head else { return Ok(Vec::new()) };
         let answer = self.git(&["ls-tree", "-r", "-l", "-z", "--full-tree", head])?;
-        Ok(records(&answer.bytes, 0).filter_map(|record| Committed::parse(&record)).collect())
+        Ok(records(&answer.bytes, 0).filter_map(Committed::parse).collect())
     }
 }
 
@@ -172,24 +211,37 @@ pub(super) struct Committed {
     pub(super) object: String,
     /// Size in bytes.
     pub(super) bytes: u64,
-    /// Path from the top.
-    pub(super) path: String,
+    /// Path from the top, in the bytes that git keeps.
+    pub(super) path: Vec<u8>,
 }
 
 impl Committed {
     /// Reads `<mode> blob <object> <size>\t<path>`; what is no file has no size.
-    fn parse(record: &str) -> Option<Self> {
-        let (facts, path) = record.split_once('\t')?;
-        let facts: Vec<_> = facts.split_whitespace().collect();
+    fn parse(record: &[u8]) -> Option<Self> {
+        let at = record.iter().position(|&byte| byte == b'\t')?;
+        let facts: Vec<_> = std::str::from_utf8(&record[..at]).ok()?.split_whitespace().collect();
         let [_, "blob", object, bytes] = facts[..] else { return None };
-        Some(Self { object: object.to_owned(), bytes: bytes.parse().ok()?, path: path.to_owned() })
+        Some(Self {
+            object: object.to_owned(),
+            bytes: bytes.parse().ok()?,
+            path: record[at + 1..].to_owned(),
+        })
     }
 }
 
-/// The records between separators, as text; empty ones are left out.
-pub(super) fn records(bytes: &[u8], separator: u8) -> impl Iterator<Item = String> + '_ {
-    let records = bytes.split(move |&byte| byte == separator);
-    records.filter(|record| !record.is_empty()).map(|record| String::from_utf8_lossy(record).into_owned())
+/// The records between separators; empty ones are left out.
+pub(super) fn records(bytes: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    bytes.split(move |&byte| byte == separator).filter(|record| !record.is_empty())
+}
+
+/// Bytes as they are shown; a path in them is no path any more when they are no UTF-8.
+pub(super) fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The repository is damaged.
+fn unreadable(what: &str) -> SkillError {
+    SkillError::Git { command: "rev-parse".to_owned(), message: what.to_owned() }
 }
 
 #[cfg(test)]
@@ -235,6 +287,37 @@ mod tests {
         assert!(matches!(bare.work_tree(), Err(SkillError::BareRepository(_))));
         let shallow = open(&fixture.clone_into("shallow", &["--depth=1"])).unwrap();
         assert!(shallow.is_shallow() && shallow.gaps().unwrap().contains("shallow"));
+    }
+
+    #[test]
+    fn damaged_repository_is_not_taken_for_an_empty_one() {
+        let fixture = Fixture::new().file("a", "1").commit("One");
+        std::fs::remove_dir_all(fixture.path().join(".git/objects")).unwrap();
+        std::fs::create_dir(fixture.path().join(".git/objects")).unwrap();
+        let error = open(fixture.path()).unwrap_err();
+        assert!(error.reason() == "GIT_FAILED" && error.to_string().contains("cannot be read"), "{error}");
+
+        let fixture = Fixture::new().file("a", "1").commit("One").file(".git/refs/heads/main", "no id\n");
+        let error = open(fixture.path()).unwrap_err();
+        assert!(error.reason() == "GIT_FAILED" && error.to_string().contains("present branch"), "{error}");
+    }
+
+    #[test]
+    fn folder_that_ends_with_a_space_is_a_folder() {
+        let fixture = Fixture::new().file("a", "1").commit("One");
+        let clone = fixture.clone_into("name ", &[]);
+        assert_eq!(open(&clone).unwrap().root(), clone.canonicalize().unwrap());
+    }
+
+    #[test]
+    fn folder_outside_of_its_work_tree_is_refused_for_good() {
+        let fixture = Fixture::new().file("a", "1").commit("One");
+        let elsewhere = tempfile::tempdir().unwrap();
+        let in_git = open(&fixture.path().join(".git")).unwrap_err();
+        fixture.git(&["config", "core.worktree", &elsewhere.path().display().to_string()]);
+        for error in [in_git, open(fixture.path()).unwrap_err()] {
+            assert!(error.reason() == "NOT_A_WORK_TREE" && error.is_permanent(), "{error}");
+        }
     }
 
     #[test]

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
-use super::git::{Repository, records};
+use super::git::{Repository, records, shown};
 use crate::skills::{Finding, Outcome, Request, SkillError, text};
 
 /// Commits looked at, newest first.
 const COMMITS: usize = 200_000;
 /// Authors named at most.
 const AUTHORS: usize = 20;
+/// Characters of a name that are told.
+const NAME: usize = 100;
 /// Months told at most, newest.
 const MONTHS: usize = 36;
 
@@ -61,7 +63,8 @@ fn examine(repository: &Repository, now: i64) -> Result<HistoryFinding, SkillErr
     let most = format!("--max-count={COMMITS}");
     let format = "--format=%ct%x1f%cs%x1f%p%x1f%aE%x1f%aN";
     let answer = repository.git(&["log", "-z", "--use-mailmap", &most, format, "HEAD"])?;
-    let log: Vec<Commit> = records(&answer.bytes, 0).filter_map(|record| Commit::parse(&record)).collect();
+    let log: Vec<Commit> =
+        records(&answer.bytes, 0).filter_map(|record| Commit::parse(&shown(record))).collect();
     let mut finding = summarise(&log, now);
     finding.note = repository.gaps().or((answer.truncated || log.len() == COMMITS)
         .then(|| format!("only the newest {} commits were looked at", log.len())));
@@ -100,13 +103,19 @@ fn summarise(log: &[Commit], now: i64) -> HistoryFinding {
         commits: log.len(),
         merges: log.iter().filter(|commit| commit.merge).count(),
         authors: authors.len(),
-        top_authors: authors.into_iter().take(AUTHORS).collect(),
+        top_authors: authors.into_iter().take(AUTHORS).map(Author::short).collect(),
         first: first.map(|commit| commit.day.clone()),
         last: last.map(|commit| commit.day.clone()),
         age_days: days(first),
         idle_days: days(last),
         months: months(log),
         note: None,
+    }
+}
+
+impl Author {
+    fn short(self) -> Self {
+        Self { name: text::short(&self.name, NAME), ..self }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::git::{Repository, records};
+use super::git::{Committed, Repository, records, shown};
 use crate::skills::{Finding, Outcome, Request, SkillError, text};
 
 /// Commits looked at, newest first.
@@ -60,7 +60,7 @@ fn examine(repository: &Repository) -> Result<HotfilesFinding, SkillError> {
     let mut files: Vec<Hotfile> = repository
         .committed()?
         .into_iter()
-        .filter_map(|file| Some(Hotfile::new(*changes.get(&file.path)?, file.path, file.bytes)))
+        .filter_map(|file| Some(Hotfile::new(*changes.get(file.path.as_slice())?, &file)))
         .collect();
     files.sort_by(|a, b| b.score.cmp(&a.score).then_with(|| a.path.cmp(&b.path)));
     files.truncate(NAMED);
@@ -68,22 +68,23 @@ fn examine(repository: &Repository) -> Result<HotfilesFinding, SkillError> {
 }
 
 /// Counts how often each path occurs; a record of `\x01` begins a commit.
-fn changes(log: &[u8]) -> (HashMap<String, u64>, usize) {
-    let mut changes: HashMap<String, u64> = HashMap::new();
+fn changes(log: &[u8]) -> (HashMap<&[u8], u64>, usize) {
+    let mut changes: HashMap<&[u8], u64> = HashMap::new();
     let mut commits = 0;
     for record in records(log, 0) {
         // git puts a line break between a commit and the first of its paths.
-        match record.trim_start_matches('\n') {
-            "\x01" => commits += 1,
-            "" => {}
-            path => *changes.entry(path.to_owned()).or_default() += 1,
+        match record.strip_prefix(b"\n").unwrap_or(record) {
+            b"\x01" => commits += 1,
+            b"" => {}
+            path => *changes.entry(path).or_default() += 1,
         }
     }
     (changes, commits)
 }
 
 impl Hotfile {
-    fn new(changes: u64, path: String, bytes: u64) -> Self {
+    fn new(changes: u64, file: &Committed) -> Self {
+        let (path, bytes) = (shown(&file.path), file.bytes);
         Self { path, changes, bytes, score: changes * bytes.div_ceil(1_024) }
     }
 }

@@ -1,67 +1,14 @@
 //! `repo.secrets`: keys and tokens left in the work tree. A finding never holds the value itself.
 
-use std::sync::LazyLock;
-
-use regex::{Regex, RegexSet};
 use serde::Serialize;
 
 use super::tree::{Coverage, Limits, Tree};
-use crate::skills::{Finding, Outcome, Request, SkillError, text};
+use crate::skills::{Finding, Outcome, Request, SkillError, secret, text};
 
 /// Secrets reported at most.
 const MOST: usize = 200;
-/// An assigned value is random enough from here on, in bits per character.
-const ENTROPY: f64 = 3.5;
-
-/// Kind of secret, the pattern that shows it, and the group that is the secret.
-const PATTERNS: &[(&str, &str)] = &[
-    ("AWS access key", r"\b((?:AKIA|ASIA)[0-9A-Z]{16})\b"),
-    ("GitHub token", r"\b(gh[pousr]_[A-Za-z0-9]{36,255})\b"),
-    ("GitHub fine-grained token", r"\b(github_pat_[A-Za-z0-9_]{40,255})\b"),
-    ("GitLab token", r"\b(glpat-[A-Za-z0-9_-]{20,})"),
-    ("Slack token", r"\b(xox[abprs]-[A-Za-z0-9-]{20,})"),
-    ("Slack webhook", r"(https://hooks\.slack\.com/services/T[A-Za-z0-9]+/B[A-Za-z0-9]+/[A-Za-z0-9]{20,})"),
-    ("Stripe key", r"\b([sr]k_live_[A-Za-z0-9]{20,})\b"),
-    ("Google API key", r"\b(AIza[0-9A-Za-z_-]{35})"),
-    ("npm token", r"\b(npm_[A-Za-z0-9]{36})\b"),
-    ("PyPI token", r"\b(pypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{50,})"),
-    ("Hugging Face token", r"\b(hf_[A-Za-z]{34})\b"),
-    ("Anthropic key", r"\b(sk-ant-[A-Za-z0-9_-]{32,})"),
-    ("OpenAI key", r"\b(sk-(?:proj-)?[A-Za-z0-9]{32,})\b"),
-    ("SendGrid key", r"\b(SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43})"),
-    ("JSON web token", r"\b(eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,})"),
-    ("private key", r"(-----BEGIN (?:[A-Z]+ )?PRIVATE KEY(?: BLOCK)?-----)\s*\n\s*[A-Za-z0-9+/=:]"),
-    ("password in a URL", r"://[^/\s:@'\x22<>{}$]{1,128}:([^/\s:@'\x22<>{}$%]{6,128})@[A-Za-z0-9.-]+"),
-    (
-        ASSIGNMENT,
-        r#"(?i)(?:secret|token|passw(?:or)?d|passphrase|api_?key|access_?key|private_?key|credential)[a-z0-9_]*["']?\s*(?::|=|:=|=>)\s*["']([A-Za-z0-9+/=_.~!@#%^&*-]{16,256})["']"#,
-    ),
-];
-const ASSIGNMENT: &str = "random value under a secret's name";
-
-/// Parts of values that stand for a secret and are none.
-const PLACEHOLDERS: &[&str] = &[
-    "example",
-    "changeme",
-    "placeholder",
-    "dummy",
-    "your",
-    "xxxx",
-    "test",
-    "fake",
-    "sample",
-    "redacted",
-    "12345678",
-];
-
-static SET: LazyLock<RegexSet> = LazyLock::new(|| {
-    RegexSet::new(PATTERNS.iter().map(|(_, pattern)| pattern))
-        .expect("the patterns are constants that a test compiles")
-});
-static EACH: LazyLock<Vec<Regex>> = LazyLock::new(|| {
-    let compile = |pattern| Regex::new(pattern).expect("the patterns are constants that a test compiles");
-    PATTERNS.iter().map(|(_, pattern)| compile(pattern)).collect()
-});
+/// Characters of a path that are told.
+const PATH: usize = 500;
 
 /// The secrets of a work tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -107,52 +54,13 @@ fn examine(tree: &Tree<'_>) -> SecretsFinding {
 
 /// Finds the secrets of one file.
 fn search(path: &str, text: &str) -> Vec<Secret> {
-    let mut spans: Vec<(usize, Secret)> = Vec::new();
-    for index in &SET.matches(text) {
-        let kind = PATTERNS[index].0;
-        for value in EACH[index].captures_iter(text).filter_map(|found| found.get(1)) {
-            let known = spans.iter().any(|(start, _)| (value.start()..value.end()).contains(start));
-            if !known && is_secret(kind, value.as_str()) {
-                let line = text[..value.start()].matches('\n').count() + 1;
-                let masked = mask(kind, value.as_str());
-                spans.push((value.start(), Secret { kind, path: path.to_owned(), line, masked }));
-            }
-        }
-    }
-    spans.sort_by_key(|(start, _)| *start);
-    spans.into_iter().map(|(_, secret)| secret).collect()
-}
-
-/// Leaves out what only stands for a secret.
-fn is_secret(kind: &str, value: &str) -> bool {
-    let lower = value.to_lowercase();
-    let placeholder = PLACEHOLDERS.iter().any(|word| lower.contains(word));
-    match kind {
-        "private key" => true,
-        ASSIGNMENT => !placeholder && entropy(value) >= ENTROPY && value.chars().any(|c| c.is_ascii_digit()),
-        _ => !placeholder,
-    }
-}
-
-/// Shannon's entropy of a value, in bits per character.
-fn entropy(value: &str) -> f64 {
-    let mut counts = [0_u32; 256];
-    for byte in value.bytes() {
-        counts[usize::from(byte)] += 1;
-    }
-    let length = value.len() as f64;
-    let shares = counts.iter().filter(|&&count| count > 0).map(|&count| f64::from(count) / length);
-    -shares.map(|share| share * share.log2()).sum::<f64>()
-}
-
-/// Shows of a token the prefix that tells its kind, of a password nothing, and the length of both.
-fn mask(kind: &str, value: &str) -> String {
-    let shown: String = match kind {
-        "private key" => return value.to_owned(),
-        "password in a URL" | ASSIGNMENT => String::new(),
-        _ => value.chars().take(4).collect(),
+    let place = |found: secret::Found| Secret {
+        kind: found.form.kind,
+        path: text::cut(path, PATH),
+        line: text[..found.start].matches('\n').count() + 1,
+        masked: found.mask(text),
     };
-    format!("{shown}… ({} characters)", value.chars().count())
+    secret::in_file(path, text).into_iter().map(place).collect()
 }
 
 impl Finding for SecretsFinding {
@@ -199,18 +107,41 @@ mod tests {
         assert!(!told.contains(&random(8)), "{told}");
     }
 
+    fn kinds(path: &str, text: &str) -> Vec<&'static str> {
+        search(path, text).iter().map(|secret| secret.kind).collect()
+    }
+
     #[test]
     fn kinds_are_told_apart() {
         let cases = [
             (format!("AKI{}", "AQ8ZR2LW9XC4VB7NM"), "AWS access key"),
             (format!("-----BEGIN RSA {} KEY-----\nMIIE", "PRIVATE"), "private key"),
             (format!("postgres://app:{}@db.internal/x", random(12)), "password in a URL"),
-            (format!("client_secret = \"{}\"", random(32)), ASSIGNMENT),
-            (format!("{{\"apiKey\": \"{}\"}}", random(32)), ASSIGNMENT),
+            (format!("client_secret = \"{}\"", random(32)), "random value under a secret's name"),
+            (format!("{{\"apiKey\": \"{}\"}}", random(32)), "random value under a secret's name"),
+            (format!("client_secret: {}", random(32)), "key in a configuration file"),
         ];
         for (text, kind) in cases {
-            let found = search("file", &text);
-            assert_eq!(found.iter().map(|secret| secret.kind).collect::<Vec<_>>(), [kind], "{text}");
+            assert_eq!(kinds("file.yaml", &text), [kind], "{text}");
+        }
+    }
+
+    #[test]
+    fn values_without_quotes_are_found_in_configuration_files() {
+        let (password, key) = (["password in a configuration file"], ["key in a configuration file"]);
+        let cases = [
+            (".env", "DB_PASSWORD=hunter2longvalue".to_owned(), password),
+            (".env.production", format!("export SECRET_KEY={}", random(32)), key),
+            ("aws/credentials", format!("aws_secret_access_key = {}/{}", random(20), random(19)), key),
+            ("conf.yaml", "db:\n  password: Tr0ub4dor&3 # the old one\n  port: 5432\n".to_owned(), password),
+            ("compose.yml", "    - SMTP_PASS=hunter2longvalue\r\n".to_owned(), password),
+            ("app.properties", "spring.datasource.password=s3cr3t-Passw0rd".to_owned(), password),
+            ("a.ini", "passphrase = \"s3cr3t!pass\"".to_owned(), password),
+            (".npmrc", format!("//registry.npmjs.org/:_authToken={}", random(36)), key),
+        ];
+        for (path, text, kind) in cases {
+            assert_eq!(kinds(path, &text), kind, "{path}: {text}");
+            assert!(!search(path, &text)[0].masked.contains("2lo"), "{path}");
         }
     }
 
@@ -222,14 +153,35 @@ mod tests {
             "secret = \"aaaaaaaaaaaaaaaaaaaaaaa1\"",
             "postgres://user:<password>@host/x",
             "fn token(secret: &str) -> String {",
+            "password: ${DB_PASSWORD_2}",
+            "password: <password-1>",
+            "DB_PASSWORD=changeme123",
+            "SECRET_KEY=example-key-0123456789abcdef",
+            "API_KEY=xxxxxxxxxxxxxxxx1234",
+            "secretKeyRef: postgres-credentials-2v8s9d7f6",
+            "secretName: my-app-tls-q8Zr2Lw9Xc4Vb7Nm",
+            "secret: my-release-database-credentials-2",
+            "token: ${{ secrets.GITHUB_TOKEN_2 }}",
+            "password_file: /run/secrets/db1",
+            "private_key: /etc/ssl/private/server-2024.key",
+            "token_url: https://login.internal/oauth2/token",
+            "password: Mot de passe 2024!",
+            "password: !vault |",
+            "tokenizer: bert-base-uncased-finetuned-v2",
+            "password:\n  type: string\n  minLength: 8\n",
         ];
         for text in cases {
-            assert_eq!(search("file", text), [], "{text}");
+            assert_eq!(kinds("file.yaml", text), [""; 0], "{text}");
         }
     }
 
     #[test]
+    fn words_without_quotes_are_no_secrets_of_a_program() {
+        assert_eq!(kinds("main.py", "password = hunter2longvalue"), [""; 0]);
+    }
+
+    #[test]
     fn a_token_under_a_secrets_name_is_one_secret() {
-        assert_eq!(search("file", &format!("api_token = \"{}\"", github_token())).len(), 1);
+        assert_eq!(search("a.toml", &format!("api_token = \"{}\"", github_token())).len(), 1);
     }
 }

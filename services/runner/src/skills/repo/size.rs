@@ -49,7 +49,7 @@ pub fn run(request: &Request) -> Result<Outcome, SkillError> {
 fn measure(tree: &Tree<'_>) -> SizeFinding {
     let census = census::take(tree);
     SizeFinding {
-        files: tree.files.len(),
+        files: census.coverage.files,
         bytes: tree.files.iter().map(|file| file.bytes).sum(),
         lines: census.total_lines,
         languages: census.languages,
@@ -96,6 +96,9 @@ impl Finding for SizeFinding {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
     use crate::skills::repo::fixture::{Fixture, request_about};
     use crate::skills::{SkillError, repo};
 
@@ -110,6 +113,18 @@ mod tests {
         assert_eq!(data["languages"]["Rust"]["lines"], 2);
         assert_eq!(data["largest"][0]["path"], "logo.png");
         assert_eq!(data["folders"][0]["path"], "src");
+    }
+
+    #[test]
+    fn file_with_a_name_that_is_no_utf8_is_counted() {
+        let fixture = Fixture::new().file("a", "1\n");
+        std::fs::write(fixture.path().join(OsStr::from_bytes(b"caf\xe9.rs")), "fn main() {}\n").unwrap();
+        let data = repo::size::run(&fixture.commit("One").request("{}")).unwrap().data;
+        assert_eq!((&data["files"], &data["lines"]), (&2.into(), &2.into()));
+        assert_eq!(
+            (&data["largest"][0]["path"], &data["languages"]["Rust"]["files"]),
+            (&"caf\u{fffd}.rs".into(), &1.into())
+        );
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub const DEPTH_VARIABLE: &str = "NOVA_DEPTH";
 const DEPTH: u32 = 1;
 /// Kept of the output, in bytes.
 const TAIL: usize = 8 << 10;
+/// Characters of the command in the summary.
+const SHOWN: usize = 200;
 /// Bound of the test command, in seconds: by default and at most.
 const SECONDS: (u64, u64) = (600, 3_600);
 
@@ -55,6 +57,8 @@ pub struct TestsFinding {
     pub duration_ms: u128,
     /// The end of its output, at most 8 KiB each for output and errors.
     pub tail: String,
+    /// True when not all of what it wrote is there.
+    pub truncated: bool,
 }
 
 /// Serves `repo.tests`.
@@ -118,19 +122,21 @@ impl TestsFinding {
             timed_out: output.end == End::TimedOut,
             duration_ms: output.duration.as_millis(),
             tail: tails.join("\n").trim().to_owned(),
+            truncated: output.truncated()
+                || [&output.stdout, &output.stderr].iter().any(|one| one.bytes.len() > TAIL),
         }
     }
 }
 
 impl Finding for TestsFinding {
     fn summary(&self) -> String {
-        let command = self.command.as_deref().unwrap_or("no command");
+        let command = text::code(&text::short(self.command.as_deref().unwrap_or("no command"), SHOWN));
         let seconds = self.duration_ms as f64 / 1_000.0;
         match (&self.reason, self.exit_code) {
-            (Some(reason), _) => format!("tests not run (`{command}`): {reason}"),
-            (None, Some(0)) => format!("tests pass: `{command}` in {seconds:.1} s"),
-            (None, Some(code)) => format!("tests fail: `{command}` exited with {code} after {seconds:.1} s"),
-            (None, None) => format!("tests were stopped: `{command}` was not done after {seconds:.1} s"),
+            (Some(reason), _) => format!("tests not run ({command}): {reason}"),
+            (None, Some(0)) => format!("tests pass: {command} in {seconds:.1} s"),
+            (None, Some(code)) => format!("tests fail: {command} exited with {code} after {seconds:.1} s"),
+            (None, None) => format!("tests were stopped: {command} was not done after {seconds:.1} s"),
         }
     }
 
