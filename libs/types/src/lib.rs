@@ -7,6 +7,7 @@
 
 mod clock;
 mod ids;
+pub mod markdown;
 mod spiffe;
 mod timestamp;
 mod violation;

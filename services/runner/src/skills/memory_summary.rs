@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use nova_proto::memory::v1::Memory;
+use nova_types::markdown;
 use nova_worker::Failure;
 use serde::{Deserialize, Serialize};
 
-use super::{Finding, markdown, text};
+use super::{Finding, text};
 use crate::memory::Notebook;
 use crate::step::StepTask;
 

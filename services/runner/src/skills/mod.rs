@@ -19,7 +19,6 @@ pub mod repo;
 pub mod shell;
 
 mod error;
-mod markdown;
 mod secret;
 mod text;
 

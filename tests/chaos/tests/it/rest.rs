@@ -39,11 +39,21 @@ async fn read(client: &mut Client) -> Result<Rest, Status> {
     Ok(rest)
 }
 
-/// What there is, whether it has ended or not; only what cannot change meanwhile is counted.
+/// What there is, whether it has ended or not; only what has ended is counted. It is read again when more has ended
+/// meanwhile, such as a task whose last lease expired.
 pub(crate) async fn as_it_is(client: &mut Client) -> Result<Rest, Status> {
-    let mut rest = Rest { counted: counted(client).await?, tasks: tasks(client).await? };
-    rest.counted.retain(|(state, _)| state.is_terminal());
-    Ok(rest)
+    loop {
+        let rest = Rest { counted: ended(client).await?, tasks: tasks(client).await? };
+        if ended(client).await? == rest.counted {
+            return Ok(rest);
+        }
+    }
+}
+
+async fn ended(client: &mut Client) -> Result<Vec<(State, u64)>, Status> {
+    let mut counted = counted(client).await?;
+    counted.retain(|(state, _)| state.is_terminal());
+    Ok(counted)
 }
 
 /// Every task, with its result.

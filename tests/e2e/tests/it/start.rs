@@ -63,10 +63,9 @@ fn a_setting_that_a_daemon_refuses_is_told_with_its_name() {
 
 #[test]
 fn a_mesh_goes_down_with_a_command_that_is_interrupted_while_it_comes_up() {
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let store = format!("redis://{}", silent.local_addr().expect("it is bound"));
     let nova = Nova::new();
-    let mut up = nova.spawn(&["up", "--store", &store]);
+    let mut up =
+        without_room(&nova).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("nova starts");
     let supervisor = eventually("the mesh comes up", PATIENCE, || nova.mesh_file()?["pid"].as_u64());
     interrupt(up.id());
     assert_eq!(

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use nova_types::markdown::inline;
+
 /// A text under construction.
 #[derive(Debug, Default)]
 pub(super) struct Document(String);
@@ -42,7 +44,7 @@ impl Document {
         self.line(format_args!("| {} |", head.join(" | ")));
         self.line(format_args!("|{}", " --- |".repeat(N)));
         for row in rows {
-            let cells: Vec<String> = row.iter().map(|cell| inline(cell).replace('|', "\\|")).collect();
+            let cells: Vec<String> = row.iter().map(|cell| in_a_cell(cell)).collect();
             self.line(format_args!("| {} |", cells.join(" | ")));
         }
     }
@@ -87,7 +89,13 @@ impl Document {
     }
 }
 
-/// One line, without what would end or begin something.
-pub(super) fn inline(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+/// Text that stays in its cell: there, a bar separates even within code.
+fn in_a_cell(text: &str) -> String {
+    inline(text).replace("\\|", "|").replace('|', "\\|")
+}
+
+/// Text as a span of code on one line.
+pub(super) fn code(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("`{}`", line.replace('`', "'"))
 }

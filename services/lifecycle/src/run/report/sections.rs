@@ -1,5 +1,6 @@
 //! The parts of a report, in its order.
 
+use nova_types::markdown::inline;
 use serde_json::Value;
 
 use super::super::cause::{why_phase_skipped, why_skipped};
@@ -7,7 +8,7 @@ use super::super::event::Skip;
 use super::super::mesh::{Denial, ProcessView};
 use super::super::state::{PhaseStatus, State, StepRecord, StepStatus};
 use super::elapsed;
-use super::markdown::{Document, inline};
+use super::markdown::{Document, code};
 
 pub(super) fn head(document: &mut Document, state: &State) {
     let plan = &state.start.plan;
@@ -171,13 +172,13 @@ pub(super) fn denials(document: &mut Document, state: &State, denials: &[Denial]
     }
     for denial in denials {
         document.item(&format!(
-            "`{}` may not call `{}`: {}",
-            denial.subject,
-            denial.method,
+            "{} may not call {}: {}",
+            code(&denial.subject),
+            code(&denial.method),
             inline(&denial.why)
         ));
         for rule in &denial.rules {
-            document.sub_item(&format!("did not hold: `{}`", inline(rule).replace('`', "'")));
+            document.sub_item(&format!("did not hold: {}", code(rule)));
         }
         if !denial.remedy.is_empty() {
             document.sub_item(&format!("what would have to change: {}", inline(&denial.remedy)));

@@ -4,7 +4,7 @@
 const MARKS: &[char] = &['\\', '`', '*', '[', ']', '<', '>', '~', '&', '|'];
 
 /// The text on one line, as it is read: no link, tag or emphasis comes of it, but spans of code stay such.
-pub(super) fn inline(text: &str) -> String {
+pub fn inline(text: &str) -> String {
     let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().map(visible).collect();
     let (mut told, mut rest) = (String::with_capacity(text.len()), text.as_str());
     while let Some(start) = rest.find('`') {
