@@ -24,6 +24,7 @@ pub mod config;
 mod config_error;
 pub mod credentials;
 mod daemon;
+pub mod grace;
 pub mod handoff;
 mod histograms;
 mod http;

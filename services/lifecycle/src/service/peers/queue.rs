@@ -1,7 +1,5 @@
 //! The queue: tasks of steps, and news of them.
 
-use std::time::Duration;
-
 use futures::StreamExt as _;
 use nova_client::Mesh;
 use nova_proto::queue::v1 as pb;
@@ -120,6 +118,3 @@ fn result(bytes: &[u8]) -> Value {
     let text = || Value::String(String::from_utf8_lossy(bytes).into_owned());
     if bytes.is_empty() { Value::Null } else { serde_json::from_slice(bytes).unwrap_or_else(|_| text()) }
 }
-
-/// Time that a process has between being asked to end and being killed.
-pub(super) const GRACE: Duration = Duration::from_secs(3);
