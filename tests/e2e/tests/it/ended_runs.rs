@@ -74,10 +74,10 @@ pub(crate) fn a_run_that_was_cancelled_ends_though_lifecycle_is_killed(store: &s
     let nova = Nova::new();
     nova.run(&["up", "--store", store]).ok();
     let run = begin(&nova);
-    let (mesh, lifecycle) = (nova.mesh(), nova.pid_of("lifecycle").to_string());
+    let lifecycle = nova.pid_of("lifecycle").to_string();
     let request = CancelRunRequest { run_id: run.clone(), ..Default::default() };
     let tokio = tokio::runtime::Runtime::new().expect("a runtime");
-    tokio.block_on(async { mesh.workflows().cancel_run(request).await }).expect("it is kept");
+    tokio.block_on(async { nova.mesh().workflows().cancel_run(request).await }).expect("it is kept");
     assert!(Command::new("kill").args(["-9", &lifecycle]).status().expect("kill is there").success());
     eventually("the run is cancelled", PATIENCE, || {
         let shown = nova.run(&["--json", "workflow", "show", &run]);
