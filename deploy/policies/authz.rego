@@ -114,6 +114,7 @@ permitted := {
 	# Lifecycle: runs.
 	"nova.lifecycle.v1.WorkflowService/ValidatePlan": {"operator", "developer", "viewer"},
 	"nova.lifecycle.v1.WorkflowService/StartRun": {"operator", "developer"},
+	"nova.lifecycle.v1.WorkflowService/CancelRun": {"operator", "developer"},
 	"nova.lifecycle.v1.WorkflowService/GetRun": {"operator", "developer", "viewer"},
 	"nova.lifecycle.v1.WorkflowService/ListRuns": {"operator", "developer", "viewer"},
 	"nova.lifecycle.v1.WorkflowService/WatchRun": {"operator", "developer", "viewer"},

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::config_error::ConfigError;
 use crate::config_error::{self, Unreadable};
+use crate::grace;
 use crate::loopback::LoopbackAddr;
 
 /// What a daemon's own table must be.
@@ -74,7 +75,7 @@ impl Default for RuntimeConfig {
             join: Join::Stdin,
             telemetry: TelemetryConfig::default(),
             policy: nova_authz::Config::default(),
-            drain_seconds: 10,
+            drain_seconds: grace::DAEMON.as_secs(),
             worker_threads: 0,
         }
     }

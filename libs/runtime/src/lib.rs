@@ -25,6 +25,7 @@ mod config_error;
 pub mod credentials;
 mod daemon;
 mod disk;
+pub mod grace;
 pub mod handoff;
 mod histograms;
 mod http;

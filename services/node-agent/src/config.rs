@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use nova_runtime::grace;
 use nova_types::{Violation, Violations};
 use serde::{Deserialize, Serialize};
 
@@ -78,7 +79,7 @@ impl Default for Config {
             allowed_programs: Vec::new(),
             max_processes: 1_000,
             kept_processes: 1_000,
-            drain_grace_ms: 8_000,
+            drain_grace_ms: grace::NODE.as_secs() * 1_000,
             max_streams: 256,
             restart: RestartConfig::default(),
             logs: LogConfig::default(),

@@ -7,6 +7,7 @@ use nova_client::Mesh;
 use nova_proto::lifecycle::v1::{AgentState, GetAgentRequest, HeartbeatAgentRequest};
 use nova_runtime::StartError;
 use nova_runtime::agent::AgentProcess;
+use nova_runtime::grace;
 use nova_types::{AgentId, QueueName, Violations};
 use nova_worker::{Activity, Worker, WorkerError};
 use tokio::time::{MissedTickBehavior, interval};
@@ -19,11 +20,6 @@ use crate::work;
 const BEAT: Duration = Duration::from_secs(1);
 /// How long the answer to that may take.
 const BEAT_PATIENCE: Duration = Duration::from_secs(3);
-/// How long a drain waits for skills that run, and how long one that is then cancelled may take to end. With what the
-/// queue's answer takes, less than the node agent gives a process (`drain_grace_ms`): a drain hands back, and burns no
-/// attempt.
-const DRAIN: Duration = Duration::from_secs(3);
-const STOP: Duration = Duration::from_secs(1);
 
 /// Why an agent's process ends badly.
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +56,8 @@ async fn work(process: &AgentProcess, arguments: &Arguments) -> Result<(), Agent
         .name(agent.as_ref())
         .concurrency(usize::from(arguments.concurrency))
         .lease_duration(arguments.lease_duration())
-        .drain_timeout(DRAIN)
-        .stop_timeout(STOP);
+        .drain_timeout(grace::SKILL)
+        .stop_timeout(grace::STOP);
     let worker = work::register(builder, agent, arguments).build().map_err(AgentError::Worker)?;
     let activity = worker.activity();
     tokio::select! {

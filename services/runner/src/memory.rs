@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const TEXT: usize = 60 << 10;
 /// Largest data of a memory, in bytes.
 const DATA: usize = 250 << 10;
+/// Stands for data that is larger, with its size.
+const OMITTED: &str = "omitted_bytes";
 /// Memories in one page.
 const PAGE: u32 = 100;
 
@@ -94,13 +96,13 @@ impl Notebook {
         }
     }
 
-    /// What an earlier attempt at the same step found, if one got that far.
+    /// What an earlier attempt at the same step found, if one got that far and all of it was remembered.
     pub(crate) async fn recall(&self, place: Place<'_>) -> Result<Option<Value>, Failure> {
         if place.step.run.is_empty() {
             return Ok(None);
         }
         let (memories, _) = self.page(place.labels(), String::new()).await?;
-        Ok(memories.first().and_then(|memory| serde_json::from_str(&memory.data_json).ok()))
+        Ok(memories.first().and_then(|memory| whole(&memory.data_json)))
     }
 
     /// All that was written in a run, oldest first, at most `most`.
@@ -148,7 +150,15 @@ fn text(summary: &str) -> String {
 /// What is too large to be remembered is said to be; the task's result holds all of it.
 fn data(data: &Value) -> String {
     let json = data.to_string();
-    if json.len() <= DATA { json } else { json!({"omitted_bytes": json.len()}).to_string() }
+    if json.len() <= DATA { json } else { json!({OMITTED: json.len()}).to_string() }
+}
+
+/// What [`data`] was made from; none when that was left out: no attempt answers with less than it would find.
+fn whole(json: &str) -> Option<Value> {
+    let data: Value = serde_json::from_str(json).ok()?;
+    let is_left_out =
+        data.as_object().is_some_and(|object| object.len() == 1 && object.contains_key(OMITTED));
+    (!is_left_out).then_some(data)
 }
 
 #[cfg(test)]
@@ -171,5 +181,13 @@ mod tests {
         let large = json!({"files": vec!["x".repeat(1_000); 300]});
         assert!(data(&large).starts_with("{\"omitted_bytes\""));
         assert!(text(&"ä".repeat(TEXT)).len() <= TEXT);
+    }
+
+    #[test]
+    fn what_is_remembered_is_all_that_was_found_or_nothing() {
+        let small = json!({"files": ["a"]});
+        assert_eq!(whole(&data(&small)), Some(small));
+        let large = json!({"files": vec!["x".repeat(1_000); 300]});
+        assert_eq!(whole(&data(&large)), None, "the step is done anew");
     }
 }

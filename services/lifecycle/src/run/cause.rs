@@ -37,7 +37,7 @@ fn of_phase(state: &State, phase: usize) -> Option<String> {
             let surprise = state.steps_of(phase).find(|step| !state.as_expected(*step));
             surprise.and_then(|step| ending(state, step))
         }
-        PhaseStatus::Skipped(Skip::TimedOut) => Some(Skip::TimedOut.why().to_owned()),
+        PhaseStatus::Skipped(reason @ (Skip::TimedOut | Skip::Cancelled)) => Some(reason.why().to_owned()),
         _ => {
             let mut before = needed_phases(state, phase).into_iter().filter(|need| !ended_well(state, *need));
             before.find_map(|need| of_phase(state, need))
@@ -52,6 +52,7 @@ fn ending(state: &State, step: usize) -> Option<String> {
         StepStatus::Skipped(Skip::NeedFailed) => return of_step(state, step),
         StepStatus::Failed => "failed",
         StepStatus::Denied => "was denied",
+        StepStatus::Cancelled => "was cancelled",
         StepStatus::Succeeded => "succeeded against expectation",
         StepStatus::FellBack => "fell back against expectation",
         _ => "was not run",

@@ -8,6 +8,7 @@ use futures::StreamExt as _;
 use futures::stream::{BoxStream, ReadyChunks};
 use nova_storage::Revision;
 use nova_types::{Namespace, RunId, StepId, Timestamp};
+use tokio_util::sync::CancellationToken;
 
 use super::engine::{self, Command, TaskSpec};
 use super::event::{Entry, Event, StepError};
@@ -22,12 +23,21 @@ const MAX_NEWS: usize = 256;
 
 type Chunks = ReadyChunks<BoxStream<'static, Result<News, MeshError>>>;
 
-/// Drives a run until it has ended. After an error, call it again.
-pub async fn drive(executor: &Executor, namespace: &Namespace, run_id: RunId) -> Result<(), Error> {
+/// Drives a run until it has ended. After an error, call it again. `cancel` fires when somebody asks that the run be
+/// cancelled; who asked before is in the store.
+pub async fn drive(
+    executor: &Executor,
+    namespace: &Namespace,
+    run_id: RunId,
+    cancel: &CancellationToken,
+) -> Result<(), Error> {
     let (_, fence) = executor.runs.head(namespace, run_id).await?;
     let state = executor.runs.state(run_id).await?;
     executor.want_agents(&state);
-    let mut driver = Driver { executor, state, fence, unsaved: Vec::new(), watch: None };
+    if executor.runs.cancelled_by(run_id).await?.is_some() {
+        cancel.cancel();
+    }
+    let mut driver = Driver { executor, cancel, state, fence, unsaved: Vec::new(), watch: None };
     while driver.state.end.is_none() {
         driver.advance().await?;
     }
@@ -36,6 +46,7 @@ pub async fn drive(executor: &Executor, namespace: &Namespace, run_id: RunId) ->
 
 struct Driver<'a> {
     executor: &'a Executor,
+    cancel: &'a CancellationToken,
     state: State,
     fence: Revision,
     unsaved: Vec<Entry>,
@@ -44,12 +55,14 @@ struct Driver<'a> {
 
 impl Driver<'_> {
     async fn advance(&mut self) -> Result<(), Error> {
-        if self.is_late() {
-            self.note(Event::RunTimedOut, None);
-            return self.save(None).await;
-        }
-        if self.state.cursor.is_some() && self.watch.is_none() {
-            return self.resume().await;
+        if !self.state.is_settled() {
+            if let Some(event) = self.reason_to_give_up().await? {
+                self.note(event, None);
+                return self.save(None).await;
+            }
+            if self.state.cursor.is_some() && self.watch.is_none() {
+                return self.resume().await;
+            }
         }
         let commands = engine::next(&self.state);
         if commands.is_empty() {
@@ -61,10 +74,14 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// Whether the run has no time left, and something that still needs some.
-    fn is_late(&self) -> bool {
-        let open = self.state.phases.iter().any(|phase| !phase.status.is_settled());
-        open && self.executor.runs.clock().now() >= self.state.deadline()
+    /// Why what is open is not waited for.
+    async fn reason_to_give_up(&mut self) -> Result<Option<Event>, Error> {
+        if self.cancel.is_cancelled() {
+            let by = self.executor.runs.cancelled_by(self.state.start.run_id).await?.unwrap_or_default();
+            return Ok(Some(Event::RunCancelled { by }));
+        }
+        let is_late = self.executor.runs.clock().now() >= self.state.deadline();
+        Ok(is_late.then_some(Event::RunTimedOut))
     }
 
     async fn execute(&mut self, command: Command) -> Result<(), Error> {
@@ -96,6 +113,9 @@ impl Driver<'_> {
     }
 
     async fn finish(&mut self, succeeded: bool, message: String) -> Result<(), Error> {
+        if let Some(why) = &self.state.given_up {
+            self.executor.withdraw(&self.state, why).await?;
+        }
         let evidence = self.executor.finish(&self.state).await;
         self.note(Event::RunEnded { succeeded, message }, None);
         let report = super::report::report(&self.state, &evidence);
@@ -131,6 +151,7 @@ impl Driver<'_> {
         let news = tokio::select! {
             news = watch.next() => news.unwrap_or_else(|| vec![Err(ended())]),
             () = tokio::time::sleep(left) => return Ok(()),
+            () = self.cancel.cancelled() => return Ok(()),
         };
         for news in news {
             match news {

@@ -9,6 +9,7 @@ use nova_types::StepId;
 use serde_json::json;
 
 use super::event::{Event, Skip, StepError};
+use super::given_up::GivenUp;
 use super::state::{PhaseStatus, State, StepStatus};
 use crate::expression::{self, Scope};
 use crate::plan::{PlanDuration, Retry};
@@ -61,7 +62,7 @@ pub fn next(state: &State) -> Vec<Command> {
     if state.end.is_some() {
         return Vec::new();
     }
-    if state.cursor.is_none() {
+    if state.cursor.is_none() && !state.is_settled() {
         return vec![Command::OpenWatch];
     }
     let mut todo = Todo::default();
@@ -71,9 +72,10 @@ pub fn next(state: &State) -> Vec<Command> {
 
 /// How the run ends, when every phase has.
 fn finish(state: &State) -> Option<Command> {
-    state.phases.iter().all(|phase| phase.status.is_settled()).then(|| {
+    state.is_settled().then(|| {
         let began = state.phases.iter().all(|phase| phase.status != PhaseStatus::Failed);
-        let succeeded = began && (0..state.steps.len()).all(|index| state.as_expected(index));
+        let succeeded =
+            began && !state.is_cancelled() && (0..state.steps.len()).all(|index| state.as_expected(index));
         let message = if succeeded { String::new() } else { causes(state).join("; ") };
         Command::Finish { succeeded, message }
     })
@@ -86,15 +88,14 @@ fn causes(state: &State) -> Vec<String> {
     let phases = failed_phases.map(|index| {
         format!("phase {} could not begin: {}", state.phase(index).name, state.phases[index].message)
     });
-    let skipped = |index: &usize| matches!(state.steps[*index].status, StepStatus::Skipped(_));
-    let at_fault = |index: &usize| !skipped(index) && !state.as_expected(*index);
+    let given_up =
+        |index: &usize| matches!(state.steps[*index].status, StepStatus::Skipped(_) | StepStatus::Cancelled);
+    let at_fault = |index: &usize| !given_up(index) && !state.as_expected(*index);
     let steps = (0..state.steps.len()).filter(at_fault).map(|index| {
         let (step, status) = (state.step(index), state.steps[index].status);
         format!("step {} ended {}, expected {}", step.id, status.name(), step.expect.status().name())
     });
-    let no_time = StepStatus::Skipped(Skip::TimedOut);
-    let late = state.steps.iter().any(|step| step.status == no_time).then(|| Skip::TimedOut.why().to_owned());
-    phases.chain(late).chain(steps).collect()
+    phases.chain(state.given_up.as_ref().map(GivenUp::why)).chain(steps).collect()
 }
 
 #[derive(Debug, Default)]

@@ -119,6 +119,11 @@ pub enum Event {
     },
     /// The longest time of the run is over; what had not ended is given up.
     RunTimedOut,
+    /// Somebody asked that the run end; what had not ended is given up.
+    RunCancelled {
+        /// Who, a SPIFFE id; may be empty.
+        by: String,
+    },
     /// The run ended.
     RunEnded {
         /// Whether every step ended as the plan expects.
@@ -173,6 +178,8 @@ pub enum Skip {
     NotNeeded,
     /// The run had no time left.
     TimedOut,
+    /// The run was cancelled.
+    Cancelled,
 }
 
 /// What a failed attempt said.
@@ -215,6 +222,7 @@ impl Skip {
             Self::NeedFailed => "what it needs did not end as expected",
             Self::NotNeeded => "its fallback was not needed",
             Self::TimedOut => "the run had no time left",
+            Self::Cancelled => "the run was cancelled",
         }
     }
 }
@@ -238,6 +246,7 @@ impl Event {
             Self::StepSucceeded { .. } => "step_settled",
             Self::StepFellBack { .. } | Self::FallbackFailed { .. } => "step_settled",
             Self::RunTimedOut => "run_timed_out",
+            Self::RunCancelled { .. } => "run_cancelled",
             Self::RunEnded { .. } => "run_ended",
         }
     }
@@ -274,6 +283,7 @@ impl Event {
         match self {
             Self::PhaseSkipped { reason, .. } | Self::StepSkipped { reason, .. } => reason.why().to_owned(),
             Self::PhaseFailed { message, .. } | Self::RunEnded { message, .. } => message.clone(),
+            Self::RunCancelled { by } if !by.is_empty() => format!("by {by}"),
             Self::AttemptStarted { attempt, agent, .. } => format!("attempt {attempt} by {agent}"),
             Self::AttemptFailed { attempt, error, .. } => format!("attempt {attempt} failed: {error}"),
             Self::StepFailed { error, .. } => error.to_string(),

@@ -56,7 +56,7 @@ pub(super) struct Enqueued {
 impl Executor {
     /// Says which processes a run wants that was begun before.
     pub(super) fn want_agents(&self, state: &State) {
-        if state.phases.iter().all(|phase| phase.status.is_settled()) {
+        if state.is_settled() {
             return;
         }
         for process in state.agents().iter().filter_map(|agent| process_of(state, agent)) {
@@ -138,7 +138,11 @@ impl Executor {
     /// Closes the sessions of a phase that the agents did not close themselves.
     pub(super) async fn end_phase(&self, state: &State, phase: usize) -> Result<(), Error> {
         let well = state.steps_of(phase).all(|step| state.as_expected(step));
-        let to = if well { SessionState::Completed } else { SessionState::Error };
+        let to = match well {
+            true => SessionState::Completed,
+            false if state.is_cancelled() => SessionState::Cancelled,
+            false => SessionState::Error,
+        };
         let change = SessionChange { state: Some(to), ..SessionChange::default() };
         for session in state.phases[phase].sessions.values() {
             let closed = self.sessions.update(&state.start.namespace, session, &change, "", |_| Ok(())).await;
@@ -290,7 +294,7 @@ fn description(state: &State, agent: &AgentId) -> Description {
 }
 
 /// A span of the run: it hangs below the call that started the run, whoever drives it now.
-fn run_span(state: &State, span: Span) -> Span {
+pub(super) fn run_span(state: &State, span: Span) -> Span {
     trace::set_remote_parent(&span, &state.start.traceparent);
     span
 }

@@ -3,13 +3,15 @@
 use nova_types::Timestamp;
 
 use super::event::{Event, Skip, StepError};
+use super::given_up::{GivenUp, give_up};
 use super::state::{Attempt, End, PhaseStatus, State, StepStatus};
 
 /// Changes the state as the event says.
 pub(super) fn fold(state: &mut State, time: Timestamp, event: &Event) {
     match event {
         Event::RunStarted(_) | Event::WatchOpened => {}
-        Event::RunTimedOut => time_out(state, time),
+        Event::RunTimedOut => give_up(state, time, GivenUp::TimedOut),
+        Event::RunCancelled { by } => give_up(state, time, GivenUp::Cancelled { by: by.clone() }),
         Event::RunEnded { succeeded, message } => {
             state.end = Some(End { time, succeeded: *succeeded, message: message.clone() });
         }
@@ -122,7 +124,8 @@ fn failed_status(error: Option<&StepError>) -> StepStatus {
     if error.is_some_and(StepError::is_denied) { StepStatus::Denied } else { StepStatus::Failed }
 }
 
-fn settle(state: &mut State, index: usize, time: Timestamp, status: StepStatus) {
+/// Ends a step, and the attempt that is open.
+pub(super) fn settle(state: &mut State, index: usize, time: Timestamp, status: StepStatus) {
     let step = &mut state.steps[index];
     step.status = status;
     step.end_time = Some(time);
@@ -132,26 +135,5 @@ fn settle(state: &mut State, index: usize, time: Timestamp, status: StepStatus) 
 fn close_attempt(attempts: &mut [Attempt], time: Timestamp) {
     if let Some(attempt) = attempts.last_mut() {
         attempt.end.get_or_insert(time);
-    }
-}
-
-fn time_out(state: &mut State, time: Timestamp) {
-    let error = StepError::new("RUN_TIMED_OUT", "the longest time of the run is over");
-    for index in 0..state.steps.len() {
-        match state.steps[index].status {
-            StepStatus::Pending => settle(state, index, time, StepStatus::Skipped(Skip::TimedOut)),
-            StepStatus::Queued | StepStatus::Running | StepStatus::FallingBack => {
-                state.steps[index].error = Some(error.clone());
-                settle(state, index, time, StepStatus::Failed);
-            }
-            _ => {}
-        }
-    }
-    for phase in &mut state.phases {
-        phase.status = match phase.status {
-            PhaseStatus::Pending => PhaseStatus::Skipped(Skip::TimedOut),
-            PhaseStatus::Running => PhaseStatus::Ended,
-            settled => settled,
-        };
     }
 }

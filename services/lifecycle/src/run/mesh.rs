@@ -130,6 +130,15 @@ pub trait Mesh: Debug + Send + Sync + 'static {
     /// Stores tasks, all or none; answers in order. A task with a known request_id is the same one.
     async fn enqueue(&self, namespace: &Namespace, tasks: &[TaskSpec]) -> Result<Vec<Stored>, MeshError>;
 
+    /// Ends the tasks of a run in a queue that have not ended; who holds one is told.
+    async fn cancel_tasks(
+        &self,
+        namespace: &Namespace,
+        run: RunId,
+        queue: &str,
+        why: &str,
+    ) -> Result<(), MeshError>;
+
     /// A task as it stands; none when the queue no longer keeps it.
     async fn task(&self, namespace: &Namespace, task_id: &str) -> Result<Option<TaskView>, MeshError>;
 

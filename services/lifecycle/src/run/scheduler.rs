@@ -1,11 +1,13 @@
 //! Every open run has one driver: started with the run, or with the daemon.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nova_runtime::Runtime;
 use nova_types::{Namespace, RunId};
+use tokio_util::sync::CancellationToken;
 
 use super::driver::drive;
 use super::executor::Executor;
@@ -20,7 +22,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 pub struct Scheduler {
     executor: Arc<Executor>,
     runtime: Runtime,
-    open: Arc<Mutex<BTreeSet<RunId>>>,
+    /// Runs that have a driver, and what tells it to cancel its run.
+    open: Arc<Mutex<BTreeMap<RunId, CancellationToken>>>,
     max_open: usize,
     drives: bool,
 }
@@ -44,11 +47,27 @@ impl Scheduler {
 
     /// Fails when no runs are driven here, or as many are open as may be.
     pub fn check_room(&self) -> Result<(), Error> {
-        if !self.drives {
-            return Err(Error::RunsNotDriven);
-        }
+        self.check_drives()?;
         let open = self.lock().len();
         if open < self.max_open { Ok(()) } else { Err(Error::TooManyRuns(open)) }
+    }
+
+    fn check_drives(&self) -> Result<(), Error> {
+        if self.drives { Ok(()) } else { Err(Error::RunsNotDriven) }
+    }
+
+    /// Sees to it that a run ends, whoever drives it then; one that has ended stays as it is.
+    pub async fn cancel(&self, namespace: &Namespace, run_id: RunId, by: &str) -> Result<(), Error> {
+        let (head, _) = self.executor.runs.head(namespace, run_id).await?;
+        if head.end_time.is_some() {
+            return Ok(());
+        }
+        self.check_drives()?;
+        self.executor.runs.ask_to_cancel(run_id, by).await?;
+        if let Some(cancel) = self.lock().get(&run_id) {
+            cancel.cancel();
+        }
+        Ok(())
     }
 
     /// Goes on with every run that has not ended.
@@ -74,23 +93,25 @@ impl Scheduler {
 
     /// Drives a run, unless it has a driver.
     pub fn begin(&self, namespace: Namespace, run_id: RunId) {
-        if !self.lock().insert(run_id) {
-            return;
-        }
+        let cancel = CancellationToken::new();
+        match self.lock().entry(run_id) {
+            Entry::Occupied(_) => return,
+            Entry::Vacant(place) => place.insert(cancel.clone()),
+        };
         let this = self.clone();
         self.runtime.spawn_background("run-driver", async move {
-            this.drive_to_the_end(&namespace, run_id).await;
+            this.drive_to_the_end(&namespace, run_id, &cancel).await;
             this.lock().remove(&run_id);
         });
     }
 
-    async fn drive_to_the_end(&self, namespace: &Namespace, run_id: RunId) {
+    async fn drive_to_the_end(&self, namespace: &Namespace, run_id: RunId, cancel: &CancellationToken) {
         let drain = self.runtime.shutdown();
         let mut wait = FIRST_WAIT;
         loop {
             let began = tokio::time::Instant::now();
             let driven = tokio::select! {
-                driven = drive(&self.executor, namespace, run_id) => driven,
+                driven = drive(&self.executor, namespace, run_id, cancel) => driven,
                 () = drain.cancelled() => return,
             };
             let Err(error) = driven else { return };
@@ -103,7 +124,7 @@ impl Scheduler {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<RunId>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<RunId, CancellationToken>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,6 +6,7 @@ use nova_types::{AgentId, SessionId, StepId, Timestamp};
 use serde_json::Value;
 
 use super::event::{Entry, Event, Skip, Start, StepError};
+use super::given_up::GivenUp;
 use crate::plan::{Expect, Phase, Step};
 
 /// Why a log adds up to nothing.
@@ -41,6 +42,8 @@ pub struct State {
     pub phases: Vec<PhaseRecord>,
     /// Steps in the plan's order.
     pub steps: Vec<StepRecord>,
+    /// Why its steps were ended before they had; none of most runs.
+    pub given_up: Option<GivenUp>,
     /// How it ended.
     pub end: Option<End>,
     places: HashMap<StepId, usize>,
@@ -132,6 +135,8 @@ pub enum StepStatus {
     FellBack,
     /// Policy denied what it tried.
     Denied,
+    /// The run was cancelled meanwhile.
+    Cancelled,
     /// Does not run.
     Skipped(Skip),
 }
@@ -173,6 +178,7 @@ impl State {
             sequence: first.sequence,
             cursor: None,
             news_lost: false,
+            given_up: None,
             end: None,
             places,
             start,
@@ -224,6 +230,16 @@ impl State {
         self.start_time + self.start.plan.spec.timeout.get()
     }
 
+    /// Whether every phase has ended: nothing is left to wait for.
+    pub fn is_settled(&self) -> bool {
+        self.phases.iter().all(|phase| phase.status.is_settled())
+    }
+
+    /// Whether somebody cancelled it before it had ended.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.given_up, Some(GivenUp::Cancelled { .. }))
+    }
+
     /// Whether a step ended as the plan expects, or was rightly left out.
     pub fn as_expected(&self, index: usize) -> bool {
         match self.steps[index].status {
@@ -256,6 +272,7 @@ impl StepStatus {
             Self::Failed => "failed",
             Self::FellBack => "fell_back",
             Self::Denied => "denied",
+            Self::Cancelled => "cancelled",
             Self::Skipped(_) => "skipped",
         }
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::event::{Entry, Event, Start};
-use super::state::State;
+use super::state::{End, State};
 use crate::error::Error;
 use crate::records::{Records, decode, encode};
 
@@ -51,6 +51,9 @@ pub struct Head {
     pub end_time: Option<Timestamp>,
     /// Whether every step ended as expected; false while it goes on.
     pub succeeded: bool,
+    /// Whether it ended because somebody asked for it.
+    #[serde(default)]
+    pub cancelled: bool,
     /// What did not.
     pub message: String,
 }
@@ -146,6 +149,22 @@ impl Runs {
         Ok((heads, next))
     }
 
+    /// Keeps for the run's drivers that somebody wants it to end. Who asked first stays; one that has ended has none.
+    pub async fn ask_to_cancel(&self, run_id: RunId, by: &str) -> Result<(), Error> {
+        let (open, asked) = (open_key(&run_id), cancel_key(&run_id));
+        let Some(entry) = self.records.kv().get(&open).await? else { return Ok(()) };
+        let commit = Commit::new().check(open, Some(entry.version)).absent(&asked).put(&asked, encode(&by));
+        match self.commit(commit).await {
+            Ok(_) | Err(Error::Contended(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Who wants the run to end, a SPIFFE id.
+    pub async fn cancelled_by(&self, run_id: RunId) -> Result<Option<String>, Error> {
+        Ok(self.records.get(&cancel_key(&run_id)).await?.map(|(by, _)| by))
+    }
+
     /// Runs that have not ended.
     pub async fn open(&self) -> Result<Vec<(Namespace, RunId)>, Error> {
         self.records.kv().scan(OPEN).await?.iter().map(open_run).collect()
@@ -186,8 +205,8 @@ impl Runs {
             head.sequence = last;
             let mut commit = Commit::new().check(head_key(namespace, &run_id), Some(fence));
             if let Some(end) = state.end.as_ref().filter(|_| last == state.sequence) {
-                head.end(end.time, end.succeeded, &end.message);
-                commit = commit.delete(open_key(&run_id));
+                head.end(end, state.is_cancelled());
+                commit = commit.delete(open_key(&run_id)).delete(cancel_key(&run_id));
                 if let Some(report) = report {
                     commit = commit.put(report_key(&run_id), report);
                 }
@@ -236,14 +255,16 @@ impl Head {
             sequence: 1,
             end_time: None,
             succeeded: false,
+            cancelled: false,
             message: String::new(),
         }
     }
 
-    fn end(&mut self, time: Timestamp, succeeded: bool, message: &str) {
-        self.end_time = Some(time);
-        self.succeeded = succeeded;
-        self.message = shortened(message);
+    fn end(&mut self, end: &End, cancelled: bool) {
+        self.end_time = Some(end.time);
+        self.succeeded = end.succeeded;
+        self.cancelled = cancelled;
+        self.message = shortened(&end.message);
     }
 }
 
@@ -286,6 +307,10 @@ fn open_key(run_id: &RunId) -> String {
 fn open_run(entry: &nova_storage::Entry) -> Result<(Namespace, RunId), Error> {
     let id = entry.key.trim_start_matches(OPEN);
     Ok((decode(&entry.key, &entry.value)?, RunId::parse("run_id", id)?))
+}
+
+fn cancel_key(run_id: &RunId) -> String {
+    format!("run-cancel/{run_id}")
 }
 
 fn report_key(run_id: &RunId) -> String {

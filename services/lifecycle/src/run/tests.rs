@@ -273,16 +273,44 @@ fn a_task_carries_what_its_step_needs() {
     assert_eq!(payload["inputs"], json!({"cpu": {"n": 7}}));
 }
 
-#[test]
-fn a_run_without_time_gives_up_what_is_open() {
+/// A run that is given up while a task of its first phase is open.
+fn given_up(event: Event) -> State {
     let mut bench = Bench::start(PLAN, &[], &good_work);
     bench.record(Event::WatchOpened);
     bench.execute(Command::BeginPhase(0));
     let queued = Event::StepQueued { step: StepId::parse("step", "cpu").unwrap(), task_id: "t".to_owned() };
     bench.record(queued);
-    bench.record(Event::RunTimedOut);
-    let (state, _) = bench.run();
+    bench.record(event);
+    bench.run().0
+}
+
+#[test]
+fn a_run_without_time_gives_up_what_is_open() {
+    let state = given_up(Event::RunTimedOut);
     assert_eq!(status(&state, "cpu"), StepStatus::Failed);
     assert_eq!(status(&state, "size"), StepStatus::Skipped(Skip::TimedOut));
-    assert!(!state.end.unwrap().succeeded);
+    assert!(!state.is_cancelled());
+    assert!(state.end.unwrap().message.starts_with("the run had no time left; step cpu ended failed"));
+}
+
+#[test]
+fn a_run_that_is_cancelled_gives_up_what_is_open() {
+    let state = given_up(Event::RunCancelled { by: "spiffe://nova.local/user/ada".to_owned() });
+    assert_eq!(status(&state, "cpu"), StepStatus::Cancelled);
+    assert_eq!(status(&state, "size"), StepStatus::Skipped(Skip::Cancelled));
+    assert!(state.is_cancelled());
+    let report = report(&state, &Evidence::default());
+    assert!(report.contains(": cancelled\n"), "{report}");
+    let end = state.end.unwrap();
+    assert!(!end.succeeded);
+    assert_eq!(end.message, "the run was cancelled by spiffe://nova.local/user/ada");
+}
+
+#[test]
+fn a_run_that_is_cancelled_before_it_began_ends_without_the_queue() {
+    let mut bench = Bench::start(PLAN, &[], &good_work);
+    bench.record(Event::RunCancelled { by: String::new() });
+    let (state, log) = bench.run();
+    assert!(state.is_cancelled());
+    assert!(log.iter().all(|entry| entry.event != Event::WatchOpened));
 }

@@ -8,11 +8,7 @@ use crate::run::{Attempt, Entry, Head, PhaseStatus, Skip, State, StepStatus, why
 
 /// A run without its phases.
 pub(super) fn head_to_wire(head: Head) -> pb::Run {
-    let state = match (head.end_time, head.succeeded) {
-        (None, _) => pb::RunState::Running,
-        (Some(_), true) => pb::RunState::Succeeded,
-        (Some(_), false) => pb::RunState::Failed,
-    };
+    let state = run_state(head.end_time.map(|_| head.succeeded), head.cancelled);
     pb::Run {
         id: head.run_id.to_string(),
         namespace: head.namespace.to_string(),
@@ -30,17 +26,13 @@ pub(super) fn head_to_wire(head: Head) -> pb::Run {
 
 /// A run with its phases and steps.
 pub(super) fn run_to_wire(state: &State) -> pb::Run {
-    let run_state = match state.end.as_ref().map(|end| end.succeeded) {
-        None => pb::RunState::Running,
-        Some(true) => pb::RunState::Succeeded,
-        Some(false) => pb::RunState::Failed,
-    };
+    let succeeded = state.end.as_ref().map(|end| end.succeeded);
     let start = &state.start;
     pb::Run {
         id: start.run_id.to_string(),
         namespace: start.namespace.to_string(),
         plan: start.plan.metadata.name.clone(),
-        state: run_state.into(),
+        state: run_state(succeeded, state.is_cancelled()).into(),
         create_time: Some(state.start_time.to_wire()),
         end_time: state.end.as_ref().map(|end| end.time.to_wire()),
         trace_id: start.recorded_trace_id().to_owned(),
@@ -48,6 +40,16 @@ pub(super) fn run_to_wire(state: &State) -> pb::Run {
         actor: start.actor.clone(),
         input_json: start.input.to_string(),
         message: state.end.as_ref().map(|end| end.message.clone()).unwrap_or_default(),
+    }
+}
+
+/// `succeeded` is none while the run goes on.
+fn run_state(succeeded: Option<bool>, cancelled: bool) -> pb::RunState {
+    match succeeded {
+        None => pb::RunState::Running,
+        Some(_) if cancelled => pb::RunState::Cancelled,
+        Some(true) => pb::RunState::Succeeded,
+        Some(false) => pb::RunState::Failed,
     }
 }
 
@@ -145,6 +147,7 @@ fn status_to_wire(status: StepStatus) -> pb::StepState {
         StepStatus::Failed => pb::StepState::Failed,
         StepStatus::FellBack => pb::StepState::FellBack,
         StepStatus::Denied => pb::StepState::Denied,
+        StepStatus::Cancelled => pb::StepState::Cancelled,
         StepStatus::Skipped(_) => pb::StepState::Skipped,
     }
 }

@@ -116,6 +116,15 @@ impl WorkflowService for WorkflowRpcs {
         Ok(Response::new(pb::StartRunResponse { run: Some(run) }))
     }
 
+    async fn cancel_run(&self, request: Request<pb::CancelRunRequest>) -> Answer<pb::CancelRunResponse> {
+        let by = caller(&request).name().to_owned();
+        let request = request.into_inner();
+        let (namespace, run_id) = name(&request.namespace, &request.run_id)?;
+        self.scheduler.cancel(&namespace, run_id, &by).await?;
+        let run = messages::run_to_wire(&self.runs().state(run_id).await?);
+        Ok(Response::new(pb::CancelRunResponse { run: Some(run) }))
+    }
+
     async fn get_run(&self, request: Request<pb::GetRunRequest>) -> Answer<pb::GetRunResponse> {
         let request = request.into_inner();
         let (namespace, run_id) = name(&request.namespace, &request.run_id)?;

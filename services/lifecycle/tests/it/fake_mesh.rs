@@ -49,6 +49,15 @@ impl World {
         self.told.notify_waiters();
     }
 
+    /// Ends what is open of a run, as the queue does.
+    fn cancel(&mut self, run: RunId) {
+        let of_the_run = format!("{run}/");
+        let is_open = |task: &TaskView| matches!(task.state, TaskPlace::Waiting | TaskPlace::Leased);
+        let open = self.tasks.iter().filter(|(id, (_, task))| id.starts_with(&of_the_run) && is_open(task));
+        let open: Vec<_> = open.map(|(id, (_, task))| (id.clone(), task.attempts)).collect();
+        open.iter().for_each(|(id, attempts)| self.tell(id, TaskPlace::Cancelled, *attempts, None));
+    }
+
     /// A worker takes the task at once: what it does is in its kind.
     fn work(&mut self, request_id: &str, kind: &str) {
         let exit = Some(StepError::new("EXIT", "code 1"));
@@ -59,6 +68,7 @@ impl World {
                 self.tell(request_id, TaskPlace::Leased, 2, exit.clone());
                 self.tell(request_id, TaskPlace::Completed(json!({"n": 2})), 2, exit);
             }
+            "endless" => {}
             "broken" => self.tell(request_id, TaskPlace::Dead, 1, exit),
             "forbidden" => {
                 let denied = StepError::new("PERMISSION_DENIED", "no");
@@ -91,6 +101,10 @@ impl FakeMesh {
 impl Mesh for FakeMesh {
     async fn enqueue(&self, _: &Namespace, tasks: &[TaskSpec]) -> Result<Vec<Stored>, MeshError> {
         self.effect(|world| tasks.iter().map(|task| store(world, task)).collect())
+    }
+
+    async fn cancel_tasks(&self, _: &Namespace, run: RunId, _: &str, _: &str) -> Result<(), MeshError> {
+        self.effect(|world| world.cancel(run))
     }
 
     async fn task(&self, _: &Namespace, task_id: &str) -> Result<Option<TaskView>, MeshError> {

@@ -118,6 +118,11 @@ async fn runs_are_refused_with_their_field() {
         refused(workflows.start_run(request).await, field);
     }
     refused(workflows.get_run(pb::GetRunRequest { run_id: text("7"), ..Default::default() }).await, "run_id");
+    refused(
+        workflows.cancel_run(pb::CancelRunRequest { run_id: text("7"), ..Default::default() }).await,
+        "run_id",
+    );
+    unknown(workflows.cancel_run(pb::CancelRunRequest { run_id: text(UNKNOWN), ..Default::default() }).await);
     unknown(workflows.get_run(pb::GetRunRequest { run_id: text(UNKNOWN), ..Default::default() }).await);
     unknown(workflows.watch_run(pb::WatchRunRequest { run_id: text(UNKNOWN), ..Default::default() }).await);
     unknown(

@@ -14,6 +14,7 @@ use nova_types::{AgentId, Namespace, RunId, SystemClock, Timestamp, TrustDomain}
 use proptest::prelude::*;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 use crate::fake_mesh::{FakeMesh, World};
 use crate::fuse::{Fuse, FusedKv};
@@ -56,11 +57,15 @@ pub(crate) struct Surroundings {
 
 impl Surroundings {
     pub(crate) async fn with_a_run() -> Self {
+        Self::with_a_run_of(PLAN).await
+    }
+
+    pub(crate) async fn with_a_run_of(plan: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let kv: Arc<dyn Kv> = Arc::new(SqliteKv::open(&folder.path().join("kv.db")).unwrap());
         let run_id = RunId::new(Timestamp::from_micros(1));
         let this = Self { kv, world: Arc::default(), run_id, _folder: folder };
-        this.begin(run_id, PLAN).await;
+        this.begin(run_id, plan).await;
         this
     }
 
@@ -94,17 +99,18 @@ impl Surroundings {
     }
 
     /// Drives the run until the fuse burns or the run ends; then whoever drove it is gone.
-    async fn drive_until_killed(&self, touches: i64) {
+    pub(crate) async fn drive_until_killed(&self, touches: i64) {
         let fuse = Fuse::of(touches);
         let executor = self.executor(&fuse);
-        let driven = drive(&executor, &Namespace::default(), self.run_id).await;
+        let cancel = CancellationToken::new();
+        let driven = drive(&executor, &Namespace::default(), self.run_id, &cancel).await;
         assert!(driven.is_ok() || fuse.is_burnt(), "{driven:?}");
     }
 
-    async fn ended(&self) -> State {
+    pub(crate) async fn ended(&self) -> State {
         let executor = self.executor(&Fuse::of(i64::MAX));
-        let namespace = Namespace::default();
-        let driven = drive(&executor, &namespace, self.run_id);
+        let (namespace, cancel) = (Namespace::default(), CancellationToken::new());
+        let driven = drive(&executor, &namespace, self.run_id, &cancel);
         tokio::time::timeout(Duration::from_secs(60), driven).await.expect("the run ends").unwrap();
         reconcile(executor.mesh.as_ref(), &executor.wants, true).await.unwrap();
         executor.runs.state(self.run_id).await.unwrap()

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod agents;
+mod cancelled_runs;
 mod fake_mesh;
 mod fuse;
 mod hostile_input;

@@ -26,7 +26,7 @@ spec:
         - {id: wrong, kind: host.cpu, agent: orion, expect: failed}
 ";
 
-fn start(request_id: &str) -> pb::StartRunRequest {
+pub(crate) fn start(request_id: &str) -> pb::StartRunRequest {
     pb::StartRunRequest { plan: PLAN.to_owned(), request_id: request_id.to_owned(), ..Default::default() }
 }
 

@@ -6,6 +6,7 @@ use nova_lifecycle::agent::AgentState;
 use nova_lifecycle::plan::Limits;
 use nova_lifecycle::run::{AgentProcess, Executor, drive, reconcile};
 use nova_types::{AgentId, Namespace, QueueName, RunId, Timestamp};
+use tokio_util::sync::CancellationToken;
 
 use crate::fuse::Fuse;
 use crate::killed_runs::{PLAN, Surroundings};
@@ -35,9 +36,11 @@ async fn two_at_once(plan: &str) -> (Surroundings, Executor) {
     let other = RunId::new(Timestamp::from_micros(2));
     surroundings.begin(other, plan).await;
     let executor = surroundings.executor(&Fuse::of(i64::MAX));
-    let namespace = Namespace::default();
-    let (first, second) =
-        tokio::join!(drive(&executor, &namespace, surroundings.run_id), drive(&executor, &namespace, other));
+    let (namespace, cancel) = (Namespace::default(), CancellationToken::new());
+    let (first, second) = tokio::join!(
+        drive(&executor, &namespace, surroundings.run_id, &cancel),
+        drive(&executor, &namespace, other, &cancel)
+    );
     first.unwrap();
     second.unwrap();
     for run in [surroundings.run_id, other] {
@@ -79,7 +82,8 @@ async fn what_another_open_run_wants_stays() {
     let surroundings = Surroundings::with_a_run().await;
     let executor = surroundings.executor(&Fuse::of(i64::MAX));
     executor.wants.add(RunId::new(Timestamp::from_micros(2)), process(&["host"]));
-    drive(&executor, &Namespace::default(), surroundings.run_id).await.unwrap();
+    let (namespace, cancel) = (Namespace::default(), CancellationToken::new());
+    drive(&executor, &namespace, surroundings.run_id, &cancel).await.unwrap();
     let running: Vec<_> = surroundings.world.lock().unwrap().running.keys().cloned().collect();
     assert_eq!(running, [process(&["host"]).id()]);
     assert!(matches!(state_of(&executor, "orion").await, AgentState::Starting), "it is not let go");

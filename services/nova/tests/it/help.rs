@@ -37,7 +37,7 @@ const COMMANDS: [(&str, &[&str]); 13] = [
             "workers",
         ],
     ),
-    ("workflow", &["ls", "show", "check", "watch", "report"]),
+    ("workflow", &["ls", "show", "check", "watch", "cancel", "report"]),
     ("memory", &["put", "get", "search"]),
     ("policy", &["status", "ls", "show", "put", "delete", "check", "decisions", "explain"]),
     ("identity", &["ls", "show", "token", "bundle"]),

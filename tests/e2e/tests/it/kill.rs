@@ -82,6 +82,7 @@ pub(crate) fn a_run_on_a_kept_mesh_goes_on_when_nova_is_terminated(store: &str) 
     at_some_point(&nova, "nova");
     let told = terminated(run);
     assert!(told.contains("the run goes on; `nova workflow watch "), "{told}");
+    assert!(told.contains("`nova workflow cancel "), "{told}");
     succeeds(&nova);
 }
 

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod denied;
+mod ended_runs;
 mod examples;
 mod garbage;
 mod jaeger;
@@ -65,6 +66,9 @@ on_both_stores! {
     task_command::a_watch_goes_on_from_its_cursor,
     schedule_command::an_operator_keeps_schedules,
     schedule_command::a_schedule_keeps_all_that_is_said_of_its_tasks,
+    ended_runs::nobody_does_what_a_run_without_time_left,
+    ended_runs::a_run_is_cancelled_and_nobody_does_what_it_left,
+    ended_runs::a_run_that_was_cancelled_ends_though_lifecycle_is_killed,
     restart::a_step_in_progress_outlives_down_and_up,
     trace::one_run_is_one_connected_trace_through_every_part,
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nova_testkit::{Nova, Ran, eventually};
@@ -79,6 +79,13 @@ fn a_mesh_goes_down_with_a_command_that_is_interrupted_while_it_comes_up() {
     assert!(log.contains("whoever wanted it is gone"), "{log}");
 }
 
+/// A mesh that comes up, and is not ready for as long as one tries.
+fn without_room(nova: &Nova) -> Command {
+    let mut up = nova.command(&["up"]);
+    up.env("NOVA_RUNTIME__MIN_FREE_DISK_MIB", u32::MAX.to_string());
+    up
+}
+
 fn interrupt(pid: u32) {
     let status = Command::new("kill").args(["-INT", &pid.to_string()]).status().expect("kill is there");
     assert!(status.success());
@@ -114,9 +121,7 @@ fn a_damaged_store_of_traces_is_set_aside() {
 #[test]
 fn a_disk_without_room_is_told_by_every_daemon() {
     let nova = Nova::new();
-    let mut up = nova.command(&["up"]);
-    let output =
-        up.env("NOVA_RUNTIME__MIN_FREE_DISK_MIB", u32::MAX.to_string()).output().expect("nova starts");
+    let output = without_room(&nova).output().expect("nova starts");
     let told = refused(&nova, Ran::of(&output), 3);
     assert!(told.contains("is not ready: disk: ") && told.contains(" MiB are free for "), "{told}");
 }

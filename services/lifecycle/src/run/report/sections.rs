@@ -14,6 +14,7 @@ pub(super) fn head(document: &mut Document, state: &State) {
     let plan = &state.start.plan;
     let outcome = match &state.end {
         None => "goes on",
+        Some(_) if state.is_cancelled() => "cancelled",
         Some(end) if end.succeeded => "succeeded",
         Some(_) => "failed",
     };
@@ -50,7 +51,10 @@ fn counts<'a>(steps: impl IntoIterator<Item = &'a StepRecord>) -> String {
 
 pub(super) fn attention(document: &mut Document, state: &State) {
     document.heading("What did not go as planned");
-    let mut nothing = true;
+    let mut nothing = state.given_up.is_none();
+    if let Some(why) = &state.given_up {
+        document.item(&format!("The run ended before its steps: {}", inline(&why.why())));
+    }
     for (index, phase) in
         state.phases.iter().enumerate().filter(|(_, phase)| phase.status == PhaseStatus::Failed)
     {

@@ -28,6 +28,16 @@ impl Mesh for Peers {
         queue::enqueue(&self.0, namespace, tasks).await
     }
 
+    async fn cancel_tasks(
+        &self,
+        namespace: &Namespace,
+        run: RunId,
+        queue: &str,
+        why: &str,
+    ) -> Result<(), MeshError> {
+        queue::cancel(&self.0, namespace, run, queue, why).await
+    }
+
     async fn task(&self, namespace: &Namespace, task_id: &str) -> Result<Option<TaskView>, MeshError> {
         queue::task(&self.0, namespace, task_id).await
     }

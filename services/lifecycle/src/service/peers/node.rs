@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use nova_client::Mesh;
 use nova_proto::node::v1 as pb;
+use nova_runtime::grace;
 use nova_types::wire;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::error;
-use super::queue::GRACE;
 use crate::run::{AgentProcess, MeshError, ProcessView};
 
 /// Marks the processes that runs asked for; others are left alone.
@@ -44,7 +44,8 @@ fn not_started(status: &Status) -> MeshError {
 }
 
 pub(super) async fn stop(mesh: &Mesh, id: &str) -> Result<(), MeshError> {
-    let request = pb::StopProcessRequest { process_id: id.to_owned(), grace: Some(wire::to_duration(GRACE)) };
+    let grace = Some(wire::to_duration(grace::PROCESS));
+    let request = pb::StopProcessRequest { process_id: id.to_owned(), grace };
     match mesh.node().stop_process(request).await {
         Ok(_) => Ok(()),
         Err(status) if status.code() == Code::NotFound => Ok(()),

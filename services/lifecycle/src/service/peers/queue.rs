@@ -1,6 +1,6 @@
 //! The queue: tasks of steps, and news of them.
 
-use std::time::Duration;
+use std::collections::HashMap;
 
 use futures::StreamExt as _;
 use nova_client::Mesh;
@@ -26,6 +26,31 @@ pub(super) async fn enqueue(
     let response = mesh.queue().enqueue(request).await.map_err(|status| error(&status))?;
     let stored = |task: pb::EnqueuedTask| Stored { task_id: task.id, known: task.duplicate };
     Ok(response.into_inner().tasks.into_iter().map(stored).collect())
+}
+
+/// A page at a time, by the label that every task of a run has.
+pub(super) async fn cancel(
+    mesh: &Mesh,
+    namespace: &Namespace,
+    run: RunId,
+    queue: &str,
+    why: &str,
+) -> Result<(), MeshError> {
+    let metadata = HashMap::from([("run".to_owned(), run.to_string())]);
+    let mut request = pb::CancelTasksRequest {
+        namespace: namespace.to_string(),
+        queue: queue.to_owned(),
+        filter: Some(pb::TaskFilter { metadata, ..Default::default() }),
+        message: why.to_owned(),
+        ..Default::default()
+    };
+    loop {
+        let page = mesh.queue().cancel_tasks(request.clone()).await.map_err(|status| error(&status))?;
+        request.page_token = page.into_inner().next_page_token;
+        if request.page_token.is_empty() {
+            return Ok(());
+        }
+    }
 }
 
 pub(super) async fn task(
@@ -120,6 +145,3 @@ fn result(bytes: &[u8]) -> Value {
     let text = || Value::String(String::from_utf8_lossy(bytes).into_owned());
     if bytes.is_empty() { Value::Null } else { serde_json::from_slice(bytes).unwrap_or_else(|_| text()) }
 }
-
-/// Time that a process has between being asked to end and being killed.
-pub(super) const GRACE: Duration = Duration::from_secs(3);

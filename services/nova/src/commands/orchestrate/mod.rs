@@ -174,7 +174,10 @@ impl Conduct<'_> {
         if self.stage.is_for_one_run() {
             tell!("nova: interrupted; the mesh that was brought up for the run goes down");
         } else {
-            tell!("nova: the run goes on; `nova workflow watch {}` follows it", run.id);
+            let id = &run.id;
+            tell!(
+                "nova: the run goes on; `nova workflow watch {id}` follows it, `nova workflow cancel {id}` ends it"
+            );
         }
     }
 }

@@ -17,12 +17,13 @@ pub(crate) struct View {
     regardless: bool,
 }
 
-/// One of the three.
+/// One of the four.
 #[derive(Debug)]
 enum Form {
     Live(Live),
     Lines,
     Records,
+    Nothing,
 }
 
 impl View {
@@ -36,6 +37,11 @@ impl View {
         Self { form, regardless: false }
     }
 
+    /// Shows nothing: only the end of the run matters.
+    pub(crate) fn nothing() -> Self {
+        Self { form: Form::Nothing, regardless: false }
+    }
+
     /// The same, for what goes on when nobody reads any more.
     pub(crate) fn regardless_of_readers(self) -> Self {
         Self { regardless: true, ..self }
@@ -46,7 +52,7 @@ impl View {
         let shown = match &mut self.form {
             Form::Live(live) => live.show(event),
             Form::Lines if concerns_people(event) => output::line(&output::printable(&line(event))),
-            Form::Lines => Ok(()),
+            Form::Lines | Form::Nothing => Ok(()),
             Form::Records => output::json_line(&record(event)),
         };
         if self.regardless { output::regardless_of_readers(shown) } else { shown }

@@ -8,7 +8,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use nova_client::Mesh;
-use nova_proto::lifecycle::v1::{GetRunReportRequest, GetRunRequest, ListRunsRequest, Run, RunState};
+use nova_proto::lifecycle::v1::{
+    CancelRunRequest, GetRunReportRequest, GetRunRequest, ListRunsRequest, Run, RunState,
+};
 use serde_json::Value;
 
 use crate::cli::Context;
@@ -17,7 +19,7 @@ use crate::commands::pages::Limit;
 use crate::commands::{cells, output};
 use crate::{connection, failure, signals};
 
-/// Show runs of plans, and check plans.
+/// Show and end runs of plans, and check plans.
 #[derive(Debug, Args)]
 pub(crate) struct Workflow {
     #[command(subcommand)]
@@ -49,6 +51,14 @@ enum Action {
         /// Id of the run.
         run: String,
     },
+    /// End a run before its steps have ended, and wait until it has.
+    ///
+    /// Tasks that are open are cancelled, whoever works on one is told, and the run's agents
+    /// are let go. A run that has ended stays as it is.
+    Cancel {
+        /// Id of the run.
+        run: String,
+    },
     /// Print a run's report, Markdown.
     Report {
         /// Id of the run.
@@ -60,6 +70,7 @@ impl Workflow {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         match self.action {
             Action::Watch { run } => return watch(context, run).await,
+            Action::Cancel { run } => return cancel(context, run).await,
             Action::Check(check) => check.run(context).await?,
             Action::Ls { running, limit } => {
                 let at_rest = context.home.running()?.is_none();
@@ -145,6 +156,25 @@ async fn watch(context: &Context, run_id: String) -> anyhow::Result<ExitCode> {
     view.close();
     let succeeded = run.state() == RunState::Succeeded;
     Ok(ExitCode::from(if succeeded { 0 } else { failure::FAILED }))
+}
+
+async fn cancel(context: &Context, run_id: String) -> anyhow::Result<ExitCode> {
+    let mesh = connection::connect(&context.home)?;
+    let request = CancelRunRequest { run_id: run_id.clone(), ..Default::default() };
+    let run = mesh.workflows().cancel_run(request).await?.into_inner().run.unwrap_or_default();
+    if run::is_over(&run) {
+        tell!("nova: the run had ended before");
+    }
+    let mut view = View::nothing();
+    let run = tokio::select! {
+        run = follow(&mesh, &run_id, None, &mut view) => run?,
+        code = signals::termination() => return Ok(ExitCode::from(code?)),
+    };
+    match context.json {
+        true => output::json(&run::record(&run))?,
+        false => output::line(&run::state(&run))?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Reads a run with its steps.

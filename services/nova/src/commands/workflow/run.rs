@@ -49,7 +49,7 @@ pub(crate) fn has_ended(state: StepState) -> bool {
 
 /// Whether a run goes on no more.
 pub(crate) fn is_over(run: &Run) -> bool {
-    matches!(run.state(), RunState::Succeeded | RunState::Failed)
+    matches!(run.state(), RunState::Succeeded | RunState::Failed | RunState::Cancelled)
 }
 
 /// The name of a run's state.

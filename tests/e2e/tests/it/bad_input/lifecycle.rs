@@ -37,6 +37,7 @@ pub(crate) fn good(rpc: &str) -> Option<Vec<u8>> {
         sessions!("StartSession") => start("").encode_to_vec(),
         sessions!("UpdateSession") => update(&["state"], 2).encode_to_vec(),
         sessions!("GetSession") => session().encode_to_vec(),
+        workflows!("CancelRun") => cancel().encode_to_vec(),
         workflows!("GetRun") => {
             GetRunRequest { run_id: UNKNOWN.to_owned(), ..Default::default() }.encode_to_vec()
         }
@@ -140,6 +141,8 @@ fn of_plans() -> Vec<Case> {
 fn of_runs() -> Vec<Case> {
     let get = GetRunRequest { run_id: UNKNOWN.to_owned(), ..Default::default() };
     vec![
+        bad(workflows!("CancelRun"), "nothing", &CancelRunRequest::default(), "run_id"),
+        unknown(workflows!("CancelRun"), &cancel()),
         bad(workflows!("GetRun"), "nothing", &GetRunRequest::default(), "run_id"),
         unknown(workflows!("GetRun"), &get),
         bad(workflows!("WatchRun"), "nothing", &WatchRunRequest::default(), "run_id"),
@@ -188,6 +191,10 @@ fn update(paths: &[&str], state: i32) -> UpdateSessionRequest {
 
 fn session() -> GetSessionRequest {
     GetSessionRequest { session_id: UNKNOWN.to_owned(), ..Default::default() }
+}
+
+fn cancel() -> CancelRunRequest {
+    CancelRunRequest { run_id: UNKNOWN.to_owned(), ..Default::default() }
 }
 
 fn watch() -> WatchRunRequest {
