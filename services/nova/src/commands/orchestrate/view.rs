@@ -63,7 +63,7 @@ impl View {
         let text = output::printable(text);
         match &self.form {
             Form::Live(live) => live.print(&text)?,
-            Form::Lines | Form::Records => tell!("{text}"),
+            Form::Lines | Form::Records | Form::Nothing => tell!("{text}"),
         }
         Ok(())
     }

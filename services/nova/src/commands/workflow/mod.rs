@@ -167,7 +167,7 @@ async fn cancel(context: &Context, run_id: String) -> anyhow::Result<ExitCode> {
     }
     let mut view = View::nothing();
     let run = tokio::select! {
-        run = follow(&mesh, &run_id, None, &mut view) => run?,
+        run = follow(&context.home, &mesh, &run_id, None, &mut view) => run?,
         code = signals::termination() => return Ok(ExitCode::from(code?)),
     };
     match context.json {
