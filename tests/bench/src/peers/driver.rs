@@ -1,12 +1,14 @@
 //! A peer that is driven by a program of ours in its own language: it reads a job a line on standard input, does
 //! it, and answers with what came of it on a line of standard output. It ends with its input.
 
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use nova_testkit::redis::RedisServer;
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};
@@ -47,7 +49,7 @@ impl Driver {
     ) -> anyhow::Result<Self> {
         let redis = RedisServer::start_with(&REDIS);
         command.args([redis.port().to_string(), crate::job::PAYLOAD.to_string()]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let program = command.get_program().to_string_lossy().into_owned();
         let mut command = tokio::process::Command::from(command);
         let mut process =
@@ -66,14 +68,26 @@ impl Driver {
             Answer::Failed { error } => bail!(error),
         }
     }
+
+    /// Of a process that was not waited for: its number is still its own.
+    fn kill_group(&self) {
+        let pid = self.process.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        if pid.is_none_or(|pid| kill_process_group(pid, Signal::KILL).is_err()) {
+            eprintln!("{}: its processes could not be killed", self.name);
+        }
+    }
 }
 
 impl Drop for Driver {
-    /// What it started must not outlive it: it is killed only when it does not end by itself.
+    /// It ends with its input, and with what it started. When it does not, all of its process group is killed.
     fn drop(&mut self) {
         drop(self.jobs.take());
         let give_up = Instant::now() + CLOSING;
-        while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < give_up {
+        while matches!(self.process.try_wait(), Ok(None)) {
+            if Instant::now() > give_up {
+                self.kill_group();
+                return;
+            }
             std::thread::sleep(Duration::from_millis(5));
         }
     }
