@@ -83,14 +83,16 @@ async fn what_a_replica_had_to_acknowledge_survives_the_primary() {
     let load = Load::start(11, [daemon.address()]);
     load.get_on(2 * CALLS).await;
     redis.primary.kill();
+    // Whoever promotes a server, or makes it a replica, cuts its connections.
     eventually("the replica is promoted", BOUND, || {
-        let info: String = redis.replica.query(&["INFO", "replication"]);
+        let info: String = redis.replica.try_query(&["INFO", "replication"]).ok()?;
         info.contains("role:master").then_some(())
     });
     // Without a replica nothing is acknowledged: the old primary becomes one.
     redis.primary.restart();
     let promoted = redis.replica.port().to_string();
-    redis.primary.query::<()>(&["REPLICAOF", "127.0.0.1", &promoted]);
+    let replicate = || redis.primary.try_query::<()>(&["REPLICAOF", "127.0.0.1", &promoted]).ok();
+    eventually("the old primary is a replica", BOUND, replicate);
     load.recorder.restarted();
     serves_again(&load).await;
     load.get_on(CALLS).await;
