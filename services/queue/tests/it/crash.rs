@@ -13,6 +13,7 @@ use std::{
 use nova_proto::queue::v1 as pb;
 use nova_queue::{Config, QueueDaemon};
 use nova_runtime::testing::TestServer;
+use nova_testkit::soon;
 use pb::TaskState;
 
 use crate::harness::{FarClient, Home, PATIENCE, ask, complete, enqueue, far_client, task};
@@ -50,15 +51,8 @@ impl Daemon {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let read = async {
-            loop {
-                if let Ok(address) = std::fs::read_to_string(&address) {
-                    return address;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let address = tokio::time::timeout(PATIENCE, read).await.expect("the child serves");
+        let read = || async { std::fs::read_to_string(&address).ok() };
+        let address = soon("the child serves", PATIENCE, read).await;
         Self { child, client: far_client(&address) }
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use nova_proto::queue::v1::Durability;
 use nova_queue::{Config, QueueDaemon};
 use nova_runtime::testing::TestServer;
-use nova_testkit::redis::RedisSentinel;
+use nova_testkit::{redis::RedisSentinel, soon};
 use tempfile::TempDir;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::harness::{PATIENCE, client, enqueue, task};
 
@@ -31,12 +31,8 @@ async fn level(server: &TestServer) -> Option<Durability> {
 }
 
 async fn eventually_at(server: &TestServer, wanted: Durability) {
-    let reached = async {
-        while level(server).await != Some(wanted) {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(PATIENCE, reached).await.expect("the level is told");
+    let reached = || async { (level(server).await == Some(wanted)).then_some(()) };
+    soon("the level is told", PATIENCE, reached).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use nova_proto::queue::v1::{self as pb, queue_service_client::QueueServiceClient};
 use nova_queue::{Config, QueueDaemon};
 use nova_runtime::testing::{AsCaller, TestServer};
-use nova_testkit::redis::RedisServer;
+use nova_testkit::{redis::RedisServer, soon};
 use nova_types::Clock;
 use tempfile::TempDir;
 use tonic::{
@@ -193,16 +193,9 @@ pub(crate) async fn get(client: &mut Client, id: &str) -> pb::Task {
 
 /// Waits until a task is in a state.
 pub(crate) async fn eventually(client: &mut Client, id: &str, state: pb::TaskState) -> pb::Task {
-    let reached = async {
-        loop {
-            let task = get(client, id).await;
-            if task.state() == state {
-                return task;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, reached).await.expect("the task reaches the state")
+    let client = &*client;
+    let reached = || async { Some(get(&mut client.clone(), id).await).filter(|task| task.state() == state) };
+    soon("the task reaches the state", PATIENCE, reached).await
 }
 
 /// Checks code and reason of a refusal.

@@ -1,7 +1,5 @@
 //! Several daemons over one Redis: one leads, the others pass calls on and take over.
 
-use std::time::Duration;
-
 use nova_proto::queue::v1 as pb;
 use nova_runtime::testing::TestServer;
 use nova_testkit::soon;
@@ -18,13 +16,12 @@ async fn two() -> (Home, TestServer, TestServer) {
 
 /// Takes a task from a daemon that is about to lead: until then it says that it cannot reach the leader.
 async fn take_from_next(next: &TestServer) -> pb::Lease {
-    loop {
-        match client(next).lease(ask()).await {
-            Ok(leases) => return leases.into_inner().leases.remove(0),
-            Err(status) => assert_eq!(status.code(), tonic::Code::Unavailable, "{status}"),
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let asked = || async {
+        let answer = client(next).lease(ask()).await;
+        let away = |status: &tonic::Status| assert_eq!(status.code(), tonic::Code::Unavailable, "{status}");
+        Some(answer.inspect_err(away).ok()?.into_inner().leases.remove(0))
+    };
+    soon("the next one leads", PATIENCE, asked).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

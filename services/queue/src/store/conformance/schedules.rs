@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use nova_testkit::soon;
 use nova_types::{Clock as _, HeldClock, SystemClock, Timestamp};
 
 use super::{Home, LONGEST, task};
@@ -65,12 +66,8 @@ fn ticks(tasks: &[Task]) -> Vec<i64> {
 
 /// Waits until `count` tasks were made.
 async fn until_made(store: &Store, count: usize) {
-    let enough = async {
-        while made(store).await.len() < count {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(LONGEST, enough).await.expect("the schedule ticks");
+    let enough = || async { (made(store).await.len() >= count).then_some(()) };
+    soon("the schedule ticks", LONGEST, enough).await;
 }
 
 pub(super) async fn each_tick_fires_once_across_restarts(home: &dyn Home) {
