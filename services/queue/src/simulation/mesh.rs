@@ -136,7 +136,9 @@ impl Mesh {
         self.stopping.set(true);
         let mut shelf = self.shelf.get();
         shelf.sound = true;
-        shelf.frozen = None;
+        if shelf.frozen.take().is_some() {
+            self.recorder.restarted();
+        }
     }
 
     /// Reads everything that is left.

@@ -109,7 +109,8 @@ fn attempts_count(view: &View<'_>, found: &mut Violations) {
 }
 
 fn released(view: &View<'_>, lease: &Hold) -> bool {
-    let mut settlements = view.settlements(lease).iter().filter(|settling| View::may_have_effect(settling));
+    let mut settlements =
+        view.settlements(lease).iter().filter(|settling| view.may_have_effect(settling.operation));
     settlements.any(|settling| matches!(settling.outcome, Outcome::Released | Outcome::Snoozed(_)))
 }
 
@@ -123,7 +124,8 @@ fn death_has_a_reason(view: &View<'_>, rules: &Rules, found: &mut Violations) {
     for task in view.rest.tasks.iter().filter(|task| task.state == State::Dead && rules.drained) {
         let permanent =
             view.settled.iter().filter(|(lease, _)| lease.id == task.id).any(|(_, settlements)| {
-                let effective = settlements.iter().filter(|settling| View::may_have_effect(settling));
+                let effective =
+                    settlements.iter().filter(|settling| view.may_have_effect(settling.operation));
                 let mut outcomes = effective.map(|settling| settling.outcome);
                 outcomes.any(|outcome| matches!(outcome, Outcome::Failed { permanent: true, .. }))
             });

@@ -38,7 +38,8 @@ fn proven_is_not_given(view: &View<'_>, rules: &Rules, found: &mut Violations) {
 fn gave_its_word(view: &View<'_>, proof: &Operation, next: &Leased<'_>) -> bool {
     let Call::Prove(lease) = &proof.call else { return false };
     let end = next.operation.end.map_or(u64::MAX, |end| end.order);
-    let mut settled = view.settlements(lease).iter().filter(|settling| View::may_have_effect(settling));
+    let mut settled =
+        view.settlements(lease).iter().filter(|settling| view.may_have_effect(settling.operation));
     settled.any(|settling| settling.operation.begin.order < end)
 }
 

@@ -60,7 +60,7 @@ fn one_at_a_time(view: &View<'_>, rules: &Rules, found: &mut Violations) {
             let (first, second) = (&pair[0], &pair[1]);
             let Some(end) = second.operation.end else { continue };
             let settled = view.settlements(&first.grant.lease).iter();
-            let mut settled = settled.filter(|settling| View::may_have_effect(settling));
+            let mut settled = settled.filter(|settling| view.may_have_effect(settling.operation));
             let ended = settled.any(|settling| settling.operation.begin.order < end.order);
             let expired = is_over(view, rules, first, second);
             if !ended && !expired && !view.history.may_be_lost(first.operation) {
@@ -115,7 +115,7 @@ fn stale_settlements(view: &View<'_>, lease: &Hold, newer: &Operation, found: &m
     for stale in all.iter().filter(|settling| newer.precedes(settling.operation)) {
         let first = |other: &&Settling<'_>| {
             same_kind(other.outcome, stale.outcome)
-                && View::may_have_effect(other)
+                && view.may_have_effect(other.operation)
                 && !newer.precedes(other.operation)
         };
         let repeats = all.iter().any(|other| first(&other));
@@ -151,8 +151,7 @@ fn refused_has_no_effect(view: &View<'_>, found: &mut Violations) {
         let Some(result) = task.result.as_deref() else { continue };
         let by = said.get(result).map_or(&[][..], Vec::as_slice);
         let by: Vec<_> = by.iter().filter(|(lease, _)| lease.id == task.id).collect();
-        let effect = |operation: &Operation| matches!(operation.answer, Answer::Settled(_) | Answer::Unknown);
-        let effective: Vec<_> = by.iter().filter(|(_, operation)| effect(operation)).collect();
+        let effective: Vec<_> = by.iter().filter(|(_, operation)| view.may_have_effect(operation)).collect();
         if effective.is_empty() {
             found.add(3, format!("{} ended with {result}, which nobody was let say", task.id));
         }

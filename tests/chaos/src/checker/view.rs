@@ -148,8 +148,13 @@ impl<'a> View<'a> {
         jobs
     }
 
-    /// True when a settlement may have taken effect.
-    pub(super) fn may_have_effect(settling: &Settling<'_>) -> bool {
-        matches!(settling.operation.answer, Answer::Settled(_) | Answer::Unknown)
+    /// True when a settlement may have taken effect: a refusal that was lost does not stand, and the same message may
+    /// come again.
+    pub(super) fn may_have_effect(&self, settling: &Operation) -> bool {
+        match settling.answer {
+            Answer::Settled(_) | Answer::Unknown => true,
+            Answer::Lost => self.history.may_be_lost(settling),
+            _ => false,
+        }
     }
 }

@@ -110,6 +110,15 @@ fn a_stale_settlement_that_was_refused_and_took_effect_is_found() {
 }
 
 #[test]
+fn a_settlement_whose_refusal_was_lost_may_take_effect() {
+    let mut story = Story::default();
+    story.stored("a", job("")).given("a", 5, 1);
+    let from = story.moment().order;
+    story.settles("a", 5, completed(5), Answer::Lost).lossy(from).left(done("a", 5));
+    assert_eq!(story.broken(), []);
+}
+
+#[test]
 fn a_stale_heartbeat_that_extends_is_found() {
     let mut story = Story::default();
     story.stored("a", job("")).given("a", 5, 1).pass(LEASE).given("a", 7, 2);

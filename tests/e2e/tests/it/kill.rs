@@ -260,7 +260,7 @@ fn latest(nova: &Nova) -> Option<Value> {
 }
 
 /// The process that all others of the mesh are below, and the agents, once there are any.
-fn at_work(nova: &Nova) -> (u64, Vec<u64>) {
+pub(crate) fn at_work(nova: &Nova) -> (u64, Vec<u64>) {
     eventually("an agent works", STARTUP, || {
         let supervisor = nova.mesh_file()?["pid"].as_u64()?;
         let agents = agents_of(supervisor);
@@ -295,7 +295,7 @@ fn kill(pid: u64) {
     send("-9", pid);
 }
 
-fn send(signal: &str, pid: u64) {
+pub(crate) fn send(signal: &str, pid: u64) {
     let status = Command::new("kill").args([signal, &pid.to_string()]).status().expect("kill is there");
     assert!(status.success());
 }

@@ -22,6 +22,7 @@ mod rotation;
 mod run;
 mod schedule_command;
 mod shared_agents;
+mod silence;
 mod start;
 mod task_command;
 mod trace;
