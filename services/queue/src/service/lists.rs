@@ -26,7 +26,7 @@ pub(super) async fn get_task(
     let namespace = parse::namespace(&request.namespace).map_err(refused)?;
     let id = parse::task_id("task_id", &request.task_id).map_err(refused)?;
     let task = service.store.task(&namespace, id).await?.ok_or(Error::NoTask(id))?;
-    Ok(pb::GetTaskResponse { task: Some(wire::task(task)) })
+    Ok(pb::GetTaskResponse { task: Some(wire::whole_task(task)) })
 }
 
 /// Reads a page of tasks.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     record::{Beat, Cursor, Durability, Intake, Lease, LeaseRef, Report, Settled, Settlement, Task},
-    task::{Failure, Micros, State},
+    task::{Failure, Micros, Retry, State},
     trail::Attempt,
 };
 
@@ -92,6 +92,23 @@ pub(super) fn task(task: Task) -> pb::Task {
             .map(|progress| pb::Progress { fraction: progress.fraction(), note: progress.note.to_string() }),
         checkpoint: bytes(checkpoint),
         history: history.iter().map(attempt).collect(),
+        retry: None,
+        attempt_timeout: spec.attempt_timeout.map(wire::to_duration),
+    }
+}
+
+/// A task with what is told only where it is read alone.
+pub(super) fn whole_task(whole: Task) -> pb::Task {
+    let retry = Some(retry(&whole.spec.retry));
+    pb::Task { retry, ..task(whole) }
+}
+
+fn retry(retry: &Retry) -> pb::RetryPolicy {
+    pb::RetryPolicy {
+        max_attempts: retry.max_attempts,
+        initial_backoff: Some(wire::to_duration(retry.initial)),
+        factor: retry.factor,
+        max_backoff: Some(wire::to_duration(retry.max)),
     }
 }
 

@@ -101,11 +101,19 @@ pub(crate) fn a_task_is_tried_as_it_was_said(store: &str) {
     let shown = json(&nova, &["show", &slow]);
     assert_eq!((&shown["state"], &shown["max_attempts"]), (&value!("waiting"), &value!(7)));
     assert_eq!(shown["group"], "gold");
+    let retry = value!({
+        "max_attempts": 7, "initial_backoff_seconds": 7200.0, "factor": 3.0, "max_backoff_seconds": 10800.0,
+    });
+    assert_eq!((&shown["retry"], &shown["attempt_timeout_seconds"]), (&retry, &value!(null)));
     enqueue(&nova, &["slow", "send", "--attempt-timeout", "1ms", "--max-attempts", "1"]);
     let timed_out = worker.lease("slow").task.expect("a lease is of a task").id;
     let ended = || (json(&nova, &["show", &timed_out])["state"] == "dead").then_some(());
     eventually("the attempt is ended", PATIENCE, ended);
-    assert_eq!(json(&nova, &["show", &timed_out])["last_error"]["reason"], "ATTEMPT_TIMEOUT");
+    let shown = json(&nova, &["show", &timed_out]);
+    assert_eq!(shown["last_error"]["reason"], "ATTEMPT_TIMEOUT");
+    assert_eq!(shown["attempt_timeout_seconds"], 0.001);
+    let told = nova.run(&["queue", "show", &timed_out]).ok();
+    assert!(told.contains("1, and no other"), "{told}");
 }
 
 pub(crate) fn a_unique_key_is_free_again_in_time(store: &str) {

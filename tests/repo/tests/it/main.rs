@@ -7,6 +7,7 @@ mod commands;
 mod contracts;
 mod dependencies;
 mod figures;
+mod licences;
 mod links;
 mod policy;
 mod reasons;

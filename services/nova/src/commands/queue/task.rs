@@ -4,11 +4,13 @@ use clap::Args;
 use nova_proto::queue::v1::{
     Attempt, GetTaskRequest, ListTasksRequest, Progress, Task, TaskError, TaskState,
 };
+use nova_types::wire;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
 use super::scope::Scope;
 use super::select::Like;
+use super::template;
 use crate::commands::pages::Limit;
 use crate::commands::{cells, output};
 
@@ -82,6 +84,8 @@ pub(crate) async fn show(scope: &Scope<'_>, task_id: String) -> anyhow::Result<(
     record["payload"] = cells::content(&task.payload);
     record["result"] = cells::content(&task.result);
     record["checkpoint"] = cells::content(&task.checkpoint);
+    record["retry"] = task.retry.as_ref().map(template::retry_record).into();
+    record["attempt_timeout_seconds"] = template::seconds(&task.attempt_timeout).into();
     record["history"] = task.history.iter().map(attempt_record).collect();
     let fields = [
         ("task", task.id.clone()),
@@ -91,6 +95,11 @@ pub(crate) async fn show(scope: &Scope<'_>, task_id: String) -> anyhow::Result<(
         ("kind", task.kind.clone()),
         ("state", state(&task)),
         ("attempts", attempts(&task)),
+        ("retry", task.retry.as_ref().map(template::tries).unwrap_or_default()),
+        (
+            "attempt timeout",
+            cells::duration(task.attempt_timeout.as_ref()).map(wire::in_units).unwrap_or_default(),
+        ),
         ("last error", error(&task)),
         ("priority", task.priority.to_string()),
         ("request id", task.request_id.clone()),

@@ -119,9 +119,12 @@ pub(crate) fn fields(task: &NewTask) -> [(&'static str, String); 11] {
 }
 
 /// How attempts are repeated, with the contract's defaults where nothing was said: `3, after 1s, ×2, at most 10m`.
-fn tries(policy: &RetryPolicy) -> String {
+pub(crate) fn tries(policy: &RetryPolicy) -> String {
     let time = |wire: &Option<_>, usual| cells::duration(wire.as_ref()).map_or(usual, wire::in_units);
     let attempts = if policy.max_attempts == 0 { 3 } else { policy.max_attempts };
+    if attempts == 1 {
+        return "1, and no other".to_owned();
+    }
     let factor = if policy.factor == 0.0 { 2.0 } else { policy.factor };
     let initial = time(&policy.initial_backoff, "1s".to_owned());
     let max = time(&policy.max_backoff, "10m".to_owned());
@@ -130,15 +133,6 @@ fn tries(policy: &RetryPolicy) -> String {
 
 /// The same for programs.
 pub(crate) fn record(task: &NewTask) -> Value {
-    let seconds = |wire: &Option<_>| cells::duration(wire.as_ref()).map(|time| time.as_secs_f64());
-    let retry = task.retry.map(|retry| {
-        json!({
-            "max_attempts": retry.max_attempts,
-            "initial_backoff_seconds": seconds(&retry.initial_backoff),
-            "factor": retry.factor,
-            "max_backoff_seconds": seconds(&retry.max_backoff),
-        })
-    });
     json!({
         "queue": task.queue,
         "kind": task.kind,
@@ -150,6 +144,21 @@ pub(crate) fn record(task: &NewTask) -> Value {
         "unique_key": task.unique_key,
         "unique_for_seconds": seconds(&task.unique_for),
         "attempt_timeout_seconds": seconds(&task.attempt_timeout),
-        "retry": retry,
+        "retry": task.retry.as_ref().map(retry_record),
     })
+}
+
+/// How attempts are repeated, for programs.
+pub(crate) fn retry_record(retry: &RetryPolicy) -> Value {
+    json!({
+        "max_attempts": retry.max_attempts,
+        "initial_backoff_seconds": seconds(&retry.initial_backoff),
+        "factor": retry.factor,
+        "max_backoff_seconds": seconds(&retry.max_backoff),
+    })
+}
+
+/// A duration in seconds.
+pub(crate) fn seconds(wire: &Option<prost_types::Duration>) -> Option<f64> {
+    cells::duration(wire.as_ref()).map(|time| time.as_secs_f64())
 }
