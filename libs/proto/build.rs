@@ -13,7 +13,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
 
-    tonic_prost_build::configure().bytes(".nova.queue.v1").build_transport(false).compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .bytes(".nova.queue.v1")
+        .codec_path("crate::codec::WholeCodec")
+        .build_transport(false)
+        .compile_fds(descriptors)?;
     Ok(())
 }
 

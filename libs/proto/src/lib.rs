@@ -1,4 +1,4 @@
-//! The contracts, generated from `proto/`: messages, client stubs and server traits; no logic.
+//! The contracts, generated from `proto/`: messages, client stubs and server traits, and how messages become bytes.
 
 #![allow(
     missing_docs,
@@ -8,6 +8,8 @@
     clippy::doc_lazy_continuation,
     reason = "the code is generated; its comments come from the .proto files"
 )]
+
+pub mod codec;
 
 pub mod queue {
     pub mod v1 {

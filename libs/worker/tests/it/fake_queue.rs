@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use nova_client::{Credential, Credentials, Endpoint, Endpoints, Mesh};
+use nova_proto::codec::WholeCodec;
 use nova_proto::queue::v1::work_request::Message as Said;
 use nova_proto::queue::v1::work_response::Message as Heard;
 use nova_proto::queue::v1::*;
@@ -19,7 +20,6 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
-use tonic_prost::ProstCodec;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -197,7 +197,7 @@ impl tower::Service<http::Request<Body>> for Service {
             if !request.uri().path().ends_with("/Work") {
                 return Ok(Status::unimplemented("not in this test").into_http());
             }
-            Ok(Grpc::new(ProstCodec::default()).streaming(service, request).await)
+            Ok(Grpc::new(WholeCodec::default()).streaming(service, request).await)
         })
     }
 }
