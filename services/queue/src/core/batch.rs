@@ -96,6 +96,9 @@ pub struct Finished {
     pub trail: Option<Arc<Trail>>,
 }
 
+/// Most rows of a kind that room is made for.
+const ROOM: usize = 4_096;
+
 /// Everything that one transaction writes.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -126,6 +129,17 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// An empty one with room for about as much, since what is enqueued at once is leased and ends at once: thousands of
+    /// rows are not moved while it grows.
+    pub(crate) fn successor(&self) -> Self {
+        Self {
+            inserts: Vec::with_capacity(self.inserts.len().min(ROOM)),
+            changes: Vec::with_capacity(self.changes.len().min(ROOM)),
+            finished: Vec::with_capacity(self.finished.len().min(ROOM)),
+            ..Self::default()
+        }
+    }
+
     /// True when there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.inserts.is_empty()

@@ -204,7 +204,8 @@ impl Core {
         self.drop_journal();
         self.batch.forgotten.sort_unstable();
         self.batch.facts.append(&mut self.queues.signals.facts);
-        let mut batch = std::mem::take(&mut self.batch);
+        let next = self.batch.successor();
+        let mut batch = std::mem::replace(&mut self.batch, next);
         batch.first = self.next_entry - batch.changes.len() as u64;
         batch.floor = self.retention.floor;
         batch.last_token = self.last_token;
