@@ -1,6 +1,6 @@
 # Who may call what in the mesh: default deny, least privilege per daemon and role.
 #
-# input: {subject, principal, roles, credential, service, method, namespace}
+# input: {subject, principal, roles, credential, service, method}
 #   subject    SPIFFE id of the caller, empty when it is anonymous
 #   principal  its path, such as `user/operator` or `svc/queue`
 #   credential `certificate` or `token`: what proved who calls

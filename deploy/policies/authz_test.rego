@@ -10,7 +10,6 @@ question(principal, roles, method) := {
 	"credential": "certificate",
 	"service": "queue",
 	"method": method,
-	"namespace": "",
 }
 
 allowed(roles, method) if {
@@ -26,7 +25,7 @@ test_an_anonymous_caller_may_call_nothing_of_the_mesh if {
 }
 
 anonymous_may(method) if {
-	asked := {"subject": "", "principal": "", "roles": [], "service": "queue", "method": method, "namespace": ""}
+	asked := {"subject": "", "principal": "", "roles": [], "service": "queue", "method": method}
 	authz.decision.allow with input as asked
 }
 

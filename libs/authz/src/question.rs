@@ -24,8 +24,6 @@ pub struct Asked {
     pub service: String,
     /// Full method, `nova.queue.v1.QueueService/Enqueue`.
     pub method: String,
-    /// Namespace of the resource; empty where it is not known.
-    pub namespace: String,
 }
 
 impl Asked {
@@ -48,14 +46,13 @@ impl Asked {
         put("credential", Value::from(self.credential.as_str()));
         put("service", Value::from(self.service.as_str()));
         put("method", Value::from(self.method.as_str()));
-        put("namespace", Value::from(self.namespace.as_str()));
         input
     }
 
     /// All that an answer depends on, as one text.
     pub(crate) fn cache_key(&self) -> String {
         let credential = self.credential.as_str();
-        key([&self.subject, &self.service, &self.method, &self.namespace, credential], &self.roles)
+        key([&self.subject, &self.service, &self.method, credential], &self.roles)
     }
 
     /// The path of the caller's id, such as `user/operator`.
@@ -67,11 +64,11 @@ impl Asked {
 /// All that the answer to a call depends on, as one text. Roles in another order are another text.
 pub(crate) fn call_key(call: &nova_rpc::Question<'_>) -> String {
     let subject = call.subject.map_or("", AsRef::as_ref);
-    key([subject, call.service, call.method, "", call.credential.as_str()], call.roles)
+    key([subject, call.service, call.method, call.credential.as_str()], call.roles)
 }
 
 /// No part can hold the separators.
-fn key(parts: [&str; 5], roles: &[String]) -> String {
+fn key(parts: [&str; 4], roles: &[String]) -> String {
     let bytes: usize =
         parts.iter().map(|part| part.len() + 1).chain(roles.iter().map(|role| role.len() + 1)).sum();
     let mut key = String::with_capacity(bytes);
@@ -94,7 +91,6 @@ impl From<&nova_rpc::Question<'_>> for Asked {
             credential: question.credential,
             service: question.service.to_owned(),
             method: question.method.to_owned(),
-            namespace: String::new(),
         };
         asked.sorted()
     }

@@ -28,12 +28,12 @@ impl TryFrom<pb::Snapshot> for Snapshot {
 
 impl From<&Asked> for pb::Question {
     fn from(asked: &Asked) -> Self {
-        let Asked { subject, roles, credential, service, method, namespace } = asked.clone();
+        let Asked { subject, roles, credential, service, method } = asked.clone();
         let credential = match credential {
             Credential::Certificate => pb::Credential::Certificate,
             Credential::Token => pb::Credential::Token,
         };
-        Self { subject, roles, method, service, namespace, credential: credential.into() }
+        Self { subject, roles, method, service, credential: credential.into() }
     }
 }
 

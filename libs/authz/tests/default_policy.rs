@@ -30,7 +30,6 @@ fn asked(subject: &str, roles: &[&str], method: &str) -> Asked {
         credential: Credential::Certificate,
         service: "queue".to_owned(),
         method: method.to_owned(),
-        namespace: String::new(),
     }
 }
 

@@ -133,7 +133,6 @@ mod tests {
             credential: nova_rpc::Credential::Certificate,
             service: "queue".to_owned(),
             method: "nova.queue.v1.QueueService/Enqueue".to_owned(),
-            namespace: String::new(),
         }
     }
 

@@ -38,7 +38,6 @@ impl Garbage {
             roles: self.texts.clone(),
             method: self.text(1),
             service: self.text(2),
-            namespace: self.text(3),
             credential: self.number.cast_signed() % 4,
         };
         (!self.number.is_multiple_of(5)).then_some(question)

@@ -102,7 +102,6 @@ pub(crate) fn question(role: &str, method: &str) -> pb::Question {
         roles: vec![role.to_owned()],
         method: method.to_owned(),
         service: "queue".to_owned(),
-        namespace: String::new(),
         credential: pb::Credential::Certificate.into(),
     }
 }

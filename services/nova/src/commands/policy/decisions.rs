@@ -38,9 +38,6 @@ pub(crate) struct Check {
     /// Full method, such as nova.queue.v1.QueueService/Enqueue.
     #[arg(long, value_parser = known_method)]
     method: String,
-    /// Namespace of the resource.
-    #[arg(long, default_value = "default")]
-    namespace: String,
 }
 
 /// List recorded decisions, newest first.
@@ -78,8 +75,7 @@ impl Check {
         let credential = if self.token { Credential::Token } else { Credential::Certificate }.into();
         let id = SpiffeId::parse("subject", &subject).ok().filter(|_| self.role.is_empty() && !self.token);
         let roles = id.map_or(self.role, |id| nova_rpc::authentication::roles_of(&id));
-        let (method, namespace) = (self.method, self.namespace);
-        Ok(Question { subject, roles, method, service, namespace, credential })
+        Ok(Question { subject, roles, method: self.method, service, credential })
     }
 }
 
@@ -159,7 +155,7 @@ pub(crate) async fn explain(context: &Context, mesh: &Mesh, decision_id: String)
     output::table(&["RULE", "OUTCOME", "TEXT"], rows)
 }
 
-fn fields(decision: &Decision, remedy: &str) -> [(&'static str, String); 11] {
+fn fields(decision: &Decision, remedy: &str) -> [(&'static str, String); 10] {
     let question = decision.question.clone().unwrap_or_default();
     [
         ("decision", decision.id.clone()),
@@ -169,7 +165,6 @@ fn fields(decision: &Decision, remedy: &str) -> [(&'static str, String); 11] {
         ("subject", if question.subject.is_empty() { "(anonymous)".to_owned() } else { question.subject }),
         ("roles", question.roles.join(" ")),
         ("method", question.method),
-        ("namespace", question.namespace),
         ("revision", decision.revision.clone()),
         ("time", cells::moment(decision.time.as_ref())),
         ("trace", decision.trace_id.clone()),
@@ -193,7 +188,6 @@ pub(crate) fn record(decision: &Decision) -> Value {
         "credential": cells::name(question.credential().as_str_name(), "CREDENTIAL_"),
         "method": question.method,
         "service": question.service,
-        "namespace": question.namespace,
         "revision": decision.revision,
         "time": cells::rfc3339(decision.time.as_ref()),
         "elapsed_seconds": elapsed.map(|elapsed| elapsed.as_secs_f64()),
