@@ -1,23 +1,34 @@
 //! The plain HTTP side of a daemon: `/metrics`, `/ready`, `/live`.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::{Encoder as _, Registry, TextEncoder};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::Runtime;
 use crate::readiness::Needs;
 
+/// Longest that a request may take to say what it wants, idle time on a kept connection included.
+const HEADERS: Duration = Duration::from_secs(60);
+
 /// Answers until the daemon ends.
 pub(crate) async fn serve(listener: TcpListener, runtime: Runtime) {
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "an http connection was not accepted");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                continue;
+            }
+        };
         let (needs, registry) = (runtime.needs().clone(), runtime.0.metrics.clone());
         runtime.spawn_background("http-connection", connection(stream, needs, registry));
     }
@@ -28,7 +39,9 @@ async fn connection(stream: TcpStream, needs: Needs, registry: Registry) {
         let response = answer(&request, &needs, &registry);
         async move { Ok::<_, Infallible>(response) }
     });
-    let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADERS);
+    let served = http.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = served.await {
         tracing::debug!(%error, "an http connection broke");
     }

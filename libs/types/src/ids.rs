@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Timestamp, Violation};
+use crate::{Timestamp, Violation, shown};
 
 /// A name that obeys a rule: its length and its characters.
 macro_rules! name {
@@ -215,15 +215,6 @@ time_ordered_id!(
     /// A decision.
     DecisionId
 );
-
-/// The value as a message shows it: quoted, and cut when it is long.
-fn shown(value: &str) -> String {
-    let mut text: String = value.chars().take(40).collect();
-    if text.len() < value.len() {
-        text.push('…');
-    }
-    format!("{text:?}")
-}
 
 fn uuid_at(now: Timestamp) -> Uuid {
     let seconds = u64::try_from(now.micros() / 1_000_000).unwrap_or(0);

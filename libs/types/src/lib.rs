@@ -20,4 +20,4 @@ pub use ids::{
 };
 pub use spiffe::{SpiffeId, TrustDomain};
 pub use timestamp::Timestamp;
-pub use violation::{Violation, Violations};
+pub use violation::{Violation, Violations, shown};

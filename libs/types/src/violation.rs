@@ -130,6 +130,15 @@ impl fmt::Display for Violations {
 
 impl std::error::Error for Violations {}
 
+/// The value as a message shows it: quoted, and cut when it is long.
+pub fn shown(value: &str) -> String {
+    let mut text: String = value.chars().take(40).collect();
+    if text.len() < value.len() {
+        text.push('…');
+    }
+    format!("{text:?}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

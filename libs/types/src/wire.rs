@@ -17,15 +17,17 @@ pub fn duration(
     default: Duration,
 ) -> Result<Duration, Violation> {
     let Some(wire) = wire else { return Ok(default) };
-    let rule = || {
-        Violation::new(field, format!("must be {} to {}", in_units(*range.start()), in_units(*range.end())))
+    let rule = |value: String| {
+        let (least, most) = (in_units(*range.start()), in_units(*range.end()));
+        Violation::new(field, format!("{value} must be {least} to {most}"))
     };
+    let odd = || rule(format!("{} s and {} ns", wire.seconds, wire.nanos));
     // Before it is converted: prost negates a negative one, which the least of all numbers does not survive.
     if wire.seconds < 0 || wire.nanos < 0 {
-        return Err(rule());
+        return Err(odd());
     }
-    let duration = Duration::try_from(*wire).map_err(|_| rule())?;
-    if range.contains(&duration) { Ok(duration) } else { Err(rule()) }
+    let duration = Duration::try_from(*wire).map_err(|_| odd())?;
+    if range.contains(&duration) { Ok(duration) } else { Err(rule(in_units(duration))) }
 }
 
 /// A length of time in the largest unit that leaves a whole number, as people write it: `365d`, `36h`, `90s`, `250ms`.
@@ -120,7 +122,7 @@ mod tests {
         let range = Duration::from_secs(1)..=Duration::from_secs(60);
         let wire = prost_types::Duration { seconds: 61, nanos: 0 };
         let violation = duration("wait", Some(&wire), range, Duration::ZERO).unwrap_err();
-        assert_eq!(violation.to_string(), "wait: must be 1s to 1m");
+        assert_eq!(violation.to_string(), "wait: 61s must be 1s to 1m");
     }
 
     #[test]

@@ -61,14 +61,15 @@ impl Config {
         violations.require(
             window.contains(&self.request_window_seconds),
             "request_window_seconds",
-            "must be 60 to 2,592,000",
+            &format!("{} must be 60 to 2,592,000", self.request_window_seconds),
         );
         violations.require(
             (4..=30 * 24 * HOUR).contains(&self.certificate_seconds),
             "certificate_seconds",
-            "must be 4 to 2,592,000",
+            &format!("{} must be 4 to 2,592,000", self.certificate_seconds),
         );
-        violations.require(self.dns_names.len() <= DNS_NAMES_MAX, "dns_names", "must be at most 16 names");
+        let rule = format!("{} names must be at most {DNS_NAMES_MAX}", self.dns_names.len());
+        violations.require(self.dns_names.len() <= DNS_NAMES_MAX, "dns_names", &rule);
         for (index, name) in self.dns_names.iter().enumerate() {
             if !is_dns_name(name) {
                 violations.push(Violation::new(

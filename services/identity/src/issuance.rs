@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nova_rpc::{Caller, Credential};
-use nova_types::{AgentId, Clock, SpiffeId, Timestamp, TrustDomain, Violation};
+use nova_types::{AgentId, Clock, SpiffeId, Timestamp, TrustDomain, Violation, shown};
 
 use crate::authority::{Authority, BearerToken, JOINING, X509Svid};
 use crate::config::CertificateTerms;
@@ -163,7 +163,10 @@ fn subject_of(domain: &TrustDomain, kinds: &[&str], path: &str) -> Result<Spiffe
         let kinds = kinds.join("/… or ");
         Violation::new(
             "subject",
-            format!("must be {kinds}/…, with a name of 1 to {SUBJECT_MAX} of a-z A-Z 0-9 . _ -"),
+            format!(
+                "{} must be {kinds}/…, with a name of 1 to {SUBJECT_MAX} of a-z A-Z 0-9 . _ -",
+                shown(path)
+            ),
         )
     };
     let (kind, name) = path.split_once('/').ok_or_else(rule)?;
@@ -183,7 +186,8 @@ fn check_roles(roles: &[String]) -> Result<(), Violation> {
     match roles.iter().position(|role| !GRANTABLE.contains(&role.as_str())) {
         None => Ok(()),
         Some(index) => {
-            Err(Violation::new(format!("roles[{index}]"), format!("must be one of {}", GRANTABLE.join(", "))))
+            let rule = format!("{} must be one of {}", shown(&roles[index]), GRANTABLE.join(", "));
+            Err(Violation::new(format!("roles[{index}]"), rule))
         }
     }
 }

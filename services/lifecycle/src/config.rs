@@ -46,7 +46,8 @@ impl LifecycleConfig {
             ("lifecycle.detector_interval_ms", self.detector_interval_ms),
             ("lifecycle.reconcile_interval_ms", self.reconcile_interval_ms),
         ] {
-            violations.require((10..=3_600_000).contains(&value), field, "must be 10 to 3600000");
+            let rule = format!("{value} must be 10 to 3600000");
+            violations.require((10..=3_600_000).contains(&value), field, &rule);
         }
         violations.require(
             self.decision_wait_ms <= 60_000,

@@ -23,7 +23,8 @@ pub(super) fn draft_of(message: pb::PutMemoryRequest) -> Result<(Draft, Option<R
     violations.take(wire::text("text", &message.text, 1..=TEXT_MAX));
     violations.take(json("data_json", &message.data_json));
     violations.take(wire::labels("labels", &message.labels));
-    violations.require((0.0..=1.0).contains(&message.importance), "importance", "must be 0 to 1");
+    let rule = format!("{} must be 0 to 1", message.importance);
+    violations.require((0.0..=1.0).contains(&message.importance), "importance", &rule);
     let (Some(namespace), Some(request_id), Some(kind), true) =
         (namespace, request_id, kind, violations.is_empty())
     else {

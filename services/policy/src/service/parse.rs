@@ -5,7 +5,7 @@ use std::time::Duration;
 use nova_authz::{Asked, Decided, LARGEST_BATCH, Module};
 use nova_proto::policy::v1 as pb;
 use nova_rpc::Credential;
-use nova_types::{DecisionId, SpiffeId, Timestamp, Violation, Violations, wire};
+use nova_types::{DecisionId, SpiffeId, Timestamp, Violation, Violations, shown, wire};
 
 use crate::decisions::Filter;
 
@@ -26,7 +26,7 @@ pub(crate) fn module(wire: pb::PolicyModule) -> Result<Module, Violations> {
 pub(crate) fn module_id(field: &str, id: &str) -> Result<(), Violation> {
     let good = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
     let holds = (1..=128).contains(&id.len()) && id.chars().all(good);
-    Violation::require(holds, field, "must be 1 to 128 of a-z A-Z 0-9 . _ - /")
+    Violation::require(holds, field, &format!("{} must be 1 to 128 of a-z A-Z 0-9 . _ - /", shown(id)))
 }
 
 /// A revision, or none.
@@ -46,19 +46,18 @@ pub(crate) fn question(field: &str, wire: pb::Question) -> Result<Asked, Violati
     violations.take(wire::text(&at("method"), &wire.method, 1..=256));
     violations.require(wire.method.contains('/'), &at("method"), "must be service/method");
     violations.take(wire::text(&at("service"), &wire.service, 0..=64));
-    violations.take(wire::text(&at("namespace"), &wire.namespace, 0..=63));
     violations.require(wire.roles.len() <= 64, &at("roles"), "must be at most 64");
     for (index, role) in wire.roles.iter().enumerate() {
         violations.take(wire::text(&at(&format!("roles[{index}]")), role, 1..=64));
     }
-    let texts = [&wire.method, &wire.service, &wire.namespace].into_iter().chain(&wire.roles);
+    let texts = [&wire.method, &wire.service].into_iter().chain(&wire.roles);
     let controls = texts.into_iter().any(|text| text.chars().any(char::is_control));
     violations.require(!controls, field, "must not hold control characters");
     let credential = violations.take(credential(&at("credential"), wire.credential));
     violations.finish()?;
     let credential = credential.expect("no violation");
-    let pb::Question { subject, roles, method, service, namespace, .. } = wire;
-    Ok(Asked { subject, roles, credential, service, method, namespace }.sorted())
+    let pb::Question { subject, roles, method, service, .. } = wire;
+    Ok(Asked { subject, roles, credential, service, method }.sorted())
 }
 
 fn credential(field: &str, credential: i32) -> Result<Credential, Violation> {
