@@ -122,7 +122,9 @@ pub(crate) async fn an_attempt_ends_at_its_timeout(home: &Home) {
     put(&mut client, pb::NewTask { attempt_timeout: millis(50), ..task("t") }).await;
     take(&mut client, ask()).await;
     let second = take(&mut client, ask()).await;
-    assert_eq!(second.task.unwrap().last_error.unwrap().reason, "ATTEMPT_TIMEOUT");
+    let error = second.task.unwrap().last_error.unwrap();
+    assert_eq!(error.reason, "ATTEMPT_TIMEOUT");
+    assert_eq!(error.message, "the attempt took longer than its timeout of 50ms");
 }
 
 pub(crate) async fn a_long_poll_wakes_when_work_arrives(home: &Home) {
