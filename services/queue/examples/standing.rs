@@ -11,7 +11,8 @@ use std::{
 use nova_queue::{
     Config,
     core::{Core, Limits},
-    record::{LeaseRef, LeaseRequest, NewTask, Outcome, Settlement, Spec},
+    mark::Mark,
+    record::{LeaseRequest, NewTask, Outcome, Settlement, Spec},
     task::{Micros, Retry},
 };
 
@@ -75,9 +76,8 @@ impl Run {
             let leases = self.commit(|core, now| core.lease(&request(), now));
             self.commit(|core, now| {
                 for lease in leases {
-                    let lease = LeaseRef { id: lease.task.id, token: lease.token };
                     let outcome = Outcome::Completed(Arc::from([]));
-                    core.settle("default", &Settlement { lease, outcome }, now);
+                    core.settle("default", &Settlement { lease: lease.refer(), outcome }, now);
                 }
             });
         }
@@ -105,6 +105,7 @@ fn request() -> LeaseRequest {
         duration: Duration::from_secs(30),
         wait: Duration::ZERO,
         stream: 0,
+        mark: Mark::default(),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
         batch::Change,
         entry::{Ending, Hold, Row, nobody},
     },
+    mark::Mark,
     record::{Spec, Status},
     task::{Failure, Micros, Retry, State},
     terms::Terms,
@@ -290,6 +291,8 @@ const BLOCKED: u8 = 0x01;
 const DEADLINE: u8 = 0x02;
 /// Further flag: its attempts left something behind.
 const TRAIL: u8 = 0x04;
+/// Further flag: who holds the task is told; of leases of before it is not.
+const MARKED: u8 = 0x08;
 
 /// Packs the changes of a commit, as one row of a journal.
 pub fn pack_changes(changes: &[Change]) -> Vec<u8> {
@@ -312,13 +315,15 @@ pub fn pack_change(
 ) {
     let flag = |set: bool, bit: u8| if set { bit } else { 0 };
     let error = status.last_error.as_deref();
+    let mark = hold.map(|hold| hold.mark).filter(|mark| !mark.is_nobodys());
     let flags = flag(hold.is_some(), HELD)
         | flag(settled.is_some(), SETTLED)
         | flag(error.is_some(), FAILED)
         | flag(event, EVENT);
     let more = flag(status.blocked_by > 0, BLOCKED)
         | flag(status.deadline != 0, DEADLINE)
-        | flag(status.trail.is_some(), TRAIL);
+        | flag(status.trail.is_some(), TRAIL)
+        | flag(mark.is_some(), MARKED);
     out.byte(status.state.code() | flags | flag(more != 0, MORE));
     if more != 0 {
         out.byte(more);
@@ -352,6 +357,9 @@ pub fn pack_change(
     if let Some(trail) = &status.trail {
         pack_trail(out, trail);
     }
+    if let Some(mark) = mark {
+        out.0.extend_from_slice(&mark.to_bytes());
+    }
 }
 
 /// Reads the next change.
@@ -383,7 +391,9 @@ pub fn unpack_change(from: &mut Unpacker<'_>) -> Result<Stored, Damaged> {
     if flags & HELD != 0 {
         let (token, duration) = (from.number()?, from.span()?);
         let deadline = Some(from.time()?).filter(|deadline| *deadline != 0);
-        hold = Some(Hold { token, duration, deadline, stream: 0, holder: 0, due: 0, proven_until: None });
+        let mark = Mark::default();
+        hold =
+            Some(Hold { token, mark, duration, deadline, stream: 0, holder: 0, due: 0, proven_until: None });
         status.expires = from.time()?;
         status.worker = from.text()?.into();
     }
@@ -402,6 +412,10 @@ pub fn unpack_change(from: &mut Unpacker<'_>) -> Result<Stored, Damaged> {
     }
     if more & TRAIL != 0 {
         status.trail = Some(Arc::new(unpack_trail(from)?));
+    }
+    if more & MARKED != 0 {
+        let mark = Mark::from_bytes(from.fixed()?);
+        hold.iter_mut().for_each(|hold| hold.mark = mark);
     }
     Ok(Stored { row, event: flags & EVENT != 0, status, hold, settled })
 }

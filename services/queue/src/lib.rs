@@ -11,7 +11,7 @@
 //!
 //! - What was acknowledged is durable at the level that the reply names.
 //! - A task is in one state; the lease table alone says what is running.
-//! - Tokens only grow. A stale one changes nothing.
+//! - Tokens only grow. A stale one changes nothing, nor does one in the hands of somebody else.
 //! - Attempts never exceed their maximum, expired ones included; the last one leads to the dead letters.
 //! - No buffer, map or log grows without bound, and no verb does work that grows with the backlog.
 
@@ -22,6 +22,8 @@ pub mod trail;
 pub mod figures;
 
 pub mod rate;
+
+pub mod mark;
 
 pub mod record;
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    mark::Mark,
     task::{Failure, Micros, Retry, State},
     terms::Terms,
     trail::{Progress, Trail},
@@ -152,6 +153,8 @@ pub struct LeaseRequest {
     pub wait: Duration,
     /// Number of the stream that asks, which hears of cancellations; 0 for none.
     pub stream: u64,
+    /// Who asks, and will hold the leases.
+    pub mark: Mark,
 }
 
 /// What became of a heartbeat.
@@ -174,6 +177,15 @@ pub struct Lease {
     pub token: u64,
     /// How long it lasts from the moment it was given.
     pub duration: Duration,
+    /// Who it was given to.
+    pub mark: Mark,
+}
+
+impl Lease {
+    /// Its name, as who holds it says it.
+    pub fn refer(&self) -> LeaseRef {
+        LeaseRef { id: self.task.id, token: self.token, mark: self.mark }
+    }
 }
 
 /// A lease that ended because its task was cancelled, and the stream that held it.
@@ -185,13 +197,15 @@ pub struct Recall {
     pub stream: u64,
 }
 
-/// Names a lease.
+/// Names a lease, and who says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseRef {
     /// Id of the task.
     pub id: Uuid,
     /// Its token.
     pub token: u64,
+    /// Who names it: nobody but its holder does so with effect.
+    pub mark: Mark,
 }
 
 /// What a worker says of an attempt that goes on.

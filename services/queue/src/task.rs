@@ -186,8 +186,8 @@ impl Failure {
     }
 
     /// The attempt took longer than it may.
-    pub fn timed_out() -> Self {
-        Self::new("ATTEMPT_TIMEOUT", "the attempt took longer than its timeout")
+    pub fn timed_out(timeout: Duration) -> Self {
+        Self::new("ATTEMPT_TIMEOUT", format!("the attempt took longer than its timeout of {timeout:?}"))
     }
 }
 

@@ -72,12 +72,15 @@ fn a_held_change_comes_back_as_it_was() {
     status.trail = Some(Arc::new(Trail { progress, ..Trail::default() }));
     let duration = Duration::from_secs(30);
     let (token, deadline) = (u64::MAX, Some(7));
-    let hold = Hold { token, duration, deadline, stream: 0, holder: 0, due: 0, proven_until: None };
     let settled = Some((9, Ending::Released));
-    let mut out = Packer::default();
-    pack_change(&mut out, 5, true, &status, Some(&hold), settled);
-    let read = unpack_change(&mut Unpacker(&out.0)).unwrap();
-    assert_eq!(read, Stored { row: 5, event: true, status, hold: Some(hold), settled });
+    for mark in [Mark::of("w-1"), Mark::default()] {
+        let hold = Hold { token, mark, duration, deadline, stream: 0, holder: 0, due: 0, proven_until: None };
+        let mut out = Packer::default();
+        pack_change(&mut out, 5, true, &status, Some(&hold), settled);
+        let read = unpack_change(&mut Unpacker(&out.0)).unwrap();
+        let status = status.clone();
+        assert_eq!(read, Stored { row: 5, event: true, status, hold: Some(hold), settled });
+    }
 }
 
 #[test]

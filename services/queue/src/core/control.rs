@@ -20,9 +20,11 @@ impl Core {
         let mut cancelled = Vec::new();
         for id in ids {
             let Some(entry) = self.live(namespace, *id) else { continue };
-            let (token, stream) = entry.hold.as_ref().map_or((0, 0), |hold| (hold.token, hold.stream));
+            let hold = entry.hold.as_ref();
+            let of = hold.map(|hold| (hold.token, hold.mark, hold.stream));
+            let (token, mark, stream) = of.unwrap_or_default();
             self.finish(row_of(*id), Event::Cancel, None, Some(Failure::cancelled(message)), now);
-            cancelled.push(Recall { lease: LeaseRef { id: *id, token }, stream });
+            cancelled.push(Recall { lease: LeaseRef { id: *id, token, mark }, stream });
         }
         cancelled
     }

@@ -8,6 +8,7 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
+    mark::Mark,
     record::{Spec, Status, Task},
     task::{Micros, State, after},
 };
@@ -48,6 +49,8 @@ pub fn noise_of(id: Uuid) -> u64 {
 pub struct Hold {
     /// Fencing token.
     pub token: u64,
+    /// Who it was given to.
+    pub mark: Mark,
     /// How long the lease was given for; the grace after a restart.
     pub duration: Duration,
     /// When the attempt must end whatever its heartbeats.

@@ -10,6 +10,7 @@ use super::{
     model::{Disk, limits, task},
 };
 use crate::{
+    mark::Mark,
     record::{LeaseRef, LeaseRequest, NewTask, Outcome, Settled, Settlement},
     task::{Failure, Micros, State},
     terms::Terms,
@@ -60,9 +61,9 @@ impl Bench {
             duration: Duration::from_secs(10),
             wait: Duration::ZERO,
             stream: 0,
+            mark: Mark::default(),
         };
-        let lease = self.core.lease(&request, NOW).pop()?;
-        Some(LeaseRef { id: lease.task.id, token: lease.token })
+        self.core.lease(&request, NOW).pop().map(|lease| lease.refer())
     }
 
     fn end(&mut self, lease: LeaseRef, outcome: Outcome) -> Settled {

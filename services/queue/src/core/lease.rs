@@ -54,15 +54,16 @@ impl Core {
             entry.status.attempts += 1;
             entry.status.worker = Arc::clone(&request.worker);
             entry.status.expires = capped(after(now, request.duration), deadline);
-            let (duration, stream) = (request.duration, request.stream);
-            entry.hold = Some(Hold { token, duration, deadline, stream, holder, due: 0, proven_until: None });
+            let LeaseRequest { mark, duration, stream, .. } = *request;
+            let hold = Hold { token, mark, duration, deadline, stream, holder, due: 0, proven_until: None };
+            entry.hold = Some(hold);
         })?;
         let entry = self.entry(row)?;
         let task = Task { payload, ..entry.view() };
         let checkpoint = entry.status.trail.as_ref().map_or(0, |trail| trail.checkpoint as usize);
         let size = entry.payload_len as usize + entry.spec.size() + checkpoint;
         let duration = crate::task::span(entry.status.expires - now);
-        Some((Lease { task, token, duration }, size))
+        Some((Lease { task, token, duration, mark: request.mark }, size))
     }
 
     /// Grows with every lease that is ever given. Counted, never read from a clock: what is lost is as many tokens as
@@ -132,11 +133,11 @@ impl Core {
         Some(expires)
     }
 
-    /// The row of a lease, when its token is the one that holds the task.
+    /// The row of a lease, when its token is the one that holds the task, and who names it was given it.
     pub(super) fn held(&self, namespace: &str, lease: LeaseRef) -> Option<Row> {
         let entry = self.live(namespace, lease.id)?;
-        let token = entry.hold.as_ref()?.token;
-        (token == lease.token).then(|| row_of(lease.id))
+        let hold = entry.hold.as_ref()?;
+        (hold.token == lease.token && hold.mark.admits(lease.mark)).then(|| row_of(lease.id))
     }
 }
 

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     codec::{Stored, Unpacker, pack_changes, pack_spec, unpack_change, unpack_spec},
+    mark::Mark,
     record::{
         Beat, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, QueueSettings, Report, Settled, Settlement,
         Spec,
@@ -283,6 +284,7 @@ impl Run {
             duration: Duration::from_secs(10),
             wait: Duration::ZERO,
             stream: 0,
+            mark: Mark::of("w"),
         };
         let leases = self.core.lease(&request, self.now);
         self.check_limits(&leases);
@@ -358,7 +360,7 @@ impl Run {
     pub(super) fn pick(&self, which: usize) -> Option<(LeaseRef, bool)> {
         let lease = self.told.leases.get(which.checked_rem(self.told.leases.len())?)?;
         let newest = self.told.leases.iter().rfind(|other| other.task.id == lease.task.id)?;
-        Some((LeaseRef { id: lease.task.id, token: lease.token }, newest.token == lease.token))
+        Some((lease.refer(), newest.token == lease.token))
     }
 
     fn settle(&mut self, which: usize, how: u8) {
@@ -371,6 +373,9 @@ impl Run {
             _ => Outcome::Failed { error: Failure::expired(), permanent: true, retry_after: None },
         };
         let before = self.core.task("default", lease.id);
+        let others = LeaseRef { mark: Mark::of("v"), ..lease };
+        self.core.settle("default", &Settlement { lease: others, outcome: outcome.clone() }, self.now);
+        assert_eq!(self.core.task("default", lease.id), before, "somebody else settled");
         let settled = self.core.settle("default", &Settlement { lease, outcome }, self.now);
         if newest && settled != Settled::Lost {
             self.told.proofs.settled(lease.id);

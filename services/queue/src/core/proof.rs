@@ -76,6 +76,7 @@ mod tests {
     use super::*;
     use crate::{
         core::model::{limits, task},
+        mark::Mark,
         record::{Lease, LeaseRequest, Outcome, Settled, Settlement},
         task::{Failure, State},
     };
@@ -101,16 +102,13 @@ mod tests {
             duration: Duration::from_secs(60),
             wait: Duration::ZERO,
             stream: 0,
+            mark: Mark::of("w"),
         };
         core.lease(&request, now).pop()
     }
 
-    fn refer(lease: &Lease) -> LeaseRef {
-        LeaseRef { id: lease.task.id, token: lease.token }
-    }
-
     fn prove(core: &mut Core, lease: &Lease, now: Micros) -> Option<Proof> {
-        core.prove("default", &[refer(lease)], now).pop().unwrap()
+        core.prove("default", &[lease.refer()], now).pop().unwrap()
     }
 
     #[test]
@@ -124,13 +122,14 @@ mod tests {
     #[test]
     fn a_lease_that_is_not_held_is_not_proven() {
         let (mut core, held) = leased();
-        let refer = refer(&held);
+        let refer = held.refer();
         let others = [
             LeaseRef { token: refer.token - 1, ..refer },
             LeaseRef { token: refer.token + 1, ..refer },
             LeaseRef { id: Uuid::nil(), ..refer },
+            LeaseRef { mark: Mark::of("v"), ..refer },
         ];
-        assert_eq!(core.prove("default", &others, NOW), [None, None, None]);
+        assert_eq!(core.prove("default", &others, NOW), [None, None, None, None]);
         assert_eq!(core.prove("other", &[refer], NOW), [None]);
     }
 
@@ -156,7 +155,7 @@ mod tests {
     fn a_worker_that_settles_has_given_its_word() {
         let (mut core, held) = leased();
         prove(&mut core, &held, NOW).unwrap();
-        let settlement = Settlement { lease: refer(&held), outcome: Outcome::Released };
+        let settlement = Settlement { lease: held.refer(), outcome: Outcome::Released };
         let settled = core.settle("default", &settlement, NOW);
         assert!(matches!(settled, Settled::Done { state: State::Ready, .. }));
         assert!(lease(&mut core, NOW).is_some());

@@ -67,13 +67,14 @@ impl Core {
         let Some(entry) = self.entry(row) else { return };
         let Some(hold) = entry.hold.as_ref() else { return };
         let timed_out = hold.deadline.is_some_and(|deadline| deadline <= now);
+        let timeout = entry.spec.attempt_timeout.filter(|_| timed_out);
         let (retry, attempts, free_at) = (entry.spec.retry, entry.status.attempts, hold.free_at());
         let jitter = self.jitter();
         let next = match verdict(&retry, attempts, false, None, now, jitter) {
             Verdict::RetryAt(at) => Verdict::RetryAt(at.max(free_at)),
             Verdict::Dead => Verdict::Dead,
         };
-        let error = if timed_out { Failure::timed_out() } else { Failure::expired() };
+        let error = timeout.map_or_else(Failure::expired, Failure::timed_out);
         self.end_attempt(row, Some(next), error, Ending::Expired, now);
     }
 

@@ -9,7 +9,8 @@ use super::{
     model::{Disk, limits, task},
 };
 use crate::{
-    record::{Lease, LeaseRef, LeaseRequest, NewTask, Outcome, QueueSettings, RateLimit, Settlement},
+    mark::Mark,
+    record::{Lease, LeaseRequest, NewTask, Outcome, QueueSettings, RateLimit, Settlement},
     task::Micros,
 };
 
@@ -52,14 +53,14 @@ impl Desk {
             duration: Duration::from_secs(3_600),
             wait: Duration::ZERO,
             stream: 0,
+            mark: Mark::default(),
         };
         self.core.lease(&request, self.now)
     }
 
     fn complete(&mut self, lease: &Lease) {
-        let lease = LeaseRef { id: lease.task.id, token: lease.token };
         let outcome = Outcome::Completed(Arc::from(&b""[..]));
-        self.core.settle("default", &Settlement { lease, outcome }, self.now);
+        self.core.settle("default", &Settlement { lease: lease.refer(), outcome }, self.now);
     }
 
     /// Starts tasks, one after another, and answers how many each group got.

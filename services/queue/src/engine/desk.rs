@@ -245,8 +245,8 @@ impl<'a> Desk<'a> {
     fn give_back(&mut self, namespace: &Arc<str>, leases: Vec<Lease>) {
         let now = self.now();
         for lease in leases {
-            let lease = LeaseRef { id: lease.task.id, token: lease.token };
-            self.core.settle(namespace, &Settlement { lease, outcome: Outcome::Released }, now);
+            let settlement = Settlement { lease: lease.refer(), outcome: Outcome::Released };
+            self.core.settle(namespace, &settlement, now);
         }
     }
 

@@ -61,19 +61,19 @@ impl pb::queue_service_server::QueueService for QueueService {
     }
 
     async fn heartbeat(&self, request: Request<pb::HeartbeatRequest>) -> Answer<pb::HeartbeatResponse> {
-        unary::heartbeat(self, request.into_inner()).await.map(Response::new)
+        unary::heartbeat(self, &nova_rpc::caller(&request), request.into_inner()).await.map(Response::new)
     }
 
     async fn complete(&self, request: Request<pb::CompleteRequest>) -> Answer<pb::CompleteResponse> {
-        unary::complete(self, request.into_inner()).await.map(Response::new)
+        unary::complete(self, &nova_rpc::caller(&request), request.into_inner()).await.map(Response::new)
     }
 
     async fn fail(&self, request: Request<pb::FailRequest>) -> Answer<pb::FailResponse> {
-        unary::fail(self, request.into_inner()).await.map(Response::new)
+        unary::fail(self, &nova_rpc::caller(&request), request.into_inner()).await.map(Response::new)
     }
 
     async fn release(&self, request: Request<pb::ReleaseRequest>) -> Answer<pb::ReleaseResponse> {
-        unary::release(self, request.into_inner()).await.map(Response::new)
+        unary::release(self, &nova_rpc::caller(&request), request.into_inner()).await.map(Response::new)
     }
 
     async fn prove_leases(

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     core::body_hash,
+    mark::Mark,
     record::{LeaseRef, NewTask, Outcome, Report, Settlement, Spec},
     service::terms,
     task::{Failure, Retry},
@@ -187,19 +188,19 @@ pub(super) fn task_id(field: &str, value: &str) -> Checked<Uuid> {
     TaskId::parse(field, value).map(|id| Uuid::from_bytes(*id.as_bytes()))
 }
 
-/// A lease of a unary request.
-pub(super) fn lease(field: &'static str, wire: Option<&pb::LeaseRef>) -> Checked<LeaseRef> {
+/// A lease that a request is about, as the caller with this mark names it.
+pub(super) fn lease(field: &'static str, wire: Option<&pb::LeaseRef>, mark: Mark) -> Checked<LeaseRef> {
     let wire = wire.ok_or_else(|| Violation::new(field, "must be set"))?;
-    lease_ref(wire).map_err(|violation| violation.within(field))
+    lease_ref(wire, mark).map_err(|violation| violation.within(field))
 }
 
-fn lease_ref(wire: &pb::LeaseRef) -> Checked<LeaseRef> {
-    Ok(LeaseRef { id: task_id("task_id", &wire.task_id)?, token: wire.token })
+fn lease_ref(wire: &pb::LeaseRef, mark: Mark) -> Checked<LeaseRef> {
+    Ok(LeaseRef { id: task_id("task_id", &wire.task_id)?, token: wire.token, mark })
 }
 
 /// The leases of a request, each checked.
-pub(super) fn leases(leases: &[pb::LeaseRef]) -> Checked<Vec<LeaseRef>> {
-    let one = |(index, wire)| lease_ref(wire).map_err(|violation| violation.at("leases", index));
+pub(super) fn leases(leases: &[pb::LeaseRef], mark: Mark) -> Checked<Vec<LeaseRef>> {
+    let one = |(index, wire)| lease_ref(wire, mark).map_err(|violation| violation.at("leases", index));
     leases.iter().enumerate().map(one).collect()
 }
 
@@ -207,14 +208,15 @@ pub(super) fn leases(leases: &[pb::LeaseRef]) -> Checked<Vec<LeaseRef>> {
 pub(super) fn heartbeat(
     extended: &[pb::LeaseRef],
     reports: Vec<pb::LeaseReport>,
+    mark: Mark,
 ) -> Checked<(Vec<LeaseRef>, Vec<Report>)> {
     count("leases", extended.len() + reports.len(), 1_000)?;
-    let one = |(index, wire)| report(wire).map_err(|violation| violation.at("reports", index));
-    Ok((leases(extended)?, reports.into_iter().enumerate().map(one).collect::<Checked<_>>()?))
+    let one = |(index, wire)| report(wire, mark).map_err(|violation| violation.at("reports", index));
+    Ok((leases(extended, mark)?, reports.into_iter().enumerate().map(one).collect::<Checked<_>>()?))
 }
 
-fn report(wire: pb::LeaseReport) -> Checked<Report> {
-    let lease = lease("lease", wire.lease.as_ref())?;
+fn report(wire: pb::LeaseReport, mark: Mark) -> Checked<Report> {
+    let lease = lease("lease", wire.lease.as_ref(), mark)?;
     let progress = wire.progress.map(|wire| progress("progress", &wire)).transpose()?;
     if let Some(checkpoint) = &wire.checkpoint {
         wire::bytes("checkpoint", checkpoint, CHECKPOINT_BYTES)?;
@@ -270,14 +272,14 @@ fn cut(mut message: String) -> String {
 }
 
 /// The settlements of a `WorkSettle`.
-pub(super) fn settlements(settle: pb::WorkSettle) -> Checked<Vec<Settlement>> {
+pub(super) fn settlements(settle: pb::WorkSettle, mark: Mark) -> Checked<Vec<Settlement>> {
     count("settlements", settle.settlements.len(), 1_000)?;
-    let one = |(index, wire)| settlement(wire).map_err(|violation| violation.at("settlements", index));
+    let one = |(index, wire)| settlement(wire, mark).map_err(|violation| violation.at("settlements", index));
     settle.settlements.into_iter().enumerate().map(one).collect()
 }
 
-fn settlement(wire: pb::Settlement) -> Checked<Settlement> {
-    let lease = lease("lease", wire.lease.as_ref())?;
+fn settlement(wire: pb::Settlement, mark: Mark) -> Checked<Settlement> {
+    let lease = lease("lease", wire.lease.as_ref(), mark)?;
     let outcome = match wire.outcome {
         Some(pb::settlement::Outcome::Completed(result)) => completed("completed", &result)?,
         Some(pb::settlement::Outcome::Failed(failure)) => {

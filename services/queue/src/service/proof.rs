@@ -7,6 +7,7 @@ use nova_types::{Namespace, TaskId, Timestamp, Violation, wire as check};
 use tonic::Status;
 
 use crate::{
+    mark::Mark,
     record::{LeaseRef, Proof},
     service::{QueueService, parse, unary::refused, wire},
     task::span,
@@ -19,7 +20,7 @@ pub(super) async fn prove(
     request: pb::ProveLeasesRequest,
 ) -> Result<pb::ProveLeasesResponse, Status> {
     let namespace = Namespace::parse("namespace", &request.namespace).map_err(refused)?;
-    let leases = named(&request.leases).map_err(refused)?;
+    let leases = named(&request.leases, Mark::of(caller.name())).map_err(refused)?;
     let holder =
         caller.spiffe_id.as_ref().ok_or_else(|| nova_rpc::Error::unauthenticated("who holds the leases?"))?;
     let signer = Signer::new(service.runtime.clients().credentials())?;
@@ -49,7 +50,7 @@ pub(super) async fn prove(
 }
 
 /// 1 to 1,000 leases.
-fn named(wire: &[pb::LeaseRef]) -> Result<Vec<LeaseRef>, Violation> {
+fn named(wire: &[pb::LeaseRef], mark: Mark) -> Result<Vec<LeaseRef>, Violation> {
     parse::count("leases", wire.len(), 1_000)?;
-    parse::leases(wire)
+    parse::leases(wire, mark)
 }

@@ -9,7 +9,9 @@ use tonic::Status;
 use tracing::Span;
 
 use crate::{
-    Error, metrics,
+    Error,
+    mark::Mark,
+    metrics,
     record::{LeaseRef, LeaseRequest, Outcome, Settled, Settlement},
     service::{QueueService, parse, reserved, wire},
     task::State,
@@ -51,7 +53,7 @@ pub(super) async fn lease(
     caller: &Caller,
     request: pb::LeaseRequest,
 ) -> Result<pb::LeaseResponse, Status> {
-    let request = lease_request(&request).map_err(refused)?;
+    let request = lease_request(&request, Mark::of(caller.name())).map_err(refused)?;
     reserved::may_lease(caller, request.queues.iter().map(AsRef::as_ref))?;
     service.workers.asked(caller, &request);
     let drain = service.runtime.shutdown();
@@ -63,7 +65,7 @@ pub(super) async fn lease(
     Ok(pb::LeaseResponse { leases: leases.into_iter().map(wire::lease).collect() })
 }
 
-fn lease_request(request: &pb::LeaseRequest) -> Result<LeaseRequest, Violations> {
+fn lease_request(request: &pb::LeaseRequest, mark: Mark) -> Result<LeaseRequest, Violations> {
     let mut violations = Violations::new();
     let namespace = violations.take(parse::namespace(&request.namespace));
     let queues = violations.take(parse::queues("queues", &request.queues));
@@ -81,16 +83,19 @@ fn lease_request(request: &pb::LeaseRequest) -> Result<LeaseRequest, Violations>
         duration: duration.unwrap_or_default(),
         wait: wait.unwrap_or_default(),
         stream: 0,
+        mark,
     })
 }
 
 /// Extends leases.
 pub(super) async fn heartbeat(
     service: &QueueService,
+    caller: &Caller,
     request: pb::HeartbeatRequest,
 ) -> Result<pb::HeartbeatResponse, Status> {
     let namespace = parse::namespace(&request.namespace).map_err(refused)?;
-    let (leases, reports) = parse::heartbeat(&request.leases, request.reports).map_err(refused)?;
+    let parsed = parse::heartbeat(&request.leases, request.reports, Mark::of(caller.name()));
+    let (leases, reports) = parsed.map_err(refused)?;
     let duration = request.lease_duration.as_ref();
     let duration = duration.map(|value| parse::lease_duration("lease_duration", Some(value)));
     let duration = duration.transpose().map_err(refused)?;
@@ -102,9 +107,10 @@ pub(super) async fn heartbeat(
 /// Ends a task well.
 pub(super) async fn complete(
     service: &QueueService,
+    caller: &Caller,
     request: pb::CompleteRequest,
 ) -> Result<pb::CompleteResponse, Status> {
-    let lease = parse::lease("lease", request.lease.as_ref()).map_err(refused)?;
+    let lease = parse::lease("lease", request.lease.as_ref(), Mark::of(caller.name())).map_err(refused)?;
     let outcome = parse::completed("result", &request.result).map_err(refused)?;
     settle(service, &request.namespace, lease, outcome).await?;
     Ok(pb::CompleteResponse {})
@@ -113,9 +119,10 @@ pub(super) async fn complete(
 /// Ends an attempt badly.
 pub(super) async fn fail(
     service: &QueueService,
+    caller: &Caller,
     request: pb::FailRequest,
 ) -> Result<pb::FailResponse, Status> {
-    let lease = parse::lease("lease", request.lease.as_ref()).map_err(refused)?;
+    let lease = parse::lease("lease", request.lease.as_ref(), Mark::of(caller.name())).map_err(refused)?;
     let failure = pb::Failure {
         error: request.error,
         permanent: request.permanent,
@@ -131,9 +138,10 @@ pub(super) async fn fail(
 /// Hands a lease back.
 pub(super) async fn release(
     service: &QueueService,
+    caller: &Caller,
     request: pb::ReleaseRequest,
 ) -> Result<pb::ReleaseResponse, Status> {
-    let lease = parse::lease("lease", request.lease.as_ref()).map_err(refused)?;
+    let lease = parse::lease("lease", request.lease.as_ref(), Mark::of(caller.name())).map_err(refused)?;
     let outcome = parse::released("delay", request.delay.as_ref()).map_err(refused)?;
     settle(service, &request.namespace, lease, outcome).await?;
     Ok(pb::ReleaseResponse {})

@@ -15,7 +15,9 @@ use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use crate::{
-    Error, metrics,
+    Error,
+    mark::Mark,
+    metrics,
     record::{Lease, LeaseRef, LeaseRequest, Outcome, Report, Settled, Settlement},
     service::{
         Outgoing, QueueService, parse, reserved,
@@ -71,7 +73,7 @@ async fn session(
     let Some(Message::Open(open)) = first.message else {
         return Err(refused(Violation::new("message", "the first must be open")));
     };
-    let (mut request, credit) = opened(&open).map_err(refused)?;
+    let (mut request, credit) = opened(&open, Mark::of(caller.name())).map_err(refused)?;
     reserved::may_lease(caller, request.queues.iter().map(AsRef::as_ref))?;
     let store = service.store.patient();
     let place = store.streams().enter();
@@ -92,7 +94,7 @@ async fn session(
     ended
 }
 
-fn opened(open: &pb::WorkOpen) -> Result<(LeaseRequest, usize), Violations> {
+fn opened(open: &pb::WorkOpen, mark: Mark) -> Result<(LeaseRequest, usize), Violations> {
     let mut violations = Violations::new();
     let namespace = violations.take(parse::namespace(&open.namespace).map_err(|v| v.within("open")));
     let queues = violations.take(parse::queues("open.queues", &open.queues));
@@ -110,6 +112,7 @@ fn opened(open: &pb::WorkOpen) -> Result<(LeaseRequest, usize), Violations> {
         duration: duration.unwrap_or_default(),
         wait: WAIT,
         stream: 0,
+        mark,
     };
     Ok((request, open.credit as usize))
 }
@@ -167,13 +170,13 @@ impl Session {
         match message.message {
             Some(Message::Credit(more)) => self.add_credit(more as usize)?,
             Some(Message::Heartbeat(heartbeat)) => {
-                let parsed = parse::heartbeat(&heartbeat.leases, heartbeat.reports);
+                let parsed = parse::heartbeat(&heartbeat.leases, heartbeat.reports, self.request.mark);
                 let (leases, reports) = parsed.map_err(|violation| violation.within("heartbeat"))?;
                 self.replying.push_back(self.heartbeat(leases, reports));
             }
             Some(Message::Settle(settle)) => {
-                let settlements =
-                    parse::settlements(settle).map_err(|violation| violation.within("settle"))?;
+                let parsed = parse::settlements(settle, self.request.mark);
+                let settlements = parsed.map_err(|violation| violation.within("settle"))?;
                 self.replying.push_back(self.settle(settlements));
             }
             Some(Message::Open(_)) => return Err(Violation::new("open", "the stream is open already")),
@@ -219,8 +222,7 @@ impl Session {
             return;
         }
         self.credit = self.credit.saturating_sub(leases.len());
-        let refs: Vec<LeaseRef> =
-            leases.iter().map(|lease| LeaseRef { id: lease.task.id, token: lease.token }).collect();
+        let refs: Vec<LeaseRef> = leases.iter().map(Lease::refer).collect();
         let leases = leases.into_iter().map(wire::lease).collect();
         let message = work_response::Message::Leases(pb::WorkLeases { leases });
         if self.out.send(Ok(pb::WorkResponse { message: Some(message) })).await.is_err() {
@@ -249,8 +251,7 @@ impl Session {
     /// Ends the lease call that waits. What it may just have been given goes back, unstarted.
     async fn hand_back(&mut self) {
         if let Some(Ok(leases)) = self.leasing.take().and_then(|waiting| waiting.now_or_never()) {
-            let refs = leases.iter().map(|lease| LeaseRef { id: lease.task.id, token: lease.token });
-            self.release(refs.collect()).await;
+            self.release(leases.iter().map(Lease::refer).collect()).await;
         }
     }
 

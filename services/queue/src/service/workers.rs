@@ -178,6 +178,7 @@ mod tests {
     use nova_types::{HeldClock, Timestamp};
 
     use super::*;
+    use crate::mark::Mark;
 
     fn workers() -> (Arc<Workers>, Arc<HeldClock>) {
         let clock = Arc::new(HeldClock::at(Timestamp::from_micros(1_700_000_000_000_000)));
@@ -193,6 +194,7 @@ mod tests {
             duration: LATELY,
             wait: Duration::ZERO,
             stream: 0,
+            mark: Mark::default(),
         }
     }
 

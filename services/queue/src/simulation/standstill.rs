@@ -9,7 +9,7 @@ use nova_chaos::{
 use tokio::{task::LocalSet, time::sleep};
 
 use super::{Plan, front::Way, mesh::Mesh, producer::task, words::namespace};
-use crate::record::{LeaseRef, LeaseRequest};
+use crate::{mark::Mark, record::LeaseRequest};
 
 /// Length of the lease.
 const LEASE: Duration = Duration::from_secs(2);
@@ -30,14 +30,14 @@ async fn stand_still() {
         duration: LEASE,
         wait: Duration::ZERO,
         stream: 0,
+        mark: Mark::default(),
     };
     let lease = way.lease(request).await.pop().expect("a task is ready");
     mesh.shelf.get().frozen = Some(1);
     sleep(3 * LEASE).await;
     mesh.shelf.get().frozen = None;
     sleep(LEASE / 2).await;
-    let lease = LeaseRef { id: lease.task.id, token: lease.token };
-    way.settle(lease, &Outcome::Completed("done".into())).await;
+    way.settle(lease.refer(), &Outcome::Completed("done".into())).await;
     let settled =
         mesh.recorder.look(|history| history.operations.last().map(|operation| operation.answer.clone()));
     assert_eq!(settled, Some(Answer::Settled(State::Completed)));

@@ -16,7 +16,8 @@ use super::{
     words::{micros, namespace},
 };
 use crate::{
-    record::{Lease, LeaseRef, LeaseRequest},
+    mark::Mark,
+    record::{Lease, LeaseRequest},
     task::Micros,
 };
 
@@ -91,11 +92,18 @@ impl Worker {
     }
 
     async fn take(&mut self, max: usize, wait: Duration) -> Vec<Lease> {
-        let worker = self.way.client.to_string().into();
-        let (namespace, queues) = (namespace(), vec!["q".into()]);
-        self.way
-            .lease(LeaseRequest { namespace, queues, worker, max, duration: self.duration, wait, stream: 0 })
-            .await
+        let name = self.way.client.to_string();
+        let request = LeaseRequest {
+            namespace: namespace(),
+            queues: vec!["q".into()],
+            mark: Mark::of(&name),
+            worker: name.into(),
+            max,
+            duration: self.duration,
+            wait,
+            stream: 0,
+        };
+        self.way.lease(request).await
     }
 
     /// The time, as this worker believes.
@@ -142,7 +150,7 @@ impl Worker {
 
     async fn say(&mut self, lease: &Lease, said: &Said) {
         for _ in 0..TRIES {
-            if self.way.settle(refer(lease), said).await {
+            if self.way.settle(lease.refer(), said).await {
                 return;
             }
         }
@@ -170,17 +178,17 @@ impl Worker {
     /// Extends a lease; now and then it leaves something for the next attempt as well.
     async fn beat(&mut self, lease: &Lease) -> Option<bool> {
         if self.seed.chance(50) {
-            return self.way.heartbeat(refer(lease), self.duration).await;
+            return self.way.heartbeat(lease.refer(), self.duration).await;
         }
         self.said += 1;
         let left = format!("left by {} as {}", self.way.client, self.said);
-        self.way.report(refer(lease), left, self.duration).await
+        self.way.report(lease.refer(), left, self.duration).await
     }
 
     /// Asks for a proof, so often of a hundred.
     async fn prove(&mut self, lease: &Lease, percent: u64) {
         if self.seed.chance(percent) {
-            self.way.prove(refer(lease), self.duration).await;
+            self.way.prove(lease.refer(), self.duration).await;
         }
     }
 
@@ -191,13 +199,9 @@ impl Worker {
         }
         sleep(self.duration * 2).await;
         if self.seed.chance(30) {
-            self.way.heartbeat(refer(lease), self.duration).await;
+            self.way.heartbeat(lease.refer(), self.duration).await;
         }
         let late = if self.seed.chance(70) { self.completes(lease) } else { self.fails() };
         self.say(lease, &late).await;
     }
-}
-
-fn refer(lease: &Lease) -> LeaseRef {
-    LeaseRef { id: lease.task.id, token: lease.token }
 }

@@ -10,6 +10,7 @@ use crate::{
     config::Config,
     cron::Cron,
     error::Error,
+    mark::Mark,
     record::{LeaseRef, LeaseRequest, NewTask, Outcome, Receipt, Settled, Settlement, Spec},
     schedule::{Missed, Schedule},
     task::{Retry, State},
@@ -55,12 +56,13 @@ impl Failing {
             duration: Duration::from_secs(30),
             wait,
             stream: 0,
+            mark: Mark::default(),
         }
     }
 
     async fn take(&self) -> Option<LeaseRef> {
         let lease = self.store.lease(self.ask(Duration::ZERO)).await.ok()?.into_iter().next()?;
-        Some(LeaseRef { id: lease.task.id, token: lease.token })
+        Some(lease.refer())
     }
 }
 

@@ -4,7 +4,10 @@ use nova_proto::queue::v1 as pb;
 use nova_runtime::testing::TestServer;
 use nova_testkit::soon;
 
-use crate::harness::{Home, PATIENCE, ask, client, complete, enqueue, get, put, take, task};
+use crate::{
+    harness::{Home, PATIENCE, ask, client, complete, enqueue, get, put, take, task},
+    leases::{is_kept_from, is_lost_to, stranger},
+};
 
 /// Two daemons over one Redis, the first of which leads.
 async fn two() -> (Home, TestServer, TestServer) {
@@ -33,6 +36,20 @@ async fn a_follower_answers_as_the_leader_would() {
     client(&follower).complete(complete(&lease, "done")).await.unwrap();
     let task = get(&mut client(&follower), &id).await;
     assert_eq!((task.state(), &*task.result), (pb::TaskState::Completed, &b"done"[..]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_is_its_holders_alone_whoever_is_asked() {
+    let (_home, leader, follower) = two().await;
+    for (gave, other) in [(&leader, &follower), (&follower, &leader)] {
+        put(&mut client(gave), task("t")).await;
+        let lease = take(&mut client(gave), ask()).await;
+        for server in [gave, other] {
+            is_kept_from(&mut stranger(server), &lease).await;
+            assert_eq!(is_lost_to(&mut client(server), &lease).await, [false; 3]);
+        }
+        client(other).complete(complete(&lease, "done")).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,13 +1,66 @@
 //! Fencing, expiry and waiting.
 
-use nova_proto::queue::v1 as pb;
+use nova_proto::queue::v1::{self as pb, queue_service_client::QueueServiceClient};
+use nova_runtime::testing::TestServer;
 use pb::TaskState;
 use tonic::Code;
 
-use crate::harness::{
-    Home, PATIENCE, ask, ask_briefly, client, complete, fail, get, millis, put, refer, refused, seconds,
-    take, task,
+use crate::{
+    harness::{
+        Client, Home, PATIENCE, ask, ask_briefly, client, complete, fail, get, millis, put, refer, refused,
+        seconds, take, task,
+    },
+    work::{Worker, completed},
 };
+
+/// Somebody else, who may call whatever the holder of a lease may.
+pub(crate) fn stranger(server: &TestServer) -> Client {
+    QueueServiceClient::new(server.channel_as("worker/stranger", &["operator"]))
+}
+
+/// Whether a lease is lost to who calls, in each way to say so that leaves it as it is.
+pub(crate) async fn is_lost_to(client: &mut Client, lease: &pb::Lease) -> [bool; 3] {
+    let report = pb::LeaseReport {
+        lease: Some(refer(lease)),
+        checkpoint: Some(b"left".to_vec().into()),
+        ..Default::default()
+    };
+    let beat =
+        pb::HeartbeatRequest { leases: vec![refer(lease)], reports: vec![report], ..Default::default() };
+    let beats = client.heartbeat(beat).await.unwrap().into_inner().results;
+    let prove = pb::ProveLeasesRequest { leases: vec![refer(lease)], ..Default::default() };
+    let proofs = client.prove_leases(prove).await.unwrap().into_inner().proofs;
+    assert_eq!(proofs[0].lost, proofs[0].proof.is_empty());
+    [beats[0].lost, beats[1].lost, proofs[0].lost]
+}
+
+/// Who calls can do nothing under a lease, by single calls or on a stream.
+pub(crate) async fn is_kept_from(client: &mut Client, lease: &pb::Lease) {
+    assert_eq!(is_lost_to(client, lease).await, [true; 3]);
+    let code = Code::FailedPrecondition;
+    refused(client.complete(complete(lease, "forged")).await, code, "LEASE_LOST");
+    refused(client.fail(fail(lease)).await, code, "LEASE_LOST");
+    let release = pb::ReleaseRequest { lease: Some(refer(lease)), ..Default::default() };
+    refused(client.release(release).await, code, "LEASE_LOST");
+    let mut stream = Worker::open(client, 0).await;
+    assert!(stream.settle(refer(lease), completed("forged")).await.lost);
+    assert!(stream.beat(refer(lease)).await.lost);
+}
+
+pub(crate) async fn a_lease_is_its_holders_alone(home: &Home) {
+    let server = home.serve().await;
+    let id = put(&mut client(&server), task("t")).await;
+    let lease = take(&mut client(&server), ask()).await;
+    is_kept_from(&mut stranger(&server), &lease).await;
+    server.stop().await;
+    let server = home.serve().await;
+    is_kept_from(&mut stranger(&server), &lease).await;
+    let mut holder = client(&server);
+    assert!(get(&mut holder, &id).await.checkpoint.is_empty());
+    assert_eq!(is_lost_to(&mut holder, &lease).await, [false; 3]);
+    holder.complete(complete(&lease, "done")).await.unwrap();
+    assert_eq!(&get(&mut holder, &id).await.result[..], b"done");
+}
 
 pub(crate) async fn a_stale_token_is_refused_as_lease_lost(home: &Home) {
     let server = home.serve().await;
@@ -69,7 +122,9 @@ pub(crate) async fn an_attempt_ends_at_its_timeout(home: &Home) {
     put(&mut client, pb::NewTask { attempt_timeout: millis(50), ..task("t") }).await;
     take(&mut client, ask()).await;
     let second = take(&mut client, ask()).await;
-    assert_eq!(second.task.unwrap().last_error.unwrap().reason, "ATTEMPT_TIMEOUT");
+    let error = second.task.unwrap().last_error.unwrap();
+    assert_eq!(error.reason, "ATTEMPT_TIMEOUT");
+    assert_eq!(error.message, "the attempt took longer than its timeout of 50ms");
 }
 
 pub(crate) async fn a_long_poll_wakes_when_work_arrives(home: &Home) {

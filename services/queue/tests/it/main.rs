@@ -49,6 +49,7 @@ on_both_stores! {
     reserved::queues_of_agents_are_filled_by_the_engine_and_emptied_by_agents,
     reserved::nobody_but_the_engine_gives_a_task_of_an_agent_another_life,
     leases::a_stale_token_is_refused_as_lease_lost,
+    leases::a_lease_is_its_holders_alone,
     leases::a_held_lease_is_proven_and_a_lost_one_is_not,
     leases::a_repeated_completion_is_answered_as_the_first,
     leases::an_expired_lease_is_given_to_the_next_worker,

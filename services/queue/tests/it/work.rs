@@ -42,13 +42,22 @@ impl Worker {
         }
     }
 
-    async fn settle(
+    pub(crate) async fn settle(
         &mut self,
         lease: pb::LeaseRef,
         outcome: pb::settlement::Outcome,
     ) -> pb::SettlementResult {
         let settlement = pb::Settlement { lease: Some(lease), outcome: Some(outcome) };
         self.settle_all(vec![settlement]).await.remove(0)
+    }
+
+    /// Extends a lease.
+    pub(crate) async fn beat(&mut self, lease: pb::LeaseRef) -> pb::HeartbeatResult {
+        self.say(Say::Heartbeat(pb::WorkHeartbeat { leases: vec![lease], ..Default::default() })).await;
+        match self.hear().await {
+            Hear::Heartbeats(beats) => beats.results.into_iter().next().unwrap(),
+            other => panic!("an answer to a heartbeat was to come, not {other:?}"),
+        }
     }
 
     pub(crate) async fn settle_all(&mut self, settlements: Vec<pb::Settlement>) -> Vec<pb::SettlementResult> {
@@ -60,7 +69,7 @@ impl Worker {
     }
 }
 
-fn completed(result: &str) -> pb::settlement::Outcome {
+pub(crate) fn completed(result: &str) -> pb::settlement::Outcome {
     pb::settlement::Outcome::Completed(result.as_bytes().to_vec().into())
 }
 
@@ -71,9 +80,7 @@ pub(crate) async fn a_stream_leases_heartbeats_and_settles(home: &Home) {
     let id = put(&mut client, task("in")).await;
     let lease = worker.leases().await.remove(0);
     assert_eq!(&lease.task.as_ref().unwrap().payload[..], b"in");
-    worker.say(Say::Heartbeat(pb::WorkHeartbeat { leases: vec![refer(&lease)], ..Default::default() })).await;
-    let Hear::Heartbeats(beats) = worker.hear().await else { panic!("heartbeats are answered") };
-    assert!(!beats.results[0].lost);
+    assert!(!worker.beat(refer(&lease)).await.lost);
     let failure = pb::Failure { error: Some(broken()), ..Default::default() };
     let failure = pb::settlement::Outcome::Failed(failure);
     assert_eq!(worker.settle(refer(&lease), failure).await.state(), TaskState::Waiting);

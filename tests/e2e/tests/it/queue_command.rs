@@ -40,7 +40,7 @@ pub(crate) fn an_operator_runs_a_queue(store: &str) {
     for kind in ["send", "send", "digest"] {
         enqueue(&nova, &["mail", kind]);
     }
-    assert_eq!(json(&nova, &["pause", "mail"])["intake"], "paused");
+    assert_eq!(json(&nova, &["pause", "mail"])["state"], "paused");
     assert_eq!(json(&nova, &["stats", "mail"])["ready"], 3);
     assert_eq!(json(&nova, &["cancel", "--queue", "mail", "--kind", "send"])["cancelled"], 2);
     let left = json(&nova, &["tasks", "--queue", "mail", "--kind", "digest"]);
@@ -48,7 +48,7 @@ pub(crate) fn an_operator_runs_a_queue(store: &str) {
     let cancelled = ["purge", "--queue", "mail", "--state", "cancelled"];
     assert_eq!(json(&nova, &[&cancelled[..], &["--older-than", "1h"]].concat())["purged"], 0);
     assert_eq!(json(&nova, &[&cancelled[..], &["--newer-than", "1h"]].concat())["purged"], 2);
-    assert_eq!(json(&nova, &["drain", "mail"])["intake"], "draining");
+    assert_eq!(json(&nova, &["drain", "mail"])["state"], "draining");
     refused(&nova, &["enqueue", "mail", "send"], 1, "QUEUE_DRAINING");
     nova.run(&["queue", "resume", "mail"]).ok();
     enqueue(&nova, &["mail", "send"]);
@@ -118,7 +118,7 @@ pub(crate) fn namespaces_are_apart(store: &str) {
         refused(&nova, &args, 5, "there is no ");
     }
     assert_eq!(within(&["show", &task])["namespace"], "team-a");
-    assert_eq!(within(&["pause", "mail"])["intake"], "paused");
+    assert_eq!(within(&["pause", "mail"])["state"], "paused");
     assert_eq!(within(&["config", "mail"])["settings"]["max_running"], 3);
     assert_eq!(within(&["workers"]), Value::Array(Vec::new()));
     refused(&nova, &["ls", "--namespace", "Team A"], 2, "namespace: ");

@@ -136,6 +136,6 @@ async fn list(scope: &Scope<'_>) -> anyhow::Result<()> {
     let queues = scope.mesh.queue().list_queues(request).await?.into_inner().queues;
     let records: Vec<Value> = queues.iter().map(stats::counted).collect();
     let headers =
-        ["QUEUE", "INTAKE", "WAITING", "READY", "LEASED", "COMPLETED", "DEAD", "CANCELLED", "OLDEST READY"];
+        ["QUEUE", "STATE", "WAITING", "READY", "LEASED", "COMPLETED", "DEAD", "CANCELLED", "OLDEST READY"];
     output::rows(scope.context, headers, queues.iter().map(stats::row).collect(), &records)
 }

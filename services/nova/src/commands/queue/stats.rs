@@ -9,13 +9,13 @@ use crate::commands::{cells, output};
 
 /// Shows a queue, without its settings.
 pub(crate) fn show(scope: &Scope<'_>, queue: Queue) -> anyhow::Result<()> {
-    let (intake, stats) = (intake(queue.intake()), queue.stats.unwrap_or_default());
+    let (state, stats) = (state(queue.intake()), queue.stats.unwrap_or_default());
     let performance = queue.performance.unwrap_or_default();
     let mut record = counted(&stats);
     record["namespace"] = json!(queue.namespace);
-    record["intake"] = json!(intake);
+    record["state"] = json!(state);
     record["performance"] = performed(&performance);
-    let mut fields = vec![("queue", queue.name), ("namespace", queue.namespace), ("intake", intake)];
+    let mut fields = vec![("queue", queue.name), ("namespace", queue.namespace), ("state", state)];
     fields.extend(counts(&stats).map(|(name, count)| (name, count.to_string())));
     fields.push(("oldest ready", oldest(&stats)));
     fields.extend(performance_fields(&performance));
@@ -23,7 +23,7 @@ pub(crate) fn show(scope: &Scope<'_>, queue: Queue) -> anyhow::Result<()> {
 }
 
 /// Name of what a queue lets through.
-fn intake(intake: QueueIntake) -> String {
+fn state(intake: QueueIntake) -> String {
     cells::name(intake.as_str_name(), "QUEUE_INTAKE_")
 }
 
@@ -47,8 +47,8 @@ fn oldest(stats: &QueueStats) -> String {
 pub(crate) fn row(stats: &QueueStats) -> [String; 9] {
     let [waiting, ready, leased, completed, dead, cancelled] =
         counts(stats).map(|(_, count)| count.to_string());
-    let (name, intake) = (stats.queue.clone(), intake(stats.intake()));
-    [name, intake, waiting, ready, leased, completed, dead, cancelled, oldest(stats)]
+    let (name, state) = (stats.queue.clone(), state(stats.intake()));
+    [name, state, waiting, ready, leased, completed, dead, cancelled, oldest(stats)]
 }
 
 /// Counts as programs see them.
@@ -56,7 +56,7 @@ pub(crate) fn counted(stats: &QueueStats) -> Value {
     let age = cells::duration(stats.oldest_ready_age.as_ref());
     let mut record = json!({
         "queue": stats.queue,
-        "intake": intake(stats.intake()),
+        "state": state(stats.intake()),
         "oldest_ready_age_seconds": age.map(|age| age.as_secs_f64()),
     });
     for (name, count) in counts(stats) {

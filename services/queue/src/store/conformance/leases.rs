@@ -47,7 +47,7 @@ pub(super) async fn a_stale_token_changes_nothing(home: &dyn Home) {
     for outcome in [completed("r"), failed(true), Outcome::Released] {
         assert_eq!(store.end(refer(&stale), outcome).await, Settled::Lost);
     }
-    let invented = LeaseRef { id, token: fresh.token + 1 };
+    let invented = LeaseRef { token: fresh.token + 1, ..refer(&fresh) };
     assert_eq!(store.end(invented, completed("r")).await, Settled::Lost);
     let beat = store.heartbeat(&"default".into(), vec![refer(&stale)], PATIENCE).await.unwrap();
     assert_eq!(beat, [Beat::Lost]);
@@ -80,7 +80,7 @@ pub(super) async fn a_heartbeat_extends_and_tells_what_is_lost(home: &dyn Home) 
     let store = home.open().await;
     store.put(task("t")).await;
     let lease = store.take(LeaseRequest { duration: Duration::from_millis(300), ..ask(1) }).await.remove(0);
-    let lost = LeaseRef { id: lease.task.id, token: 1 };
+    let lost = LeaseRef { token: 1, ..refer(&lease) };
     let ends = store.heartbeat(&"default".into(), vec![refer(&lease), lost], PATIENCE).await.unwrap();
     assert!(matches!(ends[0], Beat::Until(end) if end > lease.task.status.expires));
     assert_eq!(ends[1], Beat::Lost);

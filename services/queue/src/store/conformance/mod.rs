@@ -38,6 +38,7 @@ use crate::{
     config::Config,
     core::body_hash,
     ledger::redis::Claimant,
+    mark::Mark,
     record::{Beat, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, Receipt, Settled, Settlement, Spec},
     store::{Store, open_redis, open_sqlite},
     task::{Failure, Retry, State},
@@ -300,6 +301,7 @@ fn ask(max: usize) -> LeaseRequest {
         duration: Duration::from_secs(30),
         wait: Duration::ZERO,
         stream: 0,
+        mark: Mark::of("w-1"),
     }
 }
 
@@ -309,7 +311,7 @@ fn ask_briefly(max: usize) -> LeaseRequest {
 }
 
 fn refer(lease: &Lease) -> LeaseRef {
-    LeaseRef { id: lease.task.id, token: lease.token }
+    lease.refer()
 }
 
 fn failed(permanent: bool) -> Outcome {
