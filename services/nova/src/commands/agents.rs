@@ -75,7 +75,7 @@ impl Agents {
                 connection::reading(context, async |mesh| reading.run(context, &mesh).await).await?;
             }
             Action::SetState { agent, state, message } => {
-                let mesh = connection::connect(&context.home)?;
+                let mesh = connection::connect(&context.home).await?;
                 set_state(context, &mesh, agent, &state, message).await?;
             }
         }

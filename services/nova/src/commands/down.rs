@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::workflow::unfinished;
@@ -25,7 +26,9 @@ impl Down {
             tell!("no mesh runs in {}", context.home.path().display());
             return Ok(ExitCode::SUCCESS);
         };
-        if let Ok(mesh) = connection::connect_to(&context.home, &mesh) {
+        if mesh.is_ready()
+            && let Ok(mesh) = connection::connect_to(&context.home, &mesh)
+        {
             unfinished::tell_left(&mesh).await;
         }
         stop(context, &mesh).await?;
@@ -36,9 +39,13 @@ impl Down {
 
 async fn stop(context: &Context, mesh: &MeshFile) -> anyhow::Result<()> {
     let pid = i32::try_from(mesh.pid).ok().and_then(Pid::from_raw).context("mesh.json has no process id")?;
-    kill_process(pid, Signal::TERM).context("cannot signal the supervisor")?;
+    match kill_process(pid, Signal::TERM) {
+        // It went down by itself meanwhile.
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(error) => return Err(error).context("cannot signal the supervisor"),
+    }
     let began = Instant::now();
-    while context.home.try_lock()?.is_none() {
+    while context.home.is_taken()? {
         if began.elapsed() > WITHIN {
             bail!("the mesh has not stopped within {WITHIN:?}; its supervisor is process {}", mesh.pid);
         }

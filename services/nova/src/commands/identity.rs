@@ -59,7 +59,7 @@ struct Token {
 impl Identity {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         if let Action::Token(token) = self.action {
-            token.run(context, &connection::connect(&context.home)?).await?;
+            token.run(context, &connection::connect(&context.home).await?).await?;
             return Ok(ExitCode::SUCCESS);
         }
         connection::reading(context, async |mesh| match self.action {

@@ -100,7 +100,7 @@ impl Memory {
 impl Put {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
         let request = self.request()?;
-        let mesh = connection::connect(&context.home)?;
+        let mesh = connection::connect(&context.home).await?;
         let answer = mesh.memory().put_memory(request).await?.into_inner();
         if answer.duplicate {
             tell!("nova: the request id was known: this is the earlier memory");

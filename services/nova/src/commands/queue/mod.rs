@@ -92,7 +92,7 @@ impl Queue {
                 connection::reading(context, read).await?;
             }
             action => {
-                let mesh = connection::connect(&context.home)?;
+                let mesh = connection::connect(&context.home).await?;
                 action.run(&Scope::new(context, &mesh, namespace)).await?;
             }
         }
