@@ -7,7 +7,9 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
+use super::output;
 use super::workflow::unfinished;
 use crate::cli::Context;
 use crate::connection;
@@ -23,7 +25,7 @@ pub(crate) struct Down {}
 impl Down {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let Some(mesh) = context.home.running()? else {
-            tell!("no mesh runs in {}", context.home.path().display());
+            report(context, None)?;
             return Ok(ExitCode::SUCCESS);
         };
         if mesh.is_ready()
@@ -32,9 +34,22 @@ impl Down {
             unfinished::tell_left(&mesh).await;
         }
         stop(context, &mesh).await?;
-        tell!("the mesh is down");
+        report(context, Some(&mesh))?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Says which mesh went down, if any.
+fn report(context: &Context, stopped: Option<&MeshFile>) -> anyhow::Result<()> {
+    let home = context.home.path().display();
+    if context.json {
+        return output::json(&json!({"home": home.to_string(), "stopped_pid": stopped.map(|mesh| mesh.pid)}));
+    }
+    match stopped {
+        Some(_) => tell!("the mesh is down"),
+        None => tell!("no mesh runs in {home}"),
+    }
+    Ok(())
 }
 
 async fn stop(context: &Context, mesh: &MeshFile) -> anyhow::Result<()> {

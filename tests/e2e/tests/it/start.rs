@@ -67,7 +67,7 @@ fn those_who_read_at_a_time_without_a_mesh_all_read_and_leave_none() {
     let nova = Nova::new();
     nova.run(&["up"]).ok();
     nova.run(&["queue", "enqueue", "mail", "send"]).ok();
-    nova.run(&["down"]).ok();
+    assert!(nova.run(&["--json", "down"]).json()["stopped_pid"].is_u64());
     let readers: Vec<_> = (0..5).map(|_| nova.spawn(&["queue", "ls"])).collect();
     for reader in readers {
         let told = Ran::of(&reader.wait_with_output().expect("it is our child")).ok();

@@ -11,7 +11,7 @@ use nova_client::Mesh;
 use nova_proto::lifecycle::v1::{
     CancelRunRequest, GetRunReportRequest, GetRunRequest, ListRunsRequest, Run, RunState,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::Context;
 use crate::commands::orchestrate::{View, follow};
@@ -87,7 +87,10 @@ impl Workflow {
             }
             Action::Report { run } => {
                 let markdown = connection::reading(context, async |mesh| report(&mesh, &run).await).await?;
-                output::foreign(&markdown)?;
+                match context.json {
+                    true => output::json(&json!({"run_id": run, "report": markdown}))?,
+                    false => output::foreign(&markdown)?,
+                }
             }
         }
         Ok(ExitCode::SUCCESS)
