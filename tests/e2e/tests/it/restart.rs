@@ -43,8 +43,7 @@ spec:
 #[test]
 fn a_mesh_goes_on_when_its_executable_is_replaced() {
     let nova = Nova::new();
-    let (copy, plan) = (nova.folder().join("nova"), nova.folder().join("tiny.yaml"));
-    fs::write(&plan, TINY).expect("a writable folder");
+    let copy = nova.folder().join("nova");
     bring_up_with(&nova, &copy);
     let other = nova.folder().join("other");
     fs::write(&other, "not the version that runs").expect("a writable folder");
@@ -56,6 +55,13 @@ fn a_mesh_goes_on_when_its_executable_is_replaced() {
             (nova.pid_of(daemon) != pid && nova.run(&["status"]).code == 0).then_some(())
         });
     }
+    orchestrate_tiny(&nova);
+}
+
+/// Runs [`TINY`] to its end.
+pub(crate) fn orchestrate_tiny(nova: &Nova) {
+    let plan = nova.folder().join("tiny.yaml");
+    fs::write(&plan, TINY).expect("a writable folder");
     nova.run(&["orchestrate", plan.to_str().expect("UTF-8")]).ok();
 }
 
