@@ -11,21 +11,35 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::cli::Context;
 use crate::failure::{Misuse, NoMesh};
-use crate::home::{Home, MeshFile};
+use crate::home::{Home, Lock, MeshFile};
 use crate::supervisor::{Launch, Launched};
 
 /// How long to wait for another command to be done with its mesh.
 const TURN: Duration = Duration::from_secs(5);
+/// How long to wait for meshes that come up and go down: each has bounds of its own.
+const PASSAGE: Duration = Duration::from_secs(120);
+/// How often to look.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Of a mesh that is never ready for us.
+const PASSES: &str = "the mesh that runs here is not ready: it comes up or goes down; `nova status` shows it";
 /// Of a mesh that a run brought up.
 const GOES_DOWN: &str =
     "the mesh that runs here goes down with its run; wait for that, or use another --home";
 /// When to say that a mesh is being brought up.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// Clients of the mesh in `home`, with the token in `NOVA_TOKEN`, else the operator's certificate.
-pub(crate) fn connect(home: &Home) -> anyhow::Result<Mesh> {
-    let mesh = home.running()?.ok_or_else(|| NoMesh::in_home(home))?;
-    connect_to(home, &mesh)
+/// Clients of the mesh in `home`, with the token in `NOVA_TOKEN`, else the operator's certificate. Waits for one that
+/// comes up or goes down.
+pub(crate) async fn connect(home: &Home) -> anyhow::Result<Mesh> {
+    let give_up = Instant::now() + PASSAGE;
+    loop {
+        match home.running()? {
+            None => return Err(NoMesh::in_home(home).into()),
+            Some(mesh) if mesh.is_ready() => return connect_to(home, &mesh),
+            Some(_) if Instant::now() > give_up => return Err(NoMesh::because(PASSES.to_owned()).into()),
+            Some(_) => sleep(LOOK_EVERY).await,
+        }
+    }
 }
 
 /// The same for a mesh that is known.
@@ -52,6 +66,11 @@ pub(crate) struct Reached {
     /// Its clients.
     pub(crate) mesh: Mesh,
     launched: Option<Launched>,
+    #[expect(
+        dead_code,
+        reason = "a mesh that somebody else takes down stays up for as long as this is held"
+    )]
+    lock: Option<Lock>,
     #[expect(dead_code, reason = "the folder is there for as long as this is held")]
     passing: Option<TempDir>,
 }
@@ -110,8 +129,8 @@ pub(crate) async fn reach(context: &Context) -> anyhow::Result<Reached> {
     let shown = StoreUrl::shown(&store);
     let launch =
         Launch { home: home.clone(), store, otlp: None, plaintext: false, for_one_run: true, reading: true };
-    let mut found = Box::pin(find(launch, |_| true));
-    let found = match timeout(SILENCE, &mut found).await {
+    let mut found = Box::pin(find_to_read(launch));
+    let (found, lock) = match timeout(SILENCE, &mut found).await {
         Ok(found) => found?,
         Err(_) => {
             tell!("nova: no mesh runs; one is brought up to read the records in {shown}");
@@ -119,7 +138,23 @@ pub(crate) async fn reach(context: &Context) -> anyhow::Result<Reached> {
         }
     };
     let mesh = connect_to(&home, found.file())?;
-    Ok(Reached { mesh, launched: found.launched(), passing })
+    Ok(Reached { mesh, launched: found.launched(), lock, passing })
+}
+
+/// A mesh to read from, which stays up for as long as the lock is held: its own, or one that runs, since it was still
+/// ready when it was locked.
+async fn find_to_read(launch: Launch) -> anyhow::Result<(Found, Option<Lock>)> {
+    loop {
+        let found = find(launch.clone(), |_| true).await?;
+        if matches!(found, Found::Launched(_)) {
+            return Ok((found, None));
+        }
+        let lock = launch.home.lock_to_read()?;
+        let still = launch.home.running()?.filter(MeshFile::is_ready).map(|mesh| mesh.pid);
+        if lock.is_some() && still == Some(found.file().pid) {
+            return Ok((found, lock));
+        }
+    }
 }
 
 /// A mesh that was there, or was brought up.
@@ -150,25 +185,29 @@ impl Found {
 /// Finds the mesh that runs, if it `suits`, or launches one. Another command may be bringing one
 /// up or taking one down at this moment: waits for its turn.
 pub(crate) async fn find(launch: Launch, suits: impl Fn(&MeshFile) -> bool) -> anyhow::Result<Found> {
-    let give_up = Instant::now() + TURN;
+    let give_up = Instant::now() + PASSAGE;
+    let mut turn = Instant::now() + TURN;
     loop {
-        match launch.home.running()? {
-            Some(file) if suits(&file) => return Ok(Found::Running(Box::new(file))),
-            Some(_) if Instant::now() > give_up => return Err(NoMesh::because(GOES_DOWN.to_owned()).into()),
-            Some(_) => {}
-            None => match launch.clone().start().await {
-                Ok(launched) => return Ok(Found::Launched(Box::new(launched))),
-                Err(_) if is_taken(&launch.home) && Instant::now() <= give_up => {}
-                Err(error) => return Err(error),
+        let others_is_ready = match launch.home.running()? {
+            Some(file) if file.is_ready() && suits(&file) => return Ok(Found::Running(Box::new(file))),
+            Some(file) => file.is_ready(),
+            None => match launch.clone().start().await? {
+                Some(launched) => return Ok(Found::Launched(Box::new(launched))),
+                None => false,
             },
+        };
+        let now = Instant::now();
+        if others_is_ready && now > turn {
+            return Err(NoMesh::because(GOES_DOWN.to_owned()).into());
         }
-        sleep(Duration::from_millis(100)).await;
+        if now > give_up {
+            return Err(NoMesh::because(PASSES.to_owned()).into());
+        }
+        if !others_is_ready {
+            turn = now + TURN;
+        }
+        sleep(LOOK_EVERY).await;
     }
-}
-
-/// Whether another command has the home at this moment.
-fn is_taken(home: &Home) -> bool {
-    matches!(home.try_lock(), Ok(None))
 }
 
 /// Who calls: whoever the token in `NOVA_TOKEN` is for, else the operator.

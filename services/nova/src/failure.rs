@@ -3,6 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
+use nova_rpc::Reason;
 use serde::Serialize;
 use serde_json::json;
 use tonic::{Code, Status};
@@ -108,7 +109,7 @@ pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
 #[derive(Debug, Default, Serialize)]
 struct Failure {
     message: String,
-    /// Stable, for programs; empty when no call failed.
+    /// Stable, for programs; empty when no call failed, unless something is not there.
     reason: String,
     violations: Vec<Violated>,
     /// The command that shows the call.
@@ -132,7 +133,8 @@ impl Failure {
             error if error.is::<NotFound>() => NOT_FOUND,
             _ => FAILED,
         };
-        Self { message: format!("{error:#}"), exit_code, ..Self::default() }
+        let reason = if exit_code == NOT_FOUND { Reason::NotFound.as_str() } else { "" };
+        Self { message: format!("{error:#}"), reason: reason.to_owned(), exit_code, ..Self::default() }
     }
 
     fn of_call(status: &Status) -> Self {

@@ -15,6 +15,11 @@ use crate::failure::Misuse;
 /// Size of a log at which it is begun anew, bytes.
 const LARGEST_LOG: u64 = 16 << 20;
 
+/// Locked by a supervisor for as long as its mesh runs; whoever looks whether one does shares it for a moment.
+const MESH_LOCK: &str = "mesh.lock";
+/// Shared by those who read from a mesh, which waits for them when it goes down.
+const READERS_LOCK: &str = "readers.lock";
+
 /// The store that a home has by default.
 const SQLITE: &str = "sqlite";
 
@@ -27,6 +32,9 @@ pub(crate) struct Home(PathBuf);
 pub(crate) struct MeshFile {
     /// The supervisor's process.
     pub(crate) pid: u32,
+    /// Whether it can be called.
+    #[serde(default)]
+    pub(crate) state: MeshState,
     /// When it started, RFC 3339.
     pub(crate) started: String,
     /// `sqlite` or a Redis URL, which may hold a password: [`nova_runtime::StoreUrl::shown`].
@@ -47,7 +55,23 @@ pub(crate) struct MeshFile {
     pub(crate) pids: std::collections::BTreeMap<String, u32>,
 }
 
-/// Held by the supervisor for as long as its mesh runs.
+/// How far a mesh is. Only one that is ready is of use to a command; for the others it waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum MeshState {
+    Starting,
+    #[default]
+    Ready,
+    Stopping,
+}
+
+impl MeshFile {
+    pub(crate) fn is_ready(&self) -> bool {
+        self.state == MeshState::Ready
+    }
+}
+
+/// A lock of a home that is held.
 #[derive(Debug)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "the lock is held while the file is open")] File);
 
@@ -124,19 +148,39 @@ impl Home {
         self.0.join("operator").join(format!("{part}.pem"))
     }
 
-    /// Takes the home for a mesh. None when a mesh has it.
+    /// Takes the home for a mesh. None when a mesh has it, or somebody looks at this moment.
     pub(crate) fn try_lock(&self) -> anyhow::Result<Option<Lock>> {
-        let file = File::options().create(true).truncate(false).write(true).open(self.lock_file())?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        self.lock(MESH_LOCK, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// Whether a mesh has the home.
+    pub(crate) fn is_taken(&self) -> anyhow::Result<bool> {
+        let known = self.0.join(MESH_LOCK).exists();
+        Ok(known && self.lock(MESH_LOCK, FlockOperation::NonBlockingLockShared)?.is_none())
+    }
+
+    /// Asks the mesh to stay up while this is held. None at the moment in which it looks for readers.
+    pub(crate) fn lock_to_read(&self) -> anyhow::Result<Option<Lock>> {
+        self.lock(READERS_LOCK, FlockOperation::NonBlockingLockShared)
+    }
+
+    /// Whether somebody reads.
+    pub(crate) fn is_read(&self) -> anyhow::Result<bool> {
+        Ok(self.lock(READERS_LOCK, FlockOperation::NonBlockingLockExclusive)?.is_none())
+    }
+
+    fn lock(&self, name: &str, operation: FlockOperation) -> anyhow::Result<Option<Lock>> {
+        let file = File::options().create(true).truncate(false).write(true).open(self.0.join(name))?;
+        match rustix::fs::flock(&file, operation) {
             Ok(()) => Ok(Some(Lock(file))),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => bail!("cannot lock {}: {error}", self.0.display()),
         }
     }
 
-    /// The mesh that runs here; none when none does.
+    /// The mesh that runs here, or comes up or goes down; none when there is none.
     pub(crate) fn running(&self) -> anyhow::Result<Option<MeshFile>> {
-        if !self.lock_file().exists() || self.try_lock()?.is_some() {
+        if !self.is_taken()? {
             return Ok(None);
         }
         match fs::read_to_string(self.mesh_file()) {
@@ -169,10 +213,6 @@ impl Home {
         }
     }
 
-    fn lock_file(&self) -> PathBuf {
-        self.0.join("mesh.lock")
-    }
-
     fn mesh_file(&self) -> PathBuf {
         self.0.join("mesh.json")
     }
@@ -203,4 +243,28 @@ fn named_home() -> Option<PathBuf> {
 fn default_home() -> Option<PathBuf> {
     let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     data.or_else(|| Some(std::env::home_dir()?.join(".local/share"))).map(|data| data.join("nova"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_look_do_not_take_each_other_for_a_mesh() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(Some(folder.path().to_owned())).unwrap();
+        drop(home.try_lock().unwrap().expect("the home is free"));
+        let _looks = home.lock(MESH_LOCK, FlockOperation::NonBlockingLockShared).unwrap().unwrap();
+        assert!(!home.is_taken().unwrap());
+    }
+
+    #[test]
+    fn a_mesh_is_read_while_anybody_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(Some(folder.path().to_owned())).unwrap();
+        let readers = [home.lock_to_read().unwrap().unwrap(), home.lock_to_read().unwrap().unwrap()];
+        assert!(home.is_read().unwrap());
+        drop(readers);
+        assert!(!home.is_read().unwrap());
+    }
 }

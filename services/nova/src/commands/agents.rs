@@ -11,6 +11,7 @@ use nova_proto::lifecycle::v1::{
 use serde_json::{Value, json};
 
 use crate::cli::Context;
+use crate::commands::namespace::Namespace;
 use crate::commands::pages::Limit;
 use crate::commands::{cells, output};
 use crate::connection;
@@ -22,6 +23,8 @@ const STATES: [&str; 8] =
 /// Show agents and their history.
 #[derive(Debug, Args)]
 pub(crate) struct Agents {
+    #[command(flatten)]
+    namespace: Namespace,
     #[command(subcommand)]
     action: Action,
 }
@@ -70,34 +73,59 @@ enum Reading {
 
 impl Agents {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let namespace = self.namespace.as_str();
         match self.action {
             Action::Read(reading) => {
-                connection::reading(context, async |mesh| reading.run(context, &mesh).await).await?;
+                connection::reading(context, async |mesh| {
+                    reading.run(context, &Registry { mesh: &mesh, namespace }).await
+                })
+                .await?;
             }
             Action::SetState { agent, state, message } => {
-                let mesh = connection::connect(&context.home)?;
-                set_state(context, &mesh, agent, &state, message).await?;
+                let mesh = connection::connect(&context.home).await?;
+                let registry = Registry { mesh: &mesh, namespace };
+                set_state(context, &registry, agent, &state, message).await?;
             }
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
+/// The agents of a namespace.
+#[derive(Debug)]
+struct Registry<'a> {
+    mesh: &'a Mesh,
+    namespace: &'a str,
+}
+
+impl Registry<'_> {
+    /// The namespace, for a request.
+    fn namespace(&self) -> String {
+        self.namespace.to_owned()
+    }
+}
+
 impl Reading {
-    async fn run(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
+    async fn run(self, context: &Context, registry: &Registry<'_>) -> anyhow::Result<()> {
         match self {
-            Self::Ls { state, limit } => list(context, mesh, state.as_deref(), limit).await,
-            Self::History { agent, limit } => history(context, mesh, &agent, limit).await,
-            Self::Show { agent } => show(context, mesh, &agent).await,
+            Self::Ls { state, limit } => list(context, registry, state.as_deref(), limit).await,
+            Self::History { agent, limit } => history(context, registry, &agent, limit).await,
+            Self::Show { agent } => show(context, registry, &agent).await,
         }
     }
 }
 
-async fn list(context: &Context, mesh: &Mesh, state: Option<&str>, limit: Limit) -> anyhow::Result<()> {
+async fn list(
+    context: &Context,
+    registry: &Registry<'_>,
+    state: Option<&str>,
+    limit: Limit,
+) -> anyhow::Result<()> {
     let state = i32::from(state.map_or(AgentState::Unspecified, state_of));
     let page = async |page_size, page_token| {
-        let request = ListAgentsRequest { state, page_size, page_token, ..Default::default() };
-        let page = mesh.agents().list_agents(request).await?.into_inner();
+        let namespace = registry.namespace();
+        let request = ListAgentsRequest { namespace, state, page_size, page_token };
+        let page = registry.mesh.agents().list_agents(request).await?.into_inner();
         Ok((page.agents, page.next_page_token))
     };
     let agents = limit.gather(page).await?;
@@ -109,9 +137,9 @@ async fn list(context: &Context, mesh: &Mesh, state: Option<&str>, limit: Limit)
     output::rows(context, ["AGENT", "ROLE", "STATE", "HEARTBEAT", "CAPABILITIES"], rows.collect(), &records)
 }
 
-async fn show(context: &Context, mesh: &Mesh, id: &str) -> anyhow::Result<()> {
-    let agent = get(mesh, id).await?;
-    let moves = transitions(mesh, id, Limit::of(1_000)).await?;
+async fn show(context: &Context, registry: &Registry<'_>, id: &str) -> anyhow::Result<()> {
+    let agent = get(registry, id).await?;
+    let moves = transitions(registry, id, Limit::of(1_000)).await?;
     if context.json {
         let mut record = record(&agent);
         record["transitions"] = moves.iter().map(transition_record).collect();
@@ -122,34 +150,39 @@ async fn show(context: &Context, mesh: &Mesh, id: &str) -> anyhow::Result<()> {
     transition_table(context, &moves)
 }
 
-async fn history(context: &Context, mesh: &Mesh, id: &str, limit: Limit) -> anyhow::Result<()> {
-    transition_table(context, &transitions(mesh, id, limit).await?)
+async fn history(context: &Context, registry: &Registry<'_>, id: &str, limit: Limit) -> anyhow::Result<()> {
+    transition_table(context, &transitions(registry, id, limit).await?)
 }
 
 async fn set_state(
     context: &Context,
-    mesh: &Mesh,
+    registry: &Registry<'_>,
     agent_id: String,
     state: &str,
     message: String,
 ) -> anyhow::Result<()> {
     let details = (!message.is_empty()).then(|| StateDetails { message, ..Default::default() });
     let state = state_of(state).into();
-    let request = SetAgentStateRequest { agent_id, state, details, ..Default::default() };
-    let answer = mesh.agents().set_agent_state(request).await?.into_inner();
+    let namespace = registry.namespace();
+    let request = SetAgentStateRequest { namespace, agent_id, state, details, ..Default::default() };
+    let answer = registry.mesh.agents().set_agent_state(request).await?.into_inner();
     show_agent(context, &answer.agent.unwrap_or_default())
 }
 
-async fn get(mesh: &Mesh, id: &str) -> anyhow::Result<Agent> {
-    let request = GetAgentRequest { agent_id: id.to_owned(), ..Default::default() };
-    Ok(mesh.agents().get_agent(request).await?.into_inner().agent.unwrap_or_default())
+async fn get(registry: &Registry<'_>, id: &str) -> anyhow::Result<Agent> {
+    let request = GetAgentRequest { namespace: registry.namespace(), agent_id: id.to_owned() };
+    Ok(registry.mesh.agents().get_agent(request).await?.into_inner().agent.unwrap_or_default())
 }
 
-async fn transitions(mesh: &Mesh, id: &str, limit: Limit) -> anyhow::Result<Vec<AgentTransition>> {
+async fn transitions(
+    registry: &Registry<'_>,
+    id: &str,
+    limit: Limit,
+) -> anyhow::Result<Vec<AgentTransition>> {
     let page = async |page_size, page_token| {
-        let agent_id = id.to_owned();
-        let request = ListAgentTransitionsRequest { agent_id, page_size, page_token, ..Default::default() };
-        let page = mesh.agents().list_agent_transitions(request).await?.into_inner();
+        let (namespace, agent_id) = (registry.namespace(), id.to_owned());
+        let request = ListAgentTransitionsRequest { namespace, agent_id, page_size, page_token };
+        let page = registry.mesh.agents().list_agent_transitions(request).await?.into_inner();
         Ok((page.transitions, page.next_page_token))
     };
     limit.gather(page).await

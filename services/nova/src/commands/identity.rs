@@ -14,6 +14,7 @@ use nova_types::wire;
 use serde_json::{Value, json};
 
 use crate::cli::Context;
+use crate::commands::namespace::Namespace;
 use crate::commands::pages::Limit;
 use crate::commands::{arguments, cells, output};
 use crate::connection;
@@ -30,12 +31,16 @@ enum Action {
     /// List agents' identities by id.
     Ls {
         #[command(flatten)]
+        namespace: Namespace,
+        #[command(flatten)]
         limit: Limit,
     },
     /// Show an agent's identity.
     Show {
         /// Id of the agent.
         agent: String,
+        #[command(flatten)]
+        namespace: Namespace,
     },
     /// Make a bearer token, and print it alone.
     Token(Token),
@@ -59,12 +64,12 @@ struct Token {
 impl Identity {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         if let Action::Token(token) = self.action {
-            token.run(context, &connection::connect(&context.home)?).await?;
+            token.run(context, &connection::connect(&context.home).await?).await?;
             return Ok(ExitCode::SUCCESS);
         }
         connection::reading(context, async |mesh| match self.action {
-            Action::Ls { limit } => list(context, &mesh, limit).await,
-            Action::Show { agent } => show(context, &mesh, agent).await,
+            Action::Ls { namespace, limit } => list(context, &mesh, &namespace, limit).await,
+            Action::Show { agent, namespace } => show(context, &mesh, &namespace, agent).await,
             Action::Bundle | Action::Token(_) => bundle(context, &mesh).await,
         })
         .await?;
@@ -85,9 +90,10 @@ impl Token {
     }
 }
 
-async fn list(context: &Context, mesh: &Mesh, limit: Limit) -> anyhow::Result<()> {
+async fn list(context: &Context, mesh: &Mesh, within: &Namespace, limit: Limit) -> anyhow::Result<()> {
     let page = async |page_size, page_token| {
-        let request = ListAgentIdentitiesRequest { page_size, page_token, ..Default::default() };
+        let namespace = within.to_request();
+        let request = ListAgentIdentitiesRequest { namespace, page_size, page_token };
         let page = mesh.identity().list_agent_identities(request).await?.into_inner();
         Ok((page.identities, page.next_page_token))
     };
@@ -100,8 +106,8 @@ async fn list(context: &Context, mesh: &Mesh, limit: Limit) -> anyhow::Result<()
     output::rows(context, ["AGENT", "IDENTITY", "REGISTERED"], rows.collect(), &records)
 }
 
-async fn show(context: &Context, mesh: &Mesh, agent_id: String) -> anyhow::Result<()> {
-    let request = GetAgentIdentityRequest { agent_id, ..Default::default() };
+async fn show(context: &Context, mesh: &Mesh, within: &Namespace, agent_id: String) -> anyhow::Result<()> {
+    let request = GetAgentIdentityRequest { namespace: within.to_request(), agent_id };
     let answer = mesh.identity().get_agent_identity(request).await?.into_inner();
     let identity = answer.identity.unwrap_or_default();
     let fields = [

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::cli::Context;
+use crate::commands::namespace::Namespace;
 use crate::commands::pages::Limit;
 use crate::commands::{arguments, cells, output};
 use crate::connection;
@@ -31,6 +32,8 @@ const KINDS: [&str; 9] = [
 /// Store, read and search memories.
 #[derive(Debug, Args)]
 pub(crate) struct Memory {
+    #[command(flatten)]
+    namespace: Namespace,
     #[command(subcommand)]
     action: Action,
 }
@@ -84,13 +87,16 @@ struct Search {
 
 impl Memory {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let namespace = self.namespace.to_request();
         match self.action {
-            Action::Put(put) => put.run(context).await?,
+            Action::Put(put) => put.run(context, namespace).await?,
             Action::Get { memory } => {
-                connection::reading(context, async |mesh| get(context, &mesh, memory).await).await?;
+                let request = GetMemoryRequest { namespace, memory_id: memory };
+                connection::reading(context, async |mesh| get(context, &mesh, request).await).await?;
             }
             Action::Search(search) => {
-                connection::reading(context, async |mesh| search.run(context, &mesh).await).await?;
+                connection::reading(context, async |mesh| search.run(context, &mesh, &namespace).await)
+                    .await?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -98,9 +104,9 @@ impl Memory {
 }
 
 impl Put {
-    async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let request = self.request()?;
-        let mesh = connection::connect(&context.home)?;
+    async fn run(self, context: &Context, namespace: String) -> anyhow::Result<()> {
+        let request = PutMemoryRequest { namespace, ..self.request()? };
+        let mesh = connection::connect(&context.home).await?;
         let answer = mesh.memory().put_memory(request).await?.into_inner();
         if answer.duplicate {
             tell!("nova: the request id was known: this is the earlier memory");
@@ -123,11 +129,11 @@ impl Put {
     }
 }
 
-async fn get(context: &Context, mesh: &Mesh, memory_id: String) -> anyhow::Result<()> {
-    let request = GetMemoryRequest { memory_id, ..Default::default() };
+async fn get(context: &Context, mesh: &Mesh, request: GetMemoryRequest) -> anyhow::Result<()> {
     let memory = mesh.memory().get_memory(request).await?.into_inner().memory.unwrap_or_default();
     let fields = [
         ("memory", memory.id.clone()),
+        ("namespace", memory.namespace.clone()),
         ("kind", kind(&memory)),
         ("author", memory.author.clone()),
         ("stored", cells::moment(memory.create_time.as_ref())),
@@ -140,12 +146,11 @@ async fn get(context: &Context, mesh: &Mesh, memory_id: String) -> anyhow::Resul
 }
 
 impl Search {
-    async fn run(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
+    async fn run(self, context: &Context, mesh: &Mesh, namespace: &str) -> anyhow::Result<()> {
         let labels = arguments::labels(self.label)?;
         let page = async |page_size, page_token| {
-            let (query, labels) = (self.query.clone(), labels.clone());
-            let request =
-                SearchMemoriesRequest { query, labels, page_size, page_token, ..Default::default() };
+            let (namespace, query, labels) = (namespace.to_owned(), self.query.clone(), labels.clone());
+            let request = SearchMemoriesRequest { namespace, query, labels, page_size, page_token };
             let page = mesh.memory().search_memories(request).await?.into_inner();
             Ok((page.hits, page.next_page_token))
         };
@@ -177,6 +182,7 @@ fn hit_record(hit: &MemoryHit) -> Value {
 fn record(memory: &Record) -> Value {
     json!({
         "id": memory.id,
+        "namespace": memory.namespace,
         "kind": kind(memory),
         "author": memory.author,
         "text": memory.text,

@@ -1,9 +1,10 @@
 //! The commands, one file or folder each, and what they share: how arguments are read
-//! ([`arguments`]), long lists fetched ([`pages`]), streams kept up ([`resume`]), spans of daemons
+//! ([`arguments`]), namespaces named ([`namespace`]), long lists fetched ([`pages`]), streams kept up ([`resume`]), spans of daemons
 //! counted ([`spans`]), and answers printed ([`output`], [`cells`]).
 
 mod arguments;
 mod cells;
+mod namespace;
 pub(crate) mod output;
 mod pages;
 mod resume;

@@ -6,7 +6,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde::Serialize;
 
 use crate::cli::Context;
@@ -39,19 +39,39 @@ pub(crate) fn fields(
     Ok(())
 }
 
-/// Prints a table without borders; a line for each row when nobody looks at it on a terminal.
+/// Columns of space between those of a table.
+const GAP: u16 = 2;
+
+/// Prints a table without borders; a line for each row when nobody looks at it on a terminal. On one, prose is wrapped
+/// between words; ids and URLs stay whole, to be copied, and the terminal wraps where that is wider than it is.
 pub(crate) fn table(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> anyhow::Result<()> {
+    line(&arranged(headers, rows).trim_fmt())
+}
+
+fn arranged(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     let coloured = colours_are_wanted();
     table.set_header(headers.iter().map(|name| heading(name, coloured)));
+    let mut narrowest: Vec<u16> = headers.iter().map(|name| longest_word(name)).collect();
     for row in rows {
-        table.add_row(row.iter().map(|text| cell(&printable(text), coloured)));
+        let row: Vec<String> = row.iter().map(|text| printable(text)).collect();
+        for (narrowest, text) in narrowest.iter_mut().zip(&row) {
+            *narrowest = longest_word(text).max(*narrowest);
+        }
+        table.add_row(row.iter().map(|text| cell(text, coloured)));
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+    for (column, narrowest) in table.column_iter_mut().zip(narrowest) {
+        let whole_words = Width::Fixed(narrowest.saturating_add(GAP));
+        column.set_padding((0, GAP)).set_constraint(ColumnConstraint::LowerBoundary(whole_words));
     }
-    line(&table.trim_fmt())
+    table
+}
+
+/// Its length, characters.
+fn longest_word(text: &str) -> u16 {
+    let longest = text.split_whitespace().map(|word| word.chars().count()).max();
+    longest.unwrap_or_default().try_into().unwrap_or(u16::MAX)
 }
 
 /// Whether a person looks on, at a terminal that can move its cursor.
@@ -141,6 +161,36 @@ fn turns(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a terminal of this width is shown of two runs.
+    fn on_a_terminal(width: u16) -> String {
+        let note = "expected: fell_back: the skill is not there, and nobody else has it";
+        let row = |id: &str| vec![id.to_owned(), note.to_owned(), "00f067aa0ba902b7".repeat(2)];
+        let rows = ["01999999-9999-7999-8999-999999999999", "01a223ea-0000-7000-8000-000000000000"].map(row);
+        arranged(&["RUN", "NOTE", "TRACE"], rows).set_width(width).trim_fmt()
+    }
+
+    #[test]
+    fn a_narrow_terminal_breaks_no_word() {
+        for width in [20, 80, 100] {
+            let shown = on_a_terminal(width);
+            for whole in
+                ["01a223ea-0000-7000-8000-000000000000", "00f067aa0ba902b700f067aa0ba902b7", "expected:"]
+            {
+                assert!(shown.contains(whole), "{width}:\n{shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn prose_is_wrapped_to_fit_a_terminal() {
+        let shown = on_a_terminal(100);
+        assert!(
+            shown.lines().count() > 3 && shown.lines().all(|line| line.chars().count() <= 100),
+            "{shown}"
+        );
+        assert_eq!(on_a_terminal(200).lines().count(), 3);
+    }
 
     #[test]
     fn an_escape_sequence_is_shown_and_not_obeyed() {

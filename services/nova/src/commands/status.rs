@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::output;
 use super::spans::Spans;
 use crate::cli::Context;
-use crate::failure;
+use crate::failure::{self, NoMesh};
 use crate::home::MeshFile;
 use crate::supervisor::{DAEMONS, missing};
 
@@ -44,10 +44,7 @@ struct Daemon {
 
 impl Status {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let Some(mesh) = context.home.running()? else {
-            tell!("no mesh runs in {}; `nova up` starts one", context.home.path().display());
-            return Ok(ExitCode::from(failure::UNREACHABLE));
-        };
+        let mesh = context.home.running()?.ok_or_else(|| NoMesh::in_home(&context.home))?;
         show(context, &mesh).await
     }
 }

@@ -23,6 +23,8 @@ use crate::home::{Home, private_folder};
 
 /// How long a daemon may take from its start to its first certificate.
 const JOIN_WITHIN: Duration = Duration::from_secs(60);
+/// The executable of the process that asks, on Linux also when no path leads to it any more.
+const ITSELF: &str = "/proc/self/exe";
 /// As much of a log's end holds its last line, bytes.
 const LAST: u64 = 16 << 10;
 
@@ -93,7 +95,7 @@ impl Spec<'_> {
         })
     }
 
-    fn write_config(&self) -> anyhow::Result<std::path::PathBuf> {
+    fn write_config(&self) -> anyhow::Result<PathBuf> {
         let data_dir = self.home.daemon(self.name);
         private_folder(&data_dir)?;
         let mut runtime = RuntimeConfig {
@@ -127,7 +129,7 @@ impl Spec<'_> {
     fn own_table(&self) -> anyhow::Result<Option<toml::Table>> {
         let text = |path: &Path| path.to_str().map(str::to_owned).context("paths are UTF-8");
         let entry = match self.name {
-            "node" => ("runner_command", vec![text(&executable()?)?, "agent".to_owned()].into()),
+            "node" => ("runner_command", vec![text(&runner()?)?, "agent".to_owned()].into()),
             "identity" => ("authority_dir", text(&self.home.authority())?.into()),
             "lifecycle" if self.reading => ("drive_runs", false.into()),
             _ => return Ok(None),
@@ -157,9 +159,17 @@ impl Started {
     }
 }
 
-/// This very executable, also when its file was replaced since it started.
-pub(crate) fn executable() -> anyhow::Result<std::path::PathBuf> {
-    std::env::current_exe().context("this executable has no path")
+/// This very executable: by its path, whose name its processes bear, while that leads to it; else, when its file was
+/// replaced or removed since it started, as the kernel keeps it.
+pub(crate) fn executable() -> anyhow::Result<PathBuf> {
+    let path = std::env::current_exe().context("this executable has no path")?;
+    Ok(if path.exists() { path } else { PathBuf::from(ITSELF) })
+}
+
+/// What the node agent runs agents with, for as long as it lives: itself, whatever its file has become.
+fn runner() -> anyhow::Result<PathBuf> {
+    let itself = PathBuf::from(ITSELF);
+    if itself.exists() { Ok(itself) } else { executable() }
 }
 
 /// What a daemon may see of our environment: what programs need, and settings of its own.

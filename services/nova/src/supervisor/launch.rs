@@ -38,8 +38,8 @@ pub(crate) struct Launched {
 }
 
 impl Launch {
-    /// Starts the supervisor and waits until its mesh is ready.
-    pub(crate) async fn start(self) -> anyhow::Result<Launched> {
+    /// Starts the supervisor and waits until its mesh is ready. None when another mesh has the home.
+    pub(crate) async fn start(self) -> anyhow::Result<Option<Launched>> {
         self.home.make()?;
         let mut command = Command::new(executable()?);
         command.arg("supervise").arg("--home").arg(self.home.path());
@@ -56,8 +56,9 @@ impl Launch {
             Told::Ready(mesh_file) => {
                 self.home.remember_store(&mesh_file.store)?;
                 let lifeline = lifeline.filter(|_| self.for_one_run);
-                Ok(Launched { mesh_file: *mesh_file, supervisor, lifeline })
+                Ok(Some(Launched { mesh_file: *mesh_file, supervisor, lifeline }))
             }
+            Told::Taken => Ok(None),
             Told::Failed { why, misconfigured: true } => bail!(Misuse::new(vec![not_up(&why)])),
             Told::Failed { why, .. } => bail!(NoMesh::because(not_up(&why))),
         }

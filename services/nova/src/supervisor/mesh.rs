@@ -19,11 +19,13 @@ use super::orders::Orders;
 use super::sockets::AllSockets;
 use super::{DAEMONS, Told, logs, operator, ready, tell};
 use crate::collector::Collector;
-use crate::home::{Home, MeshFile};
+use crate::home::{Home, MeshFile, MeshState};
 use crate::signals;
 
 /// Longest that a mesh may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Longest that a mesh which goes down waits for those who read from it.
+const READ_WITHIN: Duration = Duration::from_secs(10);
 /// Longest that a daemon may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 /// Waits between the starts of a daemon that keeps dying.
@@ -71,6 +73,7 @@ impl Mesh {
         let sockets = AllSockets::open(orders.plaintext).context("cannot open sockets on loopback")?;
         let file = MeshFile {
             pid: std::process::id(),
+            state: MeshState::Starting,
             started: now.to_string(),
             store: orders.store,
             endpoints: sockets.endpoints()?,
@@ -97,12 +100,15 @@ impl Mesh {
             () = &mut left => Err(anyhow!("whoever wanted it is gone")),
         };
         if outcome.is_ok() {
+            self.enter(MeshState::Ready);
             tell(&Told::Ready(Box::new(self.file())));
             tokio::select! {
                 _ = told => {}
                 () = left, if lifeline => {}
             }
         }
+        self.enter(MeshState::Stopping);
+        self.until_unread().await;
         self.stop().await;
         self.home.withdraw().context("cannot remove mesh.json")?;
         outcome
@@ -193,6 +199,14 @@ impl Mesh {
         Ok(None)
     }
 
+    /// Waits for those who read: they came before it was said that the mesh goes down.
+    async fn until_unread(&self) {
+        let began = Instant::now();
+        while self.home.is_read().unwrap_or(false) && began.elapsed() < READ_WITHIN {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     async fn stop(&self) {
         for group in STOP_ORDER {
             self.stopped.send_modify(|names| names.extend(group.iter().copied()));
@@ -205,13 +219,25 @@ impl Mesh {
         }
     }
 
-    /// Notes in mesh.json which process a daemon is. The mesh goes on when the file cannot be written.
+    /// Notes in mesh.json which process a daemon is.
     fn record(&self, name: &str, pid: Option<u32>) {
+        self.note(|file| {
+            match pid {
+                Some(pid) => file.pids.insert(name.to_owned(), pid),
+                None => file.pids.remove(name),
+            };
+        });
+    }
+
+    /// Notes in mesh.json how far the mesh is.
+    fn enter(&self, state: MeshState) {
+        self.note(|file| file.state = state);
+    }
+
+    /// Changes mesh.json. The mesh goes on when the file cannot be written.
+    fn note(&self, change: impl FnOnce(&mut MeshFile)) {
         let mut file = self.file.lock().expect("nobody panics while holding it");
-        match pid {
-            Some(pid) => file.pids.insert(name.to_owned(), pid),
-            None => file.pids.remove(name),
-        };
+        change(&mut file);
         if let Err(error) = self.home.announce(&file) {
             tracing::error!(%error, "mesh.json cannot be written");
         }

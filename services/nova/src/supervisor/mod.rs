@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Parser;
 use nova_runtime::config::{LogFormat, TelemetryConfig};
 use nova_runtime::telemetry::Telemetry;
@@ -56,6 +56,8 @@ enum Told {
         /// A daemon refuses its settings.
         misconfigured: bool,
     },
+    /// Another mesh has the home.
+    Taken,
 }
 
 impl Told {
@@ -86,7 +88,10 @@ fn supervise(command: Supervise) -> anyhow::Result<()> {
     let orders = Orders::from_stdin()?;
     let home = Home::at(Some(command.home))?;
     home.make()?;
-    let _lock = take(&home)?;
+    let Some(_lock) = take(&home)? else {
+        tell(&Told::Taken);
+        return Ok(());
+    };
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = tokio.block_on(async {
         let _log = Telemetry::start("supervisor", &std::process::id().to_string(), &log())?;
@@ -101,15 +106,15 @@ fn log() -> TelemetryConfig {
     TelemetryConfig { log_format: LogFormat::Json, ..TelemetryConfig::default() }
 }
 
-/// Takes the home. A command that only looks whether a mesh runs holds the lock for a moment.
-fn take(home: &Home) -> anyhow::Result<Lock> {
+/// Takes the home; none when a mesh has it. A command that only looks whether one runs holds the lock for a moment.
+fn take(home: &Home) -> anyhow::Result<Option<Lock>> {
     for _ in 0..20 {
         if let Some(lock) = home.try_lock()? {
-            return Ok(lock);
+            return Ok(Some(lock));
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    bail!("a mesh runs in {} already; `nova status` shows it", home.path().display())
+    Ok(None)
 }
 
 /// Tells the command, which may be gone.

@@ -1,5 +1,7 @@
 //! What makes no sense is refused before any mesh is looked for.
 
+use serde_json::Value;
+
 use crate::harness::Nova;
 
 /// Wrong usage: exit code 2, and standard error says what would be right.
@@ -204,6 +206,21 @@ fn nobody_need_read_what_is_wrong() {
     for (command, code) in [("down", 0), ("status", 3), ("workflow check missing.yaml", 2)] {
         assert_eq!(nova.run_unread(command), code, "{command}");
     }
+}
+
+#[test]
+fn a_program_reads_json_where_no_mesh_runs() {
+    let nova = Nova::new();
+    let error = |args: &str| {
+        let ended = nova.run(args);
+        let told: Value = serde_json::from_str(&ended.stderr).unwrap_or_else(|_| panic!("{}", ended.stderr));
+        assert_eq!(told["error"]["exit_code"], ended.code, "{args}: {told}");
+        told["error"]["reason"].clone()
+    };
+    assert_eq!(error("status --json"), "");
+    assert_eq!(error("trace 00000000 --json"), "NOT_FOUND");
+    let down: Value = serde_json::from_str(&nova.run("down --json").stdout).expect("JSON");
+    assert_eq!(down["stopped_pid"], Value::Null);
 }
 
 #[test]

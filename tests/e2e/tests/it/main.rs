@@ -8,6 +8,7 @@ mod garbage;
 mod jaeger;
 mod kill;
 mod metrics;
+mod namespaces;
 mod orchestrate;
 mod partition;
 mod plaintext;

@@ -90,6 +90,7 @@ pub(crate) fn what_is_not_there_is_not_found(store: &str) {
         let state: &[&str] = if verb == "purge" { &["--state", "dead"] } else { &[] };
         refused(&nova, &[&[verb, "--queue", "mial"], state].concat(), 5, "there is no queue \"mial\"");
     }
+    refused(&nova, &["stats", "mial", "--json"], 5, r#""reason":"NOT_FOUND""#);
     assert_eq!(json(&nova, &["ls"]), Value::Array(Vec::new()), "nothing was made");
     let task = enqueue(&nova, &["mail", "send"]);
     assert_eq!(json(&nova, &["cancel", "--queue", "mail", "--kind", "digest"])["cancelled"], 0);

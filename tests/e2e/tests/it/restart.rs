@@ -1,6 +1,7 @@
 //! The supervisor starts again what dies, also when that fails at first.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -22,6 +23,56 @@ fn a_daemon_that_could_not_be_started_again_is_tried_until_it_can() {
     eventually("the queue is back", Duration::from_secs(60), || {
         (nova.run(&["queue", "ls"]).code == 0).then_some(())
     });
+}
+
+/// A plan whose agent has next to nothing to do.
+const TINY: &str = r#"
+apiVersion: nova/v1
+kind: Plan
+metadata: {name: tiny}
+spec:
+  agents:
+    worker: {role: worker, capabilities: [greeting]}
+  phases:
+    - name: work
+      agents: [worker]
+      steps:
+        - {id: hello, kind: shell, capability: greeting, with: {run: echo hello}}
+"#;
+
+#[test]
+fn a_mesh_goes_on_when_its_executable_is_replaced() {
+    let nova = Nova::new();
+    let copy = nova.folder().join("nova");
+    bring_up_with(&nova, &copy);
+    let other = nova.folder().join("other");
+    fs::write(&other, "not the version that runs").expect("a writable folder");
+    fs::rename(&other, &copy).expect("a writable folder");
+    for daemon in ["queue", "node"] {
+        let pid = nova.pid_of(daemon);
+        kill(pid);
+        eventually(&format!("{daemon} is back"), Duration::from_secs(60), || {
+            (nova.pid_of(daemon) != pid && nova.run(&["status"]).code == 0).then_some(())
+        });
+    }
+    orchestrate_tiny(&nova);
+}
+
+/// Runs [`TINY`] to its end.
+pub(crate) fn orchestrate_tiny(nova: &Nova) {
+    let plan = nova.folder().join("tiny.yaml");
+    fs::write(&plan, TINY).expect("a writable folder");
+    nova.run(&["orchestrate", plan.to_str().expect("UTF-8")]).ok();
+}
+
+/// Brings a mesh up with a copy of the executable. Another process makes it: one that this process has open for
+/// writing could be handed on to a child, and could then not be run.
+fn bring_up_with(nova: &Nova, copy: &Path) {
+    let up = nova.command(&["up"]);
+    let copied = Command::new("cp").arg(up.get_program()).arg(copy).status().expect("cp is there");
+    assert!(copied.success());
+    let up = Command::new(copy).arg("up").env("NOVA_HOME", nova.home()).output().expect("the copy starts");
+    assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
 }
 
 #[test]

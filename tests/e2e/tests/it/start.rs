@@ -53,6 +53,30 @@ fn a_mesh_that_runs_is_not_taken_for_another_one() {
 }
 
 #[test]
+fn two_who_bring_a_mesh_up_at_once_both_have_it() {
+    let nova = Nova::new();
+    for up in [nova.spawn(&["--json", "up"]), nova.spawn(&["--json", "up"])] {
+        let status = Ran::of(&up.wait_with_output().expect("it is our child")).json();
+        assert_eq!(status["mesh"]["state"], "ready", "{status}");
+        assert_eq!(status["mesh"]["pid"], nova.mesh_file().expect("the mesh is up")["pid"], "{status}");
+    }
+}
+
+#[test]
+fn those_who_read_at_a_time_without_a_mesh_all_read_and_leave_none() {
+    let nova = Nova::new();
+    nova.run(&["up"]).ok();
+    nova.run(&["queue", "enqueue", "mail", "send"]).ok();
+    assert!(nova.run(&["--json", "down"]).json()["stopped_pid"].is_u64());
+    let readers: Vec<_> = (0..5).map(|_| nova.spawn(&["queue", "ls"])).collect();
+    for reader in readers {
+        let told = Ran::of(&reader.wait_with_output().expect("it is our child")).ok();
+        assert!(told.contains("mail"), "{told}");
+    }
+    assert_eq!(nova.mesh_file(), None);
+}
+
+#[test]
 fn a_setting_that_a_daemon_refuses_is_told_with_its_name() {
     let nova = Nova::new();
     let output = nova.command(&["up"]).env("NOVA_QUEUE__NONSENSE", "3").output().expect("nova starts");

@@ -38,8 +38,8 @@ impl Node {
             Action::Telemetry(telemetry) => {
                 connection::reading(context, async |mesh| telemetry.run(context, &mesh).await).await?;
             }
-            Action::Ps(ps) => ps.run(context, &connection::connect(&context.home)?).await?,
-            Action::Logs(logs) => logs.run(context, &connection::connect(&context.home)?).await?,
+            Action::Ps(ps) => ps.run(context, &connection::connect(&context.home).await?).await?,
+            Action::Logs(logs) => logs.run(context, &connection::connect(&context.home).await?).await?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -149,7 +149,7 @@ impl Put {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
         let id = self.id()?;
         let rego = arguments::text_of_file(&self.file)?;
-        let mesh = connection::connect(&context.home)?;
+        let mesh = connection::connect(&context.home).await?;
         let request = PutPolicyRequest { module: Some(PolicyModule { id, rego }) };
         let answer = mesh.policy().put_policy(request).await?.into_inner();
         revision(context, answer.revision)
@@ -166,7 +166,7 @@ impl Put {
 }
 
 async fn delete(context: &Context, module_id: String) -> anyhow::Result<()> {
-    let mesh = connection::connect(&context.home)?;
+    let mesh = connection::connect(&context.home).await?;
     let answer = mesh.policy().delete_policy(DeletePolicyRequest { module_id }).await?.into_inner();
     revision(context, answer.revision)
 }

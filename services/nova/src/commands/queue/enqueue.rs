@@ -39,7 +39,7 @@ pub(crate) struct Enqueue {
 impl Enqueue {
     pub(crate) async fn run(self, context: &Context, namespace: &str) -> anyhow::Result<()> {
         let request = EnqueueRequest { namespace: namespace.to_owned(), tasks: vec![self.task()?] };
-        let mesh = connection::connect(&context.home)?;
+        let mesh = connection::connect(&context.home).await?;
         let answer = mesh.queue().enqueue(request).await?.into_inner();
         let durability = cells::name(answer.durability().as_str_name(), "DURABILITY_");
         let receipt = answer.tasks.first().cloned().unwrap_or_default();

@@ -23,23 +23,15 @@ use serde_json::Value;
 
 use self::scope::Scope;
 use crate::cli::Context;
+use crate::commands::namespace::Namespace;
 use crate::commands::output;
 use crate::connection;
 
 /// Enqueue and follow tasks, run queues, keep schedules.
 #[derive(Debug, Args)]
 pub(crate) struct Queue {
-    /// Namespace of the queues, tasks and schedules.
-    #[arg(
-        long,
-        global = true,
-        env = "NOVA_NAMESPACE",
-        hide_env_values = true,
-        value_name = "NAME",
-        default_value = "default",
-        help_heading = "Options of every queue command"
-    )]
-    namespace: String,
+    #[command(flatten)]
+    namespace: Namespace,
     #[command(subcommand)]
     action: Action,
 }
@@ -92,7 +84,7 @@ impl Queue {
                 connection::reading(context, read).await?;
             }
             action => {
-                let mesh = connection::connect(&context.home)?;
+                let mesh = connection::connect(&context.home).await?;
                 action.run(&Scope::new(context, &mesh, namespace)).await?;
             }
         }

@@ -23,7 +23,7 @@ pub(crate) struct Trace {
     /// Traces to list.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     limit: u16,
-    /// Show only spans that ended in an error, and those above them.
+    /// Show only spans that ended in an error, and those above them; in the list, only traces that have any.
     #[arg(long)]
     errors: bool,
     /// List also traces that are a stream alone, such as the one on which a worker takes its tasks, or a call that only reads.
@@ -58,8 +58,13 @@ impl Trace {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// Whether a trace is in the list.
+    fn lists(&self, trace: &TraceSummary) -> bool {
+        (self.all || tells(trace)) && (!self.errors || trace.errors > 0)
+    }
+
     fn list(&self, context: &Context, traces: &Traces) -> anyhow::Result<ExitCode> {
-        let latest = traces.latest(self.limit.into(), |trace| self.all || tells(trace))?;
+        let latest = traces.latest(self.limit.into(), |trace| self.lists(trace))?;
         if context.json {
             output::json(&latest)?;
             return Ok(ExitCode::SUCCESS);
@@ -107,4 +112,24 @@ fn whole_id(traces: &Traces, id: &str) -> anyhow::Result<String> {
 
 fn milliseconds(nanoseconds: i64) -> String {
     format!("{:.1} ms", nanoseconds as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_errors_has_the_traces_that_have_any() {
+        let trace = |errors| TraceSummary {
+            trace_id: "07".repeat(16),
+            root: "nova orchestrate".to_owned(),
+            start_ns: 0,
+            duration_ns: 1,
+            spans: 2,
+            errors,
+        };
+        let list = |errors| Trace { trace_id: None, limit: 20, errors, all: false };
+        assert!(list(true).lists(&trace(1)) && !list(true).lists(&trace(0)));
+        assert!(list(false).lists(&trace(1)) && list(false).lists(&trace(0)));
+    }
 }

@@ -11,12 +11,13 @@ use nova_client::Mesh;
 use nova_proto::lifecycle::v1::{
     CancelRunRequest, GetRunReportRequest, GetRunRequest, ListRunsRequest, Run, RunState,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::Context;
 use crate::commands::orchestrate::{View, follow};
 use crate::commands::pages::Limit;
 use crate::commands::{cells, output};
+use crate::home::MeshState;
 use crate::{connection, failure, signals};
 
 /// Show and end runs of plans, and check plans.
@@ -73,7 +74,7 @@ impl Workflow {
             Action::Cancel { run } => return cancel(context, run).await,
             Action::Check(check) => check.run(context).await?,
             Action::Ls { running, limit } => {
-                let at_rest = context.home.running()?.is_none();
+                let at_rest = context.home.running()?.is_none_or(|mesh| mesh.state == MeshState::Stopping);
                 let runs =
                     connection::reading(context, async |mesh| list(context, &mesh, running, limit).await)
                         .await?;
@@ -86,7 +87,10 @@ impl Workflow {
             }
             Action::Report { run } => {
                 let markdown = connection::reading(context, async |mesh| report(&mesh, &run).await).await?;
-                output::foreign(&markdown)?;
+                match context.json {
+                    true => output::json(&json!({"run_id": run, "report": markdown}))?,
+                    false => output::foreign(&markdown)?,
+                }
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -147,7 +151,7 @@ async fn show(context: &Context, mesh: &Mesh, id: &str, with_report: bool) -> an
 }
 
 async fn watch(context: &Context, run_id: String) -> anyhow::Result<ExitCode> {
-    let mesh = connection::connect(&context.home)?;
+    let mesh = connection::connect(&context.home).await?;
     let mut view = View::of(context);
     let run = tokio::select! {
         run = follow(&context.home, &mesh, &run_id, None, &mut view) => run?,
@@ -159,7 +163,7 @@ async fn watch(context: &Context, run_id: String) -> anyhow::Result<ExitCode> {
 }
 
 async fn cancel(context: &Context, run_id: String) -> anyhow::Result<ExitCode> {
-    let mesh = connection::connect(&context.home)?;
+    let mesh = connection::connect(&context.home).await?;
     let request = CancelRunRequest { run_id: run_id.clone(), ..Default::default() };
     let run = mesh.workflows().cancel_run(request).await?.into_inner().run.unwrap_or_default();
     if run::is_over(&run) {
