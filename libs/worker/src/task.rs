@@ -1,6 +1,7 @@
 //! A task as a handler sees it, and the request that services of handlers are called with.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use nova_proto::queue::v1 as pb;
@@ -25,6 +26,8 @@ pub struct Task {
     pub created: Timestamp,
     /// Attempts allowed in all.
     pub max_attempts: u32,
+    /// Longest time of one attempt, kept by the queue; none means as long as the handler goes on.
+    pub attempt_timeout: Option<Duration>,
     /// W3C trace context of the producer; may be empty.
     pub traceparent: String,
     /// W3C trace context of the last attempt before this one that failed and told of a span; may be empty.
@@ -43,6 +46,7 @@ impl Task {
             metadata: task.metadata,
             created: task.create_time.as_ref().map(Timestamp::from_wire).unwrap_or_default(),
             max_attempts: task.max_attempts,
+            attempt_timeout: task.attempt_timeout.and_then(|longest| longest.try_into().ok()),
             traceparent: task.traceparent,
             failed_traceparent: traced.map(|attempt| attempt.traceparent).unwrap_or_default(),
         };

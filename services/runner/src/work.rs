@@ -93,6 +93,7 @@ impl Surroundings {
         Request {
             step: step.clone(),
             attempt: context.attempt,
+            time: context.task.attempt_timeout,
             depth: self.depth,
             now: SystemClock.now().micros() / 1_000_000,
             commands: Commands::new(context.cancellation().clone()),

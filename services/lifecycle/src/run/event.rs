@@ -251,6 +251,18 @@ impl Event {
         }
     }
 
+    /// Whether it may change more than the one step that it names, or the run.
+    pub fn changes_many(&self) -> bool {
+        matches!(
+            self,
+            Self::PhaseSkipped { .. }
+                | Self::PhaseFailed { .. }
+                | Self::RunTimedOut
+                | Self::RunCancelled { .. }
+                | Self::RunEnded { .. }
+        )
+    }
+
     /// The step that it concerns.
     pub fn step(&self) -> Option<&StepId> {
         match self {

@@ -24,8 +24,42 @@ pub(super) fn head_to_wire(head: Head) -> pb::Run {
     }
 }
 
-/// A run with its phases and steps.
+/// Bytes of errors and attempts that are told with a whole run. A plan takes at most 900 KiB and what else is told of
+/// its steps less than 2 MiB: with these it stays below the 4 MiB that a message may have.
+const DETAILS: usize = 1 << 20;
+
+/// A run with its phases and steps, without results.
 pub(super) fn run_to_wire(state: &State) -> pb::Run {
+    let phases = (0..state.phases.len()).map(|index| phase_to_wire(state, index, state.steps_of(index)));
+    let mut run = pb::Run { phases: phases.collect(), ..run_alone(state) };
+    shorten(&mut run, DETAILS);
+    run
+}
+
+/// A run with one step, and the result of that.
+pub(super) fn run_with_step(state: &State, step: usize) -> pb::Run {
+    let mut phase = phase_to_wire(state, state.steps[step].phase, [step]);
+    let result = state.steps[step].result.as_ref().map(ToString::to_string);
+    phase.steps[0].result_json = result.unwrap_or_default();
+    pb::Run { phases: vec![phase], ..run_alone(state) }
+}
+
+/// Leaves out the errors and attempts of the steps for which no bytes are left.
+fn shorten(run: &mut pb::Run, mut left: usize) {
+    for step in run.phases.iter_mut().flat_map(|phase| &mut phase.steps) {
+        let size = |attempt: &pb::Attempt| attempt.error.len() + attempt.agent_id.len() + ATTEMPT;
+        let attempts: usize = step.attempt_log.iter().map(size).sum();
+        match left.checked_sub(step.error.len() + attempts) {
+            Some(rest) => left = rest,
+            None => (step.error, step.attempt_log, step.shortened) = (String::new(), Vec::new(), true),
+        }
+    }
+}
+
+/// Bytes of an attempt beside its texts, at most.
+const ATTEMPT: usize = 64;
+
+fn run_alone(state: &State) -> pb::Run {
     let succeeded = state.end.as_ref().map(|end| end.succeeded);
     let start = &state.start;
     pb::Run {
@@ -36,7 +70,7 @@ pub(super) fn run_to_wire(state: &State) -> pb::Run {
         create_time: Some(state.start_time.to_wire()),
         end_time: state.end.as_ref().map(|end| end.time.to_wire()),
         trace_id: start.recorded_trace_id().to_owned(),
-        phases: (0..state.phases.len()).map(|index| phase_to_wire(state, index)).collect(),
+        phases: Vec::new(),
         actor: start.actor.clone(),
         input_json: start.input.to_string(),
         message: state.end.as_ref().map(|end| end.message.clone()).unwrap_or_default(),
@@ -53,12 +87,11 @@ fn run_state(succeeded: Option<bool>, cancelled: bool) -> pb::RunState {
     }
 }
 
-/// An event of a run, with the run after it.
-pub(super) fn event_to_wire(entry: &Entry, state: &State) -> pb::WatchRunResponse {
+/// An event of a run, with the step after it; with the run when that is `wanted`, and when the event changed more.
+pub(super) fn event_to_wire(entry: &Entry, state: &State, wanted: bool) -> pb::WatchRunResponse {
     let step = entry.event.step();
-    let phase_of_step = step
-        .and_then(|id| state.step_index(id))
-        .map(|index| state.phase(state.steps[index].phase).name.as_str());
+    let index = step.and_then(|id| state.step_index(id));
+    let phase_of_step = index.map(|index| state.phase(state.steps[index].phase).name.as_str());
     pb::WatchRunResponse {
         sequence: entry.sequence,
         time: Some(entry.time.to_wire()),
@@ -66,7 +99,8 @@ pub(super) fn event_to_wire(entry: &Entry, state: &State) -> pb::WatchRunRespons
         phase: entry.event.phase().or(phase_of_step).unwrap_or_default().to_owned(),
         step: step.map(ToString::to_string).unwrap_or_default(),
         message: entry.event.message(),
-        run: Some(run_to_wire(state)),
+        run: (wanted || entry.event.changes_many()).then(|| run_to_wire(state)),
+        step_after: index.map(|index| step_to_wire(state, index)),
     }
 }
 
@@ -91,18 +125,19 @@ pub(super) fn plan_to_wire(plan: &Plan) -> Vec<pb::Phase> {
     plan.spec.phases.iter().map(phase).collect()
 }
 
-fn phase_to_wire(state: &State, index: usize) -> pb::Phase {
+fn phase_to_wire(state: &State, index: usize, steps: impl IntoIterator<Item = usize>) -> pb::Phase {
     let spec = state.phase(index);
     pb::Phase {
         name: spec.name.clone(),
         instructions: spec.instructions.clone(),
         agents: spec.agents.iter().map(ToString::to_string).collect(),
-        steps: state.steps_of(index).map(|step| step_to_wire(state, step)).collect(),
+        steps: steps.into_iter().map(|step| step_to_wire(state, step)).collect(),
         skipped: state.phases[index].status == PhaseStatus::Skipped(Skip::LeftOut)
             || state.start.skip_phases.contains(&spec.name),
     }
 }
 
+/// A step without its result.
 fn step_to_wire(state: &State, index: usize) -> pb::Step {
     let (step, spec) = (&state.steps[index], state.step(index));
     pb::Step {
@@ -117,10 +152,11 @@ fn step_to_wire(state: &State, index: usize) -> pb::Step {
         queue_time: step.queue_time.map(Timestamp::to_wire),
         start_time: step.attempts.first().map(|attempt| attempt.start.to_wire()),
         end_time: step.end_time.map(Timestamp::to_wire),
-        result_json: step.result.as_ref().map(ToString::to_string).unwrap_or_default(),
+        result_json: String::new(),
         error: step.error.as_ref().map_or_else(|| why_skipped(state, index), ToString::to_string),
         fallback: spec.fallback.as_ref().map(ToString::to_string).unwrap_or_default(),
         attempt_log: step.attempts.iter().map(attempt_to_wire).collect(),
+        shortened: false,
     }
 }
 

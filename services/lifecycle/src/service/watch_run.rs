@@ -27,7 +27,8 @@ pub(super) fn events(
     drain: CancellationToken,
 ) -> impl Stream<Item = Result<pb::WatchRunResponse, Status>> + Send + 'static {
     let commits = runs.commits();
-    let follower = Follower { runs, run_id, after, state: None, unsent: VecDeque::new(), commits, drain };
+    let follower =
+        Follower { runs, run_id, after, state: None, unsent: VecDeque::new(), sent: false, commits, drain };
     try_unfold(follower, |mut follower| async move {
         let event = follower.next().await.map_err(Status::from)?;
         Ok(event.map(|event| (event, follower)))
@@ -40,6 +41,8 @@ struct Follower {
     after: u64,
     state: Option<State>,
     unsent: VecDeque<Entry>,
+    /// Whether it has said anything: its first word holds the run.
+    sent: bool,
     commits: watch::Receiver<u64>,
     drain: CancellationToken,
 }
@@ -48,10 +51,12 @@ impl Follower {
     async fn next(&mut self) -> Result<Option<pb::WatchRunResponse>, nova_rpc::Error> {
         loop {
             while let Some(entry) = self.unsent.pop_front() {
-                let (run, after) = (self.run_id, self.after);
+                let (run, after, first) = (self.run_id, self.after, !self.sent);
                 let state = self.take(&entry).map_err(|source| Error::DamagedLog { run, source })?;
                 if entry.sequence > after {
-                    return Ok(Some(event_to_wire(&entry, state)));
+                    let event = event_to_wire(&entry, state, first);
+                    self.sent = true;
+                    return Ok(Some(event));
                 }
             }
             if self.state.as_ref().is_some_and(|state| state.end.is_some()) {

@@ -7,7 +7,7 @@ use futures::Stream;
 use nova_proto::lifecycle::v1 as pb;
 use nova_proto::lifecycle::v1::workflow_service_server::WorkflowService;
 use nova_rpc::{caller, trace};
-use nova_types::{Namespace, RequestId, RunId, Violation, Violations, wire};
+use nova_types::{Namespace, RequestId, RunId, StepId, Violation, Violations, wire};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -18,7 +18,7 @@ use super::run_messages as messages;
 use super::watch_run;
 use crate::error::Error;
 use crate::plan::{self, Plan};
-use crate::run::{Evidence, Runs, Scheduler, Start, report};
+use crate::run::{Evidence, Runs, Scheduler, Start, State, report};
 
 /// A plan with its input may take this many bytes as a record.
 const MAX_START_BYTES: usize = 900 << 10;
@@ -128,8 +128,13 @@ impl WorkflowService for WorkflowRpcs {
     async fn get_run(&self, request: Request<pb::GetRunRequest>) -> Answer<pb::GetRunResponse> {
         let request = request.into_inner();
         let (namespace, run_id) = name(&request.namespace, &request.run_id)?;
+        let step = step(&request.step)?;
         self.runs().head(&namespace, run_id).await?;
-        let run = messages::run_to_wire(&self.runs().state(run_id).await?);
+        let state = self.runs().state(run_id).await?;
+        let run = match step {
+            None => messages::run_to_wire(&state),
+            Some(step) => messages::run_with_step(&state, index_of(&step, &state)?),
+        };
         Ok(Response::new(pb::GetRunResponse { run: Some(run) }))
     }
 
@@ -190,6 +195,16 @@ fn skip_phases(plan: &Plan, names: &[String]) -> Result<BTreeSet<String>, Violat
 fn fingerprint(request: &pb::StartRunRequest) -> String {
     let body = serde_json::json!([request.plan, request.input_json, request.skip_phases]);
     format!("{:x}", Sha256::digest(body.to_string()))
+}
+
+/// A step that is asked for; none when all are.
+fn step(id: &str) -> Result<Option<StepId>, Error> {
+    Ok(if id.is_empty() { None } else { Some(StepId::parse("step", id)?) })
+}
+
+fn index_of(step: &StepId, state: &State) -> Result<usize, Error> {
+    let unknown = || Violation::new("step", format!("the run has no step {step}")).into();
+    state.step_index(step).ok_or_else(unknown)
 }
 
 fn name(namespace: &str, id: &str) -> Result<(Namespace, RunId), Error> {

@@ -118,6 +118,8 @@ async fn runs_are_refused_with_their_field() {
         refused(workflows.start_run(request).await, field);
     }
     refused(workflows.get_run(pb::GetRunRequest { run_id: text("7"), ..Default::default() }).await, "run_id");
+    let no_step = pb::GetRunRequest { run_id: text(UNKNOWN), step: text("a b"), ..Default::default() };
+    refused(workflows.get_run(no_step).await, "step");
     refused(
         workflows.cancel_run(pb::CancelRunRequest { run_id: text("7"), ..Default::default() }).await,
         "run_id",

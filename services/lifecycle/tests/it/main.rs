@@ -8,6 +8,7 @@ mod fake_mesh;
 mod fuse;
 mod hostile_input;
 mod killed_runs;
+mod large_runs;
 mod leases;
 mod runs;
 mod server;

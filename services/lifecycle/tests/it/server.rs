@@ -30,7 +30,11 @@ impl Daemon {
     }
 
     pub(crate) async fn with(config: LifecycleConfig) -> Self {
-        let folder = TempDir::new().unwrap();
+        Self::over(TempDir::new().unwrap(), config).await
+    }
+
+    /// The daemon over what is in a folder.
+    pub(crate) async fn over(folder: TempDir, config: LifecycleConfig) -> Self {
         let clock = Arc::new(HeldClock::at(Timestamp::from_micros(1_700_000_000_000_000)));
         let builder = TestServer::builder(folder.path()).clock(clock.clone());
         let server = builder.start::<LifecycleDaemon>(config).await.unwrap();

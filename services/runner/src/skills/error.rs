@@ -29,21 +29,21 @@ pub enum SkillError {
         message: String,
     },
     /// A command took too long.
-    #[error("`{command}` was stopped after {seconds} s")]
+    #[error("stopped after {seconds} s: `{command}`")]
     TimedOut {
         /// What ran.
         command: String,
         /// Its bound, in seconds.
-        seconds: u64,
+        seconds: f64,
     },
     /// The task was taken away meanwhile.
-    #[error("`{command}` was stopped: the task was taken away")]
+    #[error("stopped, for the task was taken away: `{command}`")]
     Cancelled {
         /// What ran.
         command: String,
     },
     /// A command ended badly.
-    #[error("`{command}` exited with {code}{}", said(stderr))]
+    #[error("exited with {code}: `{command}`{}", said(stderr))]
     Command {
         /// What ran.
         command: String,

@@ -6,6 +6,8 @@
 //! Whatever it read, its findings and errors leave it through [`Outcome::of`] and [`SkillError::told`] alone,
 //! where secrets of a known form are masked.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -31,6 +33,8 @@ pub struct Request {
     pub step: StepTask,
     /// Which attempt at it this is, from 1.
     pub attempt: u32,
+    /// Longest time of the attempt; none where the step names none.
+    pub time: Option<Duration>,
     /// How deep this run is nested in the test commands of other runs; 0 outside of any.
     pub depth: u32,
     /// The present time, in seconds since the epoch.

@@ -14,8 +14,8 @@ const TAIL: usize = 16 << 10;
 const SAID: usize = 1 << 10;
 /// Characters of a command that are told.
 const SHOWN: usize = 60;
-/// How long a command may take, in seconds: by default and at most.
-const SECONDS: (u64, u64) = (60, 3_600);
+/// How long a command may take whose step names no time, and what `timeout_seconds` may say at most, in seconds.
+const LONGEST: u64 = 3_600;
 
 /// What a step gives.
 #[derive(Debug, Deserialize)]
@@ -25,7 +25,7 @@ struct Input {
     run: String,
     /// Folder to run it in.
     cwd: Option<PathBuf>,
-    /// Bound, in seconds.
+    /// Bound of the command alone, in seconds; else the attempt's.
     timeout_seconds: Option<u64>,
 }
 
@@ -49,7 +49,7 @@ pub struct ShellFinding {
 /// Serves `shell`.
 pub fn run(request: &Request) -> Result<Outcome, SkillError> {
     let input: Input = request.step.with()?;
-    let timeout = Duration::from_secs(bounded(input.timeout_seconds)?);
+    let timeout = bound(input.timeout_seconds, request.time)?;
     let mut invocation = in_shell(&input.run, timeout, request);
     invocation.cwd = input.cwd;
     let output = request
@@ -59,12 +59,15 @@ pub fn run(request: &Request) -> Result<Outcome, SkillError> {
     Outcome::of(&settle(input.run, &output, timeout)?)
 }
 
-fn bounded(seconds: Option<u64>) -> Result<u64, SkillError> {
-    let seconds = seconds.unwrap_or(SECONDS.0);
-    if (1..=SECONDS.1).contains(&seconds) {
-        return Ok(seconds);
+/// What the step says of its command, else what it says of an attempt.
+fn bound(seconds: Option<u64>, attempt: Option<Duration>) -> Result<Duration, SkillError> {
+    match seconds {
+        None => Ok(attempt.unwrap_or(Duration::from_secs(LONGEST))),
+        Some(seconds) if (1..=LONGEST).contains(&seconds) => Ok(Duration::from_secs(seconds)),
+        Some(seconds) => {
+            Err(SkillError::Input(format!("with.timeout_seconds: must be 1 to {LONGEST}, not {seconds}")))
+        }
     }
-    Err(SkillError::Input(format!("with.timeout_seconds: must be 1 to {}, not {seconds}", SECONDS.1)))
 }
 
 /// A shell's command that knows its attempt, step and run.
@@ -93,9 +96,10 @@ fn settle(command: String, output: &Output, timeout: Duration) -> Result<ShellFi
             let stderr = text::tail(&output.stderr, SAID);
             Err(SkillError::Command { command: text::short(&command, SHOWN), code, stderr })
         }
-        End::TimedOut | End::Overflowed => {
-            Err(SkillError::TimedOut { command: text::short(&command, SHOWN), seconds: timeout.as_secs() })
-        }
+        End::TimedOut | End::Overflowed => Err(SkillError::TimedOut {
+            command: text::short(&command, SHOWN),
+            seconds: timeout.as_secs_f64(),
+        }),
         End::Cancelled => Err(SkillError::Cancelled { command: text::short(&command, SHOWN) }),
     }
 }
@@ -119,9 +123,13 @@ mod tests {
     use crate::step::StepTask;
 
     fn attempt(number: u32, with: &str) -> Result<Outcome, SkillError> {
+        attempt_within(None, number, with)
+    }
+
+    fn attempt_within(time: Option<Duration>, number: u32, with: &str) -> Result<Outcome, SkillError> {
         let payload = format!(r#"{{"run":"r-1","step":"s-1","with":{with}}}"#);
         let step = StepTask::parse(payload.as_bytes()).unwrap();
-        run(&Request { step, attempt: number, depth: 0, now: 0, commands: Commands::default() })
+        run(&Request { step, attempt: number, time, depth: 0, now: 0, commands: Commands::default() })
     }
 
     #[test]
@@ -134,7 +142,8 @@ mod tests {
     fn command_may_fail_first_and_do_well_later() {
         let with = r#"{"run":"[ \"$NOVA_ATTEMPT\" -gt 1 ] || { echo not yet >&2; exit 7; }"}"#;
         let error = attempt(1, with).unwrap_err();
-        assert!(error.to_string().ends_with("exited with 7: not yet"), "{error}");
+        let (told, cut) = (error.to_string(), "exited with 7: `[ \"$NOVA_ATTEMPT\" -gt 1 ] ||");
+        assert!(told.starts_with(cut) && told.ends_with("`: not yet"), "{told}");
         assert!(!error.is_permanent());
         assert!(attempt(2, with).is_ok());
     }
@@ -144,6 +153,18 @@ mod tests {
         assert_eq!(attempt(1, r#"{"run":"pwd","cwd":"/"}"#).unwrap().data["stdout"], "/");
         let error = attempt(1, r#"{"run":"sleep 60","timeout_seconds":1}"#).unwrap_err();
         assert_eq!(error.reason(), "TIMED_OUT");
+    }
+
+    #[test]
+    fn command_has_the_time_of_its_attempt() {
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        assert_eq!(bound(None, Some(minutes(10))).unwrap(), minutes(10));
+        assert_eq!(bound(None, Some(minutes(600))).unwrap(), minutes(600));
+        assert_eq!(bound(None, None).unwrap(), minutes(60));
+        assert_eq!(bound(Some(60), Some(minutes(10))).unwrap(), minutes(1));
+        let moment = Some(Duration::from_millis(1_500));
+        let error = attempt_within(moment, 1, r#"{"run":"sleep 60"}"#).unwrap_err();
+        assert_eq!(error.to_string(), "stopped after 1.5 s: `sleep 60`");
     }
 
     #[test]

@@ -64,6 +64,8 @@ fn records_stay_readable_when_the_mesh_is_gone() {
     let run = orchestrated(&nova, &[]);
     let shown = nova.run(&["workflow", "show", &run.id]).ok();
     assert!(shown.contains("foundation"), "{shown}");
+    let step = ["--json", "workflow", "show", &run.id, "--step", "cpu"];
+    assert!(nova.run(&step).json()["result"].is_object(), "a step is shown with what it found");
     let trace = nova.run(&["trace", &run.trace]).ok();
     assert!(trace.contains("lifecycle") && trace.contains("queue"), "{trace}");
 }

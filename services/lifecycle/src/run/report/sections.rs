@@ -232,7 +232,9 @@ pub(super) fn findings(document: &mut Document, state: &State) {
 pub(super) fn next_steps(document: &mut Document, state: &State) {
     let run = state.start.run_id;
     document.heading("Where to look next");
-    document.item(&format!("`nova workflow show {run}`: every step with its attempts and results"));
+    document.item(&format!(
+        "`nova workflow show {run}`: every step; with `--step STEP` one with its attempts and its result"
+    ));
     let trace = state.start.recorded_trace_id();
     if !trace.is_empty() {
         document.item(&format!("`nova trace {trace}`: the run across the daemons"));

@@ -12,7 +12,7 @@ use tracing::Instrument as _;
 use super::trace::below;
 use super::view::View;
 use crate::commands::resume::Patience;
-use crate::commands::workflow::run::is_over;
+use crate::commands::workflow::run::{self, is_over};
 use crate::commands::workflow::unfinished::left;
 use crate::failure::NoMesh;
 use crate::home::{Home, MeshFile};
@@ -75,9 +75,10 @@ impl Followed<'_> {
             match heard {
                 Ok(Some(event)) => {
                     self.patience.restore();
-                    view.show(&event)?;
                     self.after = event.sequence;
-                    self.run = event.run.or(self.run.take());
+                    let run = self.run.get_or_insert_default();
+                    run::take(run, &event);
+                    view.show(&event, run)?;
                 }
                 Ok(None) => return Ok(Status::unavailable("the lifecycle daemon ended the watch")),
                 Err(status) => return Ok(status),

@@ -40,12 +40,12 @@ impl Live {
         }
     }
 
-    /// Brings the screen to what an event says.
-    pub(crate) fn show(&mut self, event: &WatchRunResponse) -> anyhow::Result<()> {
-        let Some(run) = &event.run else { return Ok(()) };
+    /// Brings the screen to what an event says; the run is as it is after it.
+    pub(crate) fn show(&mut self, event: &WatchRunResponse, run: &Run) -> anyhow::Result<()> {
         let steps = || run.phases.iter().flat_map(|phase| phase.steps.iter().map(move |step| (phase, step)));
         self.width = steps().map(|(phase, step)| name(phase, step).len()).max().unwrap_or_default();
-        for (phase, step) in steps() {
+        let changed = |step: &Step| event.run.is_some() || step.id == event.step;
+        for (phase, step) in steps().filter(|(_, step)| changed(step)) {
             self.update(phase, step)?;
         }
         self.total.set_message(progress(run));

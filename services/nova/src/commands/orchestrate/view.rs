@@ -1,7 +1,7 @@
 //! What is seen of a run while it goes on: a live view on a terminal, a line for each event
 //! elsewhere, and with `--json` a record for each.
 
-use nova_proto::lifecycle::v1::{Step, WatchRunResponse};
+use nova_proto::lifecycle::v1::{Run, Step, WatchRunResponse};
 use serde_json::json;
 
 use super::live::Live;
@@ -47,13 +47,13 @@ impl View {
         Self { regardless: true, ..self }
     }
 
-    /// Shows an event.
-    pub(crate) fn show(&mut self, event: &WatchRunResponse) -> anyhow::Result<()> {
+    /// Shows an event of a run, which is as it is after the event.
+    pub(crate) fn show(&mut self, event: &WatchRunResponse, run: &Run) -> anyhow::Result<()> {
         let shown = match &mut self.form {
-            Form::Live(live) => live.show(event),
+            Form::Live(live) => live.show(event, run),
             Form::Lines if concerns_people(event) => output::line(&output::printable(&line(event))),
             Form::Lines | Form::Nothing => Ok(()),
-            Form::Records => output::json_line(&record(event)),
+            Form::Records => output::json_line(&record(event, run)),
         };
         if self.regardless { output::regardless_of_readers(shown) } else { shown }
     }
@@ -88,7 +88,8 @@ fn line(event: &WatchRunResponse) -> String {
     let place = [event.phase.as_str(), event.step.as_str()];
     let place = place.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
     // What is next for the step says nothing of the attempt.
-    let step = step(event).filter(|_| event.kind != "attempt_failed").map(told).unwrap_or_default();
+    let step =
+        event.step_after.as_ref().filter(|_| event.kind != "attempt_failed").map(told).unwrap_or_default();
     let message = cells::brief(&event.message);
     let is_known = step.starts_with(&message) || event.kind == "attempt_started";
     let news = if is_known { String::new() } else { message };
@@ -107,7 +108,7 @@ pub(crate) fn told(step: &Step) -> String {
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
-fn record(event: &WatchRunResponse) -> serde_json::Value {
+fn record(event: &WatchRunResponse, run: &Run) -> serde_json::Value {
     json!({
         "sequence": event.sequence,
         "time": cells::rfc3339(event.time.as_ref()),
@@ -115,33 +116,26 @@ fn record(event: &WatchRunResponse) -> serde_json::Value {
         "phase": event.phase,
         "step": event.step,
         "message": event.message,
-        "run_id": event.run.as_ref().map(|run| run.id.as_str()),
-        "run_state": event.run.as_ref().map(run::state),
-        "step_after": step(event).map(run::step_record),
+        "run_id": run.id,
+        "run_state": run::state(run),
+        "step_after": event.step_after.as_ref().map(run::step_record),
     })
-}
-
-/// The step that an event is about, as it is after it.
-fn step(event: &WatchRunResponse) -> Option<&Step> {
-    let steps = event.run.iter().flat_map(|run| &run.phases).flat_map(|phase| &phase.steps);
-    steps.into_iter().find(|step| step.id == event.step)
 }
 
 #[cfg(test)]
 mod tests {
-    use nova_proto::lifecycle::v1::{Phase, Run, StepState};
+    use nova_proto::lifecycle::v1::StepState;
 
     use super::*;
 
     fn event(kind: &str, state: StepState, message: &str) -> WatchRunResponse {
         let step = Step { id: "cpu".into(), agent_id: "auditor".into(), attempts: 2, ..Step::default() };
-        let phase = Phase { steps: vec![Step { state: state.into(), ..step }], ..Phase::default() };
         WatchRunResponse {
             kind: kind.into(),
             phase: "survey".into(),
             step: "cpu".into(),
             message: message.into(),
-            run: Some(Run { phases: vec![phase], ..Run::default() }),
+            step_after: Some(Step { state: state.into(), ..step }),
             ..WatchRunResponse::default()
         }
     }

@@ -2,6 +2,7 @@
 
 mod check;
 pub(crate) mod run;
+mod step;
 pub(crate) mod unfinished;
 
 use std::process::ExitCode;
@@ -41,6 +42,9 @@ enum Action {
     Show {
         /// Id of the run.
         run: String,
+        /// Show this step alone, with its result.
+        #[arg(long, conflicts_with = "report")]
+        step: Option<String>,
         /// Print the report below.
         #[arg(long)]
         report: bool,
@@ -82,7 +86,11 @@ impl Workflow {
                     tell!("nova: no mesh runs; what is shown as running goes on with the next `nova up`");
                 }
             }
-            Action::Show { run, report } => {
+            Action::Show { run, step: Some(step), .. } => {
+                connection::reading(context, async |mesh| step::show(context, &mesh, &run, &step).await)
+                    .await?;
+            }
+            Action::Show { run, report, .. } => {
                 connection::reading(context, async |mesh| show(context, &mesh, &run, report).await).await?;
             }
             Action::Report { run } => {

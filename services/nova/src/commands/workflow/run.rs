@@ -1,6 +1,6 @@
 //! Runs, phases and steps, as tables and records show them.
 
-use nova_proto::lifecycle::v1::{Attempt, Phase, Run, RunState, Step, StepState};
+use nova_proto::lifecycle::v1::{Attempt, Phase, Run, RunState, Step, StepState, WatchRunResponse};
 use serde_json::{Value, json};
 
 use crate::commands::{cells, output};
@@ -47,6 +47,18 @@ pub(crate) fn has_ended(state: StepState) -> bool {
     !matches!(state, StepState::Unspecified | StepState::Pending | StepState::Queued | StepState::Running)
 }
 
+/// Brings a run to where it is after an event.
+pub(crate) fn take(run: &mut Run, event: &WatchRunResponse) {
+    if let Some(after) = &event.run {
+        run.clone_from(after);
+    } else if let Some(after) = &event.step_after {
+        let mut steps = run.phases.iter_mut().flat_map(|phase| &mut phase.steps);
+        if let Some(step) = steps.find(|step| step.id == after.id) {
+            step.clone_from(after);
+        }
+    }
+}
+
 /// Whether a run goes on no more.
 pub(crate) fn is_over(run: &Run) -> bool {
     matches!(run.state(), RunState::Succeeded | RunState::Failed | RunState::Cancelled)
@@ -89,7 +101,7 @@ pub(crate) fn phase_record(phase: &Phase) -> Value {
     })
 }
 
-/// A step as programs see it.
+/// A step as programs see it; its result is told with it alone.
 pub(crate) fn step_record(step: &Step) -> Value {
     json!({
         "id": step.id,
@@ -103,11 +115,19 @@ pub(crate) fn step_record(step: &Step) -> Value {
         "queue_time": cells::rfc3339(step.queue_time.as_ref()),
         "start_time": cells::rfc3339(step.start_time.as_ref()),
         "end_time": cells::rfc3339(step.end_time.as_ref()),
-        "result": cells::json_text(&step.result_json),
         "error": step.error,
+        "shortened": step.shortened,
         "fallback": step.fallback,
         "attempt_log": step.attempt_log.iter().map(attempt_record).collect::<Vec<_>>(),
     })
+}
+
+/// A step with its result, as programs see it.
+pub(crate) fn whole_step_record(phase: &Phase, step: &Step) -> Value {
+    let mut record = step_record(step);
+    record["phase"] = phase.name.clone().into();
+    record["result"] = cells::json_text(&step.result_json);
+    record
 }
 
 fn attempt_record(attempt: &Attempt) -> Value {
@@ -137,6 +157,19 @@ mod tests {
         assert_eq!(note(&phase, &failed), "expected: fell_back: why");
         let plain = step(StepState::Failed, StepState::Succeeded);
         assert_eq!(note(&phase, &plain), "why");
+    }
+
+    #[test]
+    fn a_run_follows_its_events() {
+        let phase = Phase { steps: vec![Step { id: "cpu".into(), ..Step::default() }], ..Phase::default() };
+        let (mut followed, run) = (Run::default(), Run { phases: vec![phase], ..Run::default() });
+        take(&mut followed, &WatchRunResponse { run: Some(run), ..WatchRunResponse::default() });
+        let after = Step { id: "cpu".into(), attempts: 2, ..Step::default() };
+        take(
+            &mut followed,
+            &WatchRunResponse { step_after: Some(after.clone()), ..WatchRunResponse::default() },
+        );
+        assert_eq!(followed.phases[0].steps, [after]);
     }
 
     #[test]

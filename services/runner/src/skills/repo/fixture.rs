@@ -79,5 +79,5 @@ impl Fixture {
 pub(crate) fn request_about(path: &Path, with: &str) -> Request {
     let mut step = StepTask::parse(format!(r#"{{"run":"r","step":"s","with":{with}}}"#).as_bytes()).unwrap();
     step.with.insert("repo".into(), path.display().to_string().into());
-    Request { step, attempt: 1, depth: 0, now: 1_800_000_000, commands: Commands::default() }
+    Request { step, attempt: 1, time: None, depth: 0, now: 1_800_000_000, commands: Commands::default() }
 }

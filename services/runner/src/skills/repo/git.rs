@@ -162,9 +162,10 @@ impl Repository {
                 Ok(Answer { bytes: output.stdout.bytes, truncated })
             }
             End::Exited(_) => Err(SkillError::Git { command, message: text::tail(&output.stderr, 500) }),
-            End::TimedOut => {
-                Err(SkillError::TimedOut { command: format!("git {command}"), seconds: TIMEOUT.as_secs() })
-            }
+            End::TimedOut => Err(SkillError::TimedOut {
+                command: format!("git {command}"),
+                seconds: TIMEOUT.as_secs_f64(),
+            }),
             End::Cancelled => Err(SkillError::Cancelled { command: format!("git {command}") }),
         }
     }

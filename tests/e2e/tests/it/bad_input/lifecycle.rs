@@ -144,6 +144,12 @@ fn of_runs() -> Vec<Case> {
         bad(workflows!("CancelRun"), "nothing", &CancelRunRequest::default(), "run_id"),
         unknown(workflows!("CancelRun"), &cancel()),
         bad(workflows!("GetRun"), "nothing", &GetRunRequest::default(), "run_id"),
+        bad(
+            workflows!("GetRun"),
+            "a bad step",
+            &GetRunRequest { step: "a b".to_owned(), ..get.clone() },
+            "step",
+        ),
         unknown(workflows!("GetRun"), &get),
         bad(workflows!("WatchRun"), "nothing", &WatchRunRequest::default(), "run_id"),
         unknown(workflows!("WatchRun"), &watch()),
