@@ -1,9 +1,11 @@
-//! Nobody but the workflow engine has an agent run something: the queues of agents are reserved.
+//! Nobody but the workflow engine has an agent run something, nor ends a task that another holds: the queues of agents are
+//! reserved, and a lease is its holder's alone.
 
 use nova_client::Mesh;
 use nova_e2e::callers::Callers;
 use nova_proto::queue::v1::{
-    EnqueueRequest, LeaseRequest, NewTask, WorkOpen, WorkRequest, work_request::Message,
+    CompleteRequest, EnqueueRequest, Lease, LeaseRef, LeaseRequest, NewTask, WorkOpen, WorkRequest,
+    work_request::Message,
 };
 use tonic::{Code, Status};
 
@@ -36,6 +38,18 @@ fn an_operator_has_no_agent_run_anything_either() {
     callers.block_on(enqueue(&operator, &[ORDINARY])).unwrap();
 }
 
+#[test]
+fn a_worker_ends_no_task_that_another_holds() {
+    let callers = Callers::of_a_new_mesh();
+    let [holder, other] = ["w", "v"].map(|name| callers.worker(name, &["worker"], callers.endpoints()));
+    callers.block_on(enqueue(&holder, &[ORDINARY])).unwrap();
+    let lease = callers.block_on(leases(&holder, &[ORDINARY])).unwrap().remove(0);
+    let forged = callers.block_on(complete(&other, lease.clone())).unwrap_err();
+    assert_eq!(forged.code(), Code::FailedPrecondition, "{forged:?}");
+    assert!(forged.message().ends_with("is no longer held"), "{forged:?}");
+    callers.block_on(complete(&holder, lease)).unwrap();
+}
+
 async fn enqueue(mesh: &Mesh, queues: &[&str]) -> Result<(), Status> {
     let task = |queue: &&str| NewTask {
         queue: (*queue).to_owned(),
@@ -49,13 +63,25 @@ async fn enqueue(mesh: &Mesh, queues: &[&str]) -> Result<(), Status> {
 
 /// How many tasks were given.
 async fn lease(mesh: &Mesh, queues: &[&str]) -> Result<usize, Status> {
+    leases(mesh, queues).await.map(|given| given.len())
+}
+
+async fn leases(mesh: &Mesh, queues: &[&str]) -> Result<Vec<LeaseRef>, Status> {
     let request = LeaseRequest {
         queues: queues.iter().map(|queue| (*queue).to_owned()).collect(),
         worker: "w".to_owned(),
         max_tasks: 10,
         ..LeaseRequest::default()
     };
-    mesh.queue().lease(request).await.map(|answer| answer.into_inner().leases.len())
+    let given = mesh.queue().lease(request).await?.into_inner().leases.into_iter();
+    let refer =
+        |lease: Lease| LeaseRef { task_id: lease.task.expect("a lease has its task").id, token: lease.token };
+    Ok(given.map(refer).collect())
+}
+
+async fn complete(mesh: &Mesh, lease: LeaseRef) -> Result<(), Status> {
+    let request = CompleteRequest { lease: Some(lease), ..CompleteRequest::default() };
+    mesh.queue().complete(request).await.map(drop)
 }
 
 /// Opens a stream of work, and waits for what it says first.
