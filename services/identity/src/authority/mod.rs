@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use nova_types::{SpiffeId, Timestamp, TrustDomain};
 use rcgen::{Issuer, KeyPair, PKCS_ECDSA_P256_SHA256};
-use rustls_pki_types::{CertificateDer, pem::SectionKind};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::SectionKind};
 
 pub use certificate::{IssuedKeypair, X509Svid};
 pub use token::{AUDIENCE, BearerToken, Claims, JOINING};
@@ -114,6 +114,21 @@ impl Authority {
         let key = generate_key()?;
         let svid = self.certify(&key, subject, dns_names, now, ttl)?;
         Ok(IssuedKeypair { svid, key_der: key.serialize_der() })
+    }
+
+    /// Makes a later certificate for the key and the subject of a pair that was issued without DNS names: whoever reads
+    /// the two from files meanwhile has a pair that matches, with the old certificate or the new one.
+    pub fn renew_keypair(
+        &self,
+        pair: &IssuedKeypair,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<IssuedKeypair> {
+        let key = PrivatePkcs8KeyDer::from(pair.key_der.as_slice());
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ECDSA_P256_SHA256)
+            .map_err(AuthorityError::Certificate)?;
+        let svid = self.certify(&key, &pair.svid.spiffe_id, &[], now, ttl)?;
+        Ok(IssuedKeypair { svid, key_der: pair.key_der.clone() })
     }
 
     /// Makes a token with which a process may attest itself as `subject`, once.

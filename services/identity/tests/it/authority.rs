@@ -142,9 +142,24 @@ fn openssl_accepts_the_chain() {
 #[test]
 fn an_issued_pair_belongs_together() {
     let pair = home().authority.issue_keypair(&id("user/operator"), &[], now(), MINUTE).unwrap();
-    let key = rcgen::KeyPair::from_pem(&pair.key_pem()).unwrap();
-    let (_, certificate) = x509_parser::parse_x509_certificate(&pair.svid.chain[0]).unwrap();
+    belong_together(&pair.key_pem(), &pair.svid);
+}
+
+#[track_caller]
+fn belong_together(key_pem: &str, svid: &X509Svid) {
+    let key = rcgen::KeyPair::from_pem(key_pem).unwrap();
+    let (_, certificate) = x509_parser::parse_x509_certificate(&svid.chain[0]).unwrap();
     assert_eq!(certificate.public_key().subject_public_key.data.as_ref(), key.public_key_raw());
+}
+
+#[test]
+fn a_renewed_certificate_fits_the_key_that_was_there() {
+    let home = home();
+    let first = home.authority.issue_keypair(&id("user/operator"), &[], now(), MINUTE).unwrap();
+    let renewed = home.authority.renew_keypair(&first, now() + MINUTE, MINUTE).unwrap();
+    assert_eq!(renewed.svid.spiffe_id, first.svid.spiffe_id);
+    assert!(renewed.svid.expires > first.svid.expires);
+    belong_together(&first.key_pem(), &renewed.svid);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The commands, one file or folder each, and what they share: how arguments are read
-//! ([`arguments`]), namespaces named ([`namespace`]), long lists fetched ([`pages`]), streams kept up ([`resume`]), spans of daemons
+//! ([`arguments`]), namespaces named ([`namespace`]), long lists fetched ([`pages`]), ids completed ([`short_id`]), streams kept up ([`resume`]), spans of daemons
 //! counted ([`spans`]), and answers printed ([`output`], [`cells`]).
 
 mod arguments;
@@ -8,6 +8,7 @@ mod namespace;
 pub(crate) mod output;
 mod pages;
 mod resume;
+mod short_id;
 mod spans;
 
 pub(crate) mod agents;

@@ -54,11 +54,11 @@ pub(crate) async fn run(home: Home, orders: Orders) -> anyhow::Result<()> {
     home.withdraw().context("cannot remove mesh.json")?;
     let collector = Collector::start(&home.traces(), orders.otlp.as_deref())?;
     let mesh = Mesh::new(home, orders, collector.endpoint())?;
-    operator::issue(&mesh.home, &mesh.authority)?;
+    let operator = operator::issue(&mesh.home, &mesh.authority)?;
     let daemons = join_all(DAEMONS.map(|name| mesh.keep_running(name)));
     let outcome = tokio::select! {
         _ = daemons => Ok(()),
-        () = operator::keep_fresh(&mesh.home, &mesh.authority) => Ok(()),
+        () = operator::keep_fresh(&mesh.home, &mesh.authority, &operator) => Ok(()),
         () = logs::keep_small(&mesh.home) => Ok(()),
         outcome = mesh.serve(lifeline) => outcome,
     };

@@ -56,8 +56,10 @@ pub(crate) fn a_run_is_cancelled_and_nobody_does_what_it_left(store: &str) {
     let nova = Nova::new();
     nova.run(&["up", "--store", store]).ok();
     let run = begin(&nova);
-    assert_eq!(nova.run(&["workflow", "cancel", &run]).ok(), "cancelled\n");
-    assert_eq!(nova.run(&["--json", "workflow", "report", &run]).json()["run_id"], run.as_str());
+    let (short, unknown) = (&run[..8], "ffffffff");
+    assert_eq!(nova.run(&["workflow", "cancel", unknown]).code, 5);
+    assert_eq!(nova.run(&["workflow", "cancel", short]).ok(), "cancelled\n");
+    assert_eq!(nova.run(&["--json", "workflow", "report", short]).json()["run_id"], run.as_str());
     let shown = nova.run(&["--json", "workflow", "show", &run]).json();
     assert_eq!(shown["state"], "cancelled");
     assert!(steps(&shown).all(|step| step["state"] == "cancelled"), "{shown}");

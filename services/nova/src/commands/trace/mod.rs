@@ -10,10 +10,10 @@ use clap::Args;
 use nova_rpc::Method;
 use nova_types::Timestamp;
 
-use super::{cells, output};
+use super::{cells, output, short_id};
 use crate::cli::Context;
 use crate::collector::{TraceSummary, Traces};
-use crate::failure::{Misuse, NotFound};
+use crate::failure::NotFound;
 
 /// Show a recorded trace as a waterfall; without an id, the latest traces.
 #[derive(Debug, Args)]
@@ -94,20 +94,11 @@ fn tells(trace: &TraceSummary) -> bool {
 
 /// The id that begins with `id`.
 fn whole_id(traces: &Traces, id: &str) -> anyhow::Result<String> {
-    let id = id.to_ascii_lowercase();
     if id.len() == 32 {
-        return Ok(id);
+        return Ok(id.to_ascii_lowercase());
     }
-    let known = traces.latest(1_000, |_| true)?;
-    let found: Vec<_> = known.iter().filter(|trace| trace.trace_id.starts_with(&id)).collect();
-    match found.as_slice() {
-        [trace] => Ok(trace.trace_id.clone()),
-        [] => bail!(NotFound(format!("no recorded trace begins with {id:?}"))),
-        many => {
-            let many = many.len();
-            Err(Misuse::of(format!("{many} recorded traces begin with {id:?}; give more digits")))
-        }
-    }
+    let known = traces.latest(short_id::LATEST as usize, |_| true)?;
+    short_id::complete("recorded trace", id, known.iter().map(|trace| trace.trace_id.as_str()))
 }
 
 fn milliseconds(nanoseconds: i64) -> String {

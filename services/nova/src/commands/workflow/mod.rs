@@ -17,9 +17,12 @@ use serde_json::{Value, json};
 use crate::cli::Context;
 use crate::commands::orchestrate::{View, follow};
 use crate::commands::pages::Limit;
-use crate::commands::{cells, output};
+use crate::commands::{cells, output, short_id};
 use crate::home::MeshState;
 use crate::{connection, failure, signals};
+
+/// Length of a run's id, characters.
+const UUID: usize = 36;
 
 /// Show and end runs of plans, and check plans.
 #[derive(Debug, Args)]
@@ -40,7 +43,7 @@ enum Action {
     },
     /// Show a run with its steps.
     Show {
-        /// Id of the run.
+        /// Id of the run, or how that of one of the latest 1,000 begins.
         run: String,
         /// Show this step alone, with its result.
         #[arg(long, conflicts_with = "report")]
@@ -53,7 +56,7 @@ enum Action {
     Check(check::Check),
     /// Follow a run to its end; the exit code is 0 when it succeeds.
     Watch {
-        /// Id of the run.
+        /// Id of the run, or how that of one of the latest 1,000 begins.
         run: String,
     },
     /// End a run before its steps have ended, and wait until it has.
@@ -61,12 +64,12 @@ enum Action {
     /// Tasks that are open are cancelled, whoever works on one is told, and the run's agents
     /// are let go. A run that has ended stays as it is.
     Cancel {
-        /// Id of the run.
+        /// Id of the run, or how that of one of the latest 1,000 begins.
         run: String,
     },
     /// Print a run's report, Markdown.
     Report {
-        /// Id of the run.
+        /// Id of the run, or how that of one of the latest 1,000 begins.
         run: String,
     },
 }
@@ -94,7 +97,12 @@ impl Workflow {
                 connection::reading(context, async |mesh| show(context, &mesh, &run, report).await).await?;
             }
             Action::Report { run } => {
-                let markdown = connection::reading(context, async |mesh| report(&mesh, &run).await).await?;
+                let (run, markdown) = connection::reading(context, async |mesh| {
+                    let run = whole_id(&mesh, &run).await?;
+                    let markdown = report(&mesh, &run).await?;
+                    Ok((run, markdown))
+                })
+                .await?;
                 match context.json {
                     true => output::json(&json!({"run_id": run, "report": markdown}))?,
                     false => output::foreign(&markdown)?,
@@ -131,8 +139,8 @@ async fn list(context: &Context, mesh: &Mesh, running: bool, limit: Limit) -> an
 }
 
 async fn show(context: &Context, mesh: &Mesh, id: &str, with_report: bool) -> anyhow::Result<()> {
-    let run = get(mesh, id).await?;
-    let markdown = if with_report { Some(report(mesh, id).await?) } else { None };
+    let run = get(mesh, &whole_id(mesh, id).await?).await?;
+    let markdown = if with_report { Some(report(mesh, &run.id).await?) } else { None };
     if context.json {
         let mut record = run::record(&run);
         record["report"] = markdown.into();
@@ -160,6 +168,7 @@ async fn show(context: &Context, mesh: &Mesh, id: &str, with_report: bool) -> an
 
 async fn watch(context: &Context, run_id: String) -> anyhow::Result<ExitCode> {
     let mesh = connection::connect(&context.home).await?;
+    let run_id = whole_id(&mesh, &run_id).await?;
     let mut view = View::of(context);
     let run = tokio::select! {
         run = follow(&context.home, &mesh, &run_id, None, &mut view) => run?,
@@ -172,6 +181,7 @@ async fn watch(context: &Context, run_id: String) -> anyhow::Result<ExitCode> {
 
 async fn cancel(context: &Context, run_id: String) -> anyhow::Result<ExitCode> {
     let mesh = connection::connect(&context.home).await?;
+    let run_id = whole_id(&mesh, &run_id).await?;
     let request = CancelRunRequest { run_id: run_id.clone(), ..Default::default() };
     let run = mesh.workflows().cancel_run(request).await?.into_inner().run.unwrap_or_default();
     if run::is_over(&run) {
@@ -187,6 +197,16 @@ async fn cancel(context: &Context, run_id: String) -> anyhow::Result<ExitCode> {
         false => output::line(&run::state(&run))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The id of the run whose id begins with `id`.
+async fn whole_id(mesh: &Mesh, id: &str) -> anyhow::Result<String> {
+    if !short_id::may_begin(id, UUID) {
+        return Ok(id.to_owned());
+    }
+    let request = ListRunsRequest { page_size: short_id::LATEST, ..Default::default() };
+    let runs = mesh.workflows().list_runs(request).await?.into_inner().runs;
+    short_id::complete("run", id, runs.iter().map(|run| run.id.as_str()))
 }
 
 /// Reads a run with its steps.
