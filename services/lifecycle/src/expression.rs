@@ -61,9 +61,28 @@ pub fn steps_in(source: &str) -> BTreeSet<String> {
 
 /// Every expression in a value, with the path to its text.
 pub fn expressions_in(value: &Value) -> Vec<(Vec<String>, String)> {
-    let mut found = Vec::new();
-    collect(value, &mut Vec::new(), &mut found);
-    found
+    let mut texts = Vec::new();
+    collect(value, &mut Vec::new(), &mut texts);
+    let expression = |part| match part {
+        Part::Expression(source) => Some(source.to_owned()),
+        Part::Text(_) => None,
+    };
+    let expressions = |(path, text): (Vec<String>, _)| {
+        parts(text).into_iter().filter_map(expression).map(move |source| (path.clone(), source))
+    };
+    texts.into_iter().flat_map(expressions).collect()
+}
+
+/// Every text in a value with a `${` that no `}` ends, by its path.
+pub fn unclosed_in(value: &Value) -> Vec<Vec<String>> {
+    let mut texts = Vec::new();
+    collect(value, &mut Vec::new(), &mut texts);
+    texts.into_iter().filter(|(_, text)| is_unclosed(text)).map(|(path, _)| path).collect()
+}
+
+fn is_unclosed(text: &str) -> bool {
+    let begins = |part: Part<'_>| matches!(part, Part::Text(text) if text.replace("$${", "").contains("${"));
+    parts(text).into_iter().any(begins)
 }
 
 /// Whether a condition holds.
@@ -168,8 +187,11 @@ fn error(expression: &str, why: String) -> Error {
     Error { expression: expression.to_owned(), why }
 }
 
-fn collect(value: &Value, path: &mut Vec<String>, found: &mut Vec<(Vec<String>, String)>) {
-    let mut inside = |name: String, value: &Value, found: &mut Vec<(Vec<String>, String)>| {
+/// Texts with their paths.
+type Texts<'a> = Vec<(Vec<String>, &'a str)>;
+
+fn collect<'a>(value: &'a Value, path: &mut Vec<String>, found: &mut Texts<'a>) {
+    let mut inside = |name: String, value: &'a Value, found: &mut Texts<'a>| {
         path.push(name);
         collect(value, path, found);
         path.pop();
@@ -179,10 +201,7 @@ fn collect(value: &Value, path: &mut Vec<String>, found: &mut Vec<(Vec<String>, 
             items.iter().enumerate().for_each(|(index, item)| inside(index.to_string(), item, found));
         }
         Value::Object(fields) => fields.iter().for_each(|(name, value)| inside(name.clone(), value, found)),
-        Value::String(text) => found.extend(parts(text).into_iter().filter_map(|part| match part {
-            Part::Expression(source) => Some((path.clone(), source.to_owned())),
-            Part::Text(_) => None,
-        })),
+        Value::String(text) => found.push((path.clone(), text)),
         _ => {}
     }
 }

@@ -12,6 +12,7 @@ use crate::expression;
 pub(super) fn check(check: &mut Check<'_>) {
     let plan = check.plan;
     for (phase, step) in plan.steps() {
+        check_ends(check, step);
         let sources = sources(step);
         if sources.is_empty() {
             continue;
@@ -30,6 +31,14 @@ pub(super) fn check(check: &mut Check<'_>) {
                 }
             }
         }
+    }
+}
+
+/// An expression without an end would be plain text.
+fn check_ends(check: &mut Check<'_>, step: &Step) {
+    for path in expression::unclosed_in(&step.with) {
+        let field: Vec<&str> = ["with"].into_iter().chain(path.iter().map(String::as_str)).collect();
+        check.refuse(check.place(step), &field, "`${` without its `}`; a plain one is written `$${`");
     }
 }
 

@@ -92,6 +92,12 @@ fn each_mistake_is_told_with_its_line_and_its_rule() {
             "spec.phases[0].steps[1].when",
             "p.yaml:20: expression",
         ),
+        (
+            "ls ${input.repo}",
+            "ls ${input.repo",
+            "spec.phases[0].steps[1].with.run",
+            "p.yaml:19: `${` without its `}`",
+        ),
         ("when: steps.cpu", "when: steps.summary", "spec.phases[0].steps[1].when", "put it in needs"),
         (
             "${steps.cpu.result",

@@ -95,12 +95,20 @@ pub(super) fn event_to_wire(entry: &Entry, state: &State, wanted: bool) -> pb::W
     pb::WatchRunResponse {
         sequence: entry.sequence,
         time: Some(entry.time.to_wire()),
-        kind: entry.event.kind().to_owned(),
+        kind: kind(entry, index, state).to_owned(),
         phase: entry.event.phase().or(phase_of_step).unwrap_or_default().to_owned(),
         step: step.map(ToString::to_string).unwrap_or_default(),
         message: entry.event.message(),
         run: (wanted || entry.event.changes_many()).then(|| run_to_wire(state)),
         step_after: index.map(|index| step_to_wire(state, index)),
+    }
+}
+
+/// What happened: a step fails once, when its fallback, too, did not end well.
+fn kind(entry: &Entry, step: Option<usize>, state: &State) -> &'static str {
+    match step.map(|index| state.steps[index].status) {
+        Some(StepStatus::FallingBack) => "step_falls_back",
+        _ => entry.event.kind(),
     }
 }
 

@@ -7,7 +7,7 @@ use futures::Stream;
 use futures::stream::try_unfold;
 use nova_proto::lifecycle::v1 as pb;
 use nova_rpc::Reason;
-use nova_types::RunId;
+use nova_types::{RunId, Timestamp};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -27,8 +27,17 @@ pub(super) fn events(
     drain: CancellationToken,
 ) -> impl Stream<Item = Result<pb::WatchRunResponse, Status>> + Send + 'static {
     let commits = runs.commits();
-    let follower =
-        Follower { runs, run_id, after, state: None, unsent: VecDeque::new(), sent: false, commits, drain };
+    let follower = Follower {
+        runs,
+        run_id,
+        after,
+        state: None,
+        unsent: VecDeque::new(),
+        time: Timestamp::default(),
+        sent: false,
+        commits,
+        drain,
+    };
     try_unfold(follower, |mut follower| async move {
         let event = follower.next().await.map_err(Status::from)?;
         Ok(event.map(|event| (event, follower)))
@@ -41,6 +50,8 @@ struct Follower {
     after: u64,
     state: Option<State>,
     unsent: VecDeque<Entry>,
+    /// When the last event was: one that the queue tells late is told as if it had been then.
+    time: Timestamp,
     /// Whether it has said anything: its first word holds the run.
     sent: bool,
     commits: watch::Receiver<u64>,
@@ -54,7 +65,9 @@ impl Follower {
                 let (run, after, first) = (self.run_id, self.after, !self.sent);
                 let state = self.take(&entry).map_err(|source| Error::DamagedLog { run, source })?;
                 if entry.sequence > after {
-                    let event = event_to_wire(&entry, state, first);
+                    let mut event = event_to_wire(&entry, state, first);
+                    self.time = self.time.max(entry.time);
+                    event.time = Some(self.time.to_wire());
                     self.sent = true;
                     return Ok(Some(event));
                 }

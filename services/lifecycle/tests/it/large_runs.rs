@@ -71,12 +71,15 @@ async fn get(daemon: &Daemon, run_id: &str, step: &str) -> Result<pb::Run, tonic
 async fn watch(daemon: &Daemon, run_id: &str, after: u64) -> pb::Run {
     let request = pb::WatchRunRequest { run_id: run_id.to_owned(), after, ..Default::default() };
     let mut events = daemon.workflows().watch_run(request).await.unwrap().into_inner();
-    let mut run = None;
+    let (mut run, mut time) = (None, Timestamp::default());
     while let Some(event) = events.message().await.unwrap() {
         let is_whole = event.sequence == after + 1 || event.kind == "run_ended";
         assert_eq!(event.run.is_some(), is_whole, "{}", event.kind);
         let step = event.step_after.as_ref().map(|step| step.id.as_str()).unwrap_or_default();
         assert_eq!(step, event.step);
+        let told = event.time.as_ref().map(Timestamp::from_wire).unwrap();
+        assert!(told >= time, "times never go back, though those of the log do");
+        time = told;
         run = event.run.or(run);
     }
     run.unwrap()

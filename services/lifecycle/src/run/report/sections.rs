@@ -68,7 +68,8 @@ pub(super) fn attention(document: &mut Document, state: &State) {
         let why =
             step.error.as_ref().map(|error| format!(": {}", inline(&error.to_string()))).unwrap_or_default();
         let (ended, expected) = (describe(state, index), spec.expect.status().name());
-        document.item(&format!("Step **{}** is {ended}, and was expected to be {expected}{why}", spec.id));
+        document
+            .item(&format!("Step **{}** ended as {ended}, and the plan expects {expected}{why}", spec.id));
     }
     if nothing {
         document.paragraph("Nothing: every step ended as the plan expects.");
@@ -210,8 +211,8 @@ pub(super) fn resources(document: &mut Document, state: &State, processes: &[Pro
     }
 }
 
-const PEAK: &str = "Peak memory: the most that one process of an agent ever held (the kernel's `VmHWM`, when it was last looked at), or all of them \
-                    together whenever they were looked at, whichever is more; – for one that ended before anybody looked.";
+const PEAK: &str = "Peak memory is the most that was seen, of one process of the agent (`VmHWM` of the kernel) or of all its processes \
+                    together. A dash stands for an agent that ended before its memory was first looked at.";
 
 /// A process that ended before it was ever looked at used an unknown amount.
 fn memory(bytes: u64) -> String {

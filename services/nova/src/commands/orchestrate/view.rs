@@ -82,14 +82,20 @@ fn concerns_people(event: &WatchRunResponse) -> bool {
     named || event.kind.starts_with("run_")
 }
 
-/// `10:03:22  step_settled    survey/cpu  succeeded, 1 attempt, auditor-1, 1.2s`
+/// Events after which the step goes on: what is next for it says nothing of them.
+const TO_BE_CONTINUED: [&str; 2] = ["attempt_failed", "step_falls_back"];
+
+/// `10:03:22  step_succeeded    survey/cpu  succeeded, auditor-1, 1.2s`
 fn line(event: &WatchRunResponse) -> String {
     let time = event.time.as_ref().map(|time| cells::local(time, "%H:%M:%S")).unwrap_or_default();
     let place = [event.phase.as_str(), event.step.as_str()];
     let place = place.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
-    // What is next for the step says nothing of the attempt.
-    let step =
-        event.step_after.as_ref().filter(|_| event.kind != "attempt_failed").map(told).unwrap_or_default();
+    let step = event
+        .step_after
+        .as_ref()
+        .filter(|_| !TO_BE_CONTINUED.contains(&event.kind.as_str()))
+        .map(told)
+        .unwrap_or_default();
     let message = cells::brief(&event.message);
     let is_known = step.starts_with(&message) || event.kind == "attempt_started";
     let news = if is_known { String::new() } else { message };
@@ -142,8 +148,8 @@ mod tests {
 
     #[test]
     fn a_line_tells_where_what_and_how() {
-        let settled = event("step_settled", StepState::Succeeded, "");
-        assert_eq!(line(&settled).trim(), "step_settled      survey/cpu  succeeded, attempt 2, auditor");
+        let succeeded = event("step_succeeded", StepState::Succeeded, "");
+        assert_eq!(line(&succeeded).trim(), "step_succeeded    survey/cpu  succeeded, attempt 2, auditor");
         let failed = event("attempt_failed", StepState::Queued, "attempt 2 failed: no disk");
         assert_eq!(line(&failed).trim(), "attempt_failed    survey/cpu  attempt 2 failed: no disk");
     }

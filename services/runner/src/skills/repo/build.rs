@@ -164,9 +164,12 @@ impl Finding for BuildFinding {
                 |command: &Option<String>| command.clone().unwrap_or_else(|| "no command".to_owned());
             format!("{} (build: {}, test: {})", system.system, command(&system.build), command(&system.test))
         });
+        let built = match self.systems.is_empty() {
+            true => "no known build system at the top".to_owned(),
+            false => format!("built by {}", text::list(systems, 3)),
+        };
         format!(
-            "built by {}; CI: {}; containers: {}",
-            text::list(systems, 3),
+            "{built}; CI: {}; containers: {}",
             text::list_of(&self.ci, self.ci_count, 3),
             text::list_of(&self.containers, self.containers_count, 3),
         )
@@ -208,6 +211,12 @@ mod tests {
     fn script_that_only_fails_is_no_test() {
         let script = r#"{"scripts":{"test":"echo \"Error: no test specified\" && exit 1"}}"#;
         assert_eq!(commands(&Fixture::new().file("package.json", script)), [row("npm", "-", "-")]);
+    }
+
+    #[test]
+    fn a_repository_that_nothing_builds_says_so() {
+        let outcome = repo::build::run(&Fixture::new().file("a.txt", "a\n").request("{}")).unwrap();
+        assert_eq!(outcome.summary, "no known build system at the top; CI: none; containers: none");
     }
 
     #[test]

@@ -124,6 +124,15 @@ impl DependenciesFinding {
         }
     }
 
+    /// `; unreadable: web/package.json`; empty when all could be read.
+    fn unreadable(&self) -> String {
+        let paths: Vec<String> = self.unreadable.keys().cloned().collect();
+        match self.unreadable_count {
+            0 => String::new(),
+            all => format!("; unreadable: {}", text::list_of(&paths, all, 4)),
+        }
+    }
+
     fn note_unpinned(&mut self, path: &str, locked: bool, requirements: Vec<Requirement>) {
         let loose = |one: &Requirement| one.is_wildcard() || !(locked || one.exact);
         for requirement in requirements.into_iter().filter(loose) {
@@ -176,14 +185,16 @@ fn lock_of(tree: &Tree<'_>, manifest: &str, ecosystem: Ecosystem) -> Option<Stri
 
 impl Finding for DependenciesFinding {
     fn summary(&self) -> String {
+        let unreadable = self.unreadable();
         if self.ecosystems.is_empty() {
-            return "no manifest of cargo, npm, go or python".to_owned();
+            let which = if self.unreadable_count == 0 { "" } else { " could be read" };
+            return format!("no manifest of cargo, npm, go or python{which}{unreadable}");
         }
         let parts =
             self.ecosystems.iter().map(|(name, one)| format!("{name} {} ({} locked)", one.direct, one.total));
         let unpinned = self.unpinned.iter().map(|one| format!("{} in {}", one.name, one.manifest));
         format!(
-            "{} direct dependencies: {}; unpinned: {}",
+            "{} direct dependencies: {}; unpinned: {}{unreadable}",
             self.direct,
             text::list(parts, 4),
             text::list(unpinned, 4),
@@ -259,7 +270,11 @@ mod tests {
     #[test]
     fn manifest_that_cannot_be_read_is_named() {
         let fixture = Fixture::new().file("Cargo.toml", "[dependencies\n");
-        let data = repo::dependencies::run(&fixture.request("{}")).unwrap().data;
-        assert!(data["unreadable"]["Cargo.toml"].is_string(), "{data}");
+        let outcome = repo::dependencies::run(&fixture.request("{}")).unwrap();
+        assert!(outcome.data["unreadable"]["Cargo.toml"].is_string(), "{}", outcome.data);
+        let told = "no manifest of cargo, npm, go or python could be read; unreadable: Cargo.toml";
+        assert_eq!(outcome.summary, told);
+        let outcome = repo::dependencies::run(&fixture.file("a/package.json", "{}").request("{}")).unwrap();
+        assert!(outcome.summary.ends_with("unpinned: none; unreadable: Cargo.toml"), "{}", outcome.summary);
     }
 }

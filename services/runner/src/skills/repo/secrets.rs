@@ -72,7 +72,8 @@ impl Finding for SecretsFinding {
         }
         let places =
             self.secrets.iter().map(|secret| format!("{} in {}:{}", secret.kind, secret.path, secret.line));
-        format!("{}: {}{note}", text::count(self.found as u64, "likely secret"), text::list(places, 5))
+        let found = text::count(self.found as u64, "likely secret");
+        format!("{found} in the work tree, whose history was not searched: {}{note}", text::list(places, 5))
     }
 
     fn importance(&self) -> f64 {
@@ -105,6 +106,7 @@ mod tests {
         assert_eq!((&secret["line"], &secret["masked"]), (&2.into(), &"ghp_… (40 characters)".into()));
         let told = format!("{}{}", outcome.summary, outcome.data);
         assert!(!told.contains(&random(8)), "{told}");
+        assert!(told.contains("whose history was not searched"), "{told}");
     }
 
     fn kinds(path: &str, text: &str) -> Vec<&'static str> {
@@ -115,6 +117,8 @@ mod tests {
     fn kinds_are_told_apart() {
         let cases = [
             (format!("AKI{}", "AQ8ZR2LW9XC4VB7NM"), "AWS access key"),
+            (format!("s{}-{}", "k", random(40)), "OpenAI key"),
+            (format!("s{}-proj-{1}-{1}_{1}", "k", random(20)), "OpenAI key"),
             (format!("-----BEGIN RSA {} KEY-----\nMIIE", "PRIVATE"), "private key"),
             (format!("postgres://app:{}@db.internal/x", random(12)), "password in a URL"),
             (format!("client_secret = \"{}\"", random(32)), "random value under a secret's name"),

@@ -130,9 +130,10 @@ impl TestsFinding {
 
 impl Finding for TestsFinding {
     fn summary(&self) -> String {
-        let command = text::code(&text::short(self.command.as_deref().unwrap_or("no command"), SHOWN));
+        let command = text::code(&text::short(self.command.as_deref().unwrap_or_default(), SHOWN));
         let seconds = self.duration_ms as f64 / 1_000.0;
         match (&self.reason, self.exit_code) {
+            (Some(reason), _) if self.command.is_none() => format!("tests not run: {reason}"),
             (Some(reason), _) => format!("tests not run ({command}): {reason}"),
             (None, Some(0)) => format!("tests pass: {command} in {seconds:.1} s"),
             (None, Some(code)) => format!("tests fail: {command} exited with {code} after {seconds:.1} s"),
@@ -165,6 +166,12 @@ mod tests {
         let outcome = tested(&fixture, "{}", 0);
         assert!(!fixture.path().join("ran").exists());
         assert_eq!(outcome.summary, "tests not run (`make test`): not asked to: run_tests is false");
+    }
+
+    #[test]
+    fn a_repository_that_tells_no_command_says_so() {
+        let outcome = tested(&Fixture::new().file("a.txt", "a\n"), r#"{"run_tests":true}"#, 0);
+        assert_eq!(outcome.summary, "tests not run: no file tells how the repository is tested");
     }
 
     #[test]

@@ -45,7 +45,7 @@ static TOKENS: &[Form] = &[
     token("PyPI token", r"\b(pypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{50,})"),
     token("Hugging Face token", r"\b(hf_[A-Za-z]{34})\b"),
     token("Anthropic key", r"\b(sk-ant-[A-Za-z0-9_-]{32,})"),
-    token("OpenAI key", r"\b(sk-(?:proj-)?[A-Za-z0-9]{32,})\b"),
+    token("OpenAI key", r"\b(sk-(?:(?:proj|svcacct|admin)-[A-Za-z0-9_-]{32,}|[A-Za-z0-9]{32,}))"),
     token("SendGrid key", r"\b(SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43})"),
     token("JSON web token", r"\b(eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,})"),
     hidden(
