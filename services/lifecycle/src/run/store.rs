@@ -6,7 +6,6 @@ use std::sync::Arc;
 use nova_storage::{Commit, CommitError, Range, Revision};
 use nova_types::{Clock, Namespace, RequestId, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tokio::sync::watch;
 
 use super::event::{Entry, Event, Start};
@@ -41,8 +40,6 @@ pub struct Head {
     pub actor: String,
     /// Trace, 32 hex digits; may be empty.
     pub trace_id: String,
-    /// Input.
-    pub input: Value,
     /// When it began.
     pub start_time: Timestamp,
     /// Number of the last entry of its log.
@@ -250,7 +247,6 @@ impl Head {
             plan: start.plan.metadata.name.clone(),
             actor: start.actor.clone(),
             trace_id: start.recorded_trace_id().to_owned(),
-            input: start.input.clone(),
             start_time: time,
             sequence: 1,
             end_time: None,

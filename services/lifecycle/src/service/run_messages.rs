@@ -6,7 +6,7 @@ use nova_types::Timestamp;
 use crate::plan::{Expect, Plan};
 use crate::run::{Attempt, Entry, Head, PhaseStatus, Skip, State, StepStatus, why_skipped};
 
-/// A run without its phases.
+/// A run without its phases and its input, which may be so large that few fit into a message.
 pub(super) fn head_to_wire(head: Head) -> pb::Run {
     let state = run_state(head.end_time.map(|_| head.succeeded), head.cancelled);
     pb::Run {
@@ -19,7 +19,7 @@ pub(super) fn head_to_wire(head: Head) -> pb::Run {
         trace_id: head.trace_id,
         phases: Vec::new(),
         actor: head.actor,
-        input_json: head.input.to_string(),
+        input_json: String::new(),
         message: head.message,
     }
 }

@@ -23,6 +23,11 @@ pub(crate) struct Telemetry {
 }
 
 impl Telemetry {
+    /// Whether it ends only when somebody ends it.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.watch
+    }
+
     pub(crate) async fn run(self, context: &Context, mesh: &Mesh) -> anyhow::Result<()> {
         if self.watch {
             return tokio::select! {

@@ -35,6 +35,10 @@ impl Node {
             Action::Show => {
                 connection::reading(context, async |mesh| host::show(context, &mesh).await).await?
             }
+            // Who watches keeps no mesh up that others end.
+            Action::Telemetry(telemetry) if telemetry.goes_on() && context.home.running()?.is_some() => {
+                telemetry.run(context, &connection::connect(&context.home).await?).await?;
+            }
             Action::Telemetry(telemetry) => {
                 connection::reading(context, async |mesh| telemetry.run(context, &mesh).await).await?;
             }

@@ -85,7 +85,7 @@ pub(crate) fn record(run: &Run) -> Value {
         "end_time": cells::rfc3339(run.end_time.as_ref()),
         "trace_id": run.trace_id,
         "actor": run.actor,
-        "input": cells::json_text(&run.input_json),
+        "input": (!run.input_json.is_empty()).then(|| cells::json_text(&run.input_json)),
         "phases": run.phases.iter().map(phase_record).collect::<Vec<_>>(),
     })
 }
