@@ -71,7 +71,7 @@ pub(crate) fn settings_are_shown_with_what_they_come_to(store: &str) {
     }
     enqueue(&nova, &["mail", "send"]);
     refused(&nova, &["enqueue", "mail", "send"], 1, "max_tasks");
-    refused(&nova, &["config", "mail", "--keep-for", "4000d"], 2, "keep for: must be ");
+    refused(&nova, &["config", "mail", "--keep-for", "4000d"], 2, "keep for: 4000d must be ");
     let lifted = ["--max-running", "none", "--rate", "none", "--group-rate", "none", "--weight", "default"];
     let more = ["--max-tasks", "default", "--keep-for", "default", "--strict-priority", "false"];
     let lifted = nova.run(&[&["queue", "config", "mail"], &lifted[..], &more[..]].concat()).ok();

@@ -95,11 +95,7 @@ pub(crate) async fn show(scope: &Scope<'_>, task_id: String) -> anyhow::Result<(
         ("kind", task.kind.clone()),
         ("state", state(&task)),
         ("attempts", attempts(&task)),
-        ("retry", task.retry.as_ref().map(template::tries).unwrap_or_default()),
-        (
-            "attempt timeout",
-            cells::duration(task.attempt_timeout.as_ref()).map(wire::in_units).unwrap_or_default(),
-        ),
+        ("retry", retries(&task)),
         ("last error", error(&task)),
         ("priority", task.priority.to_string()),
         ("request id", task.request_id.clone()),
@@ -121,6 +117,16 @@ pub(crate) async fn show(scope: &Scope<'_>, task_id: String) -> anyhow::Result<(
         ("result", cells::readable(&task.result)),
     ];
     output::fields(scope.context, &fields, &record)
+}
+
+/// How its attempts are repeated, and how long each may take where that is bounded.
+fn retries(task: &Task) -> String {
+    let Some(policy) = &task.retry else { return String::new() };
+    let tries = template::tries(policy);
+    match cells::duration(task.attempt_timeout.as_ref()) {
+        Some(most) => format!("{tries}; each for at most {}", wire::in_units(most)),
+        None => tries,
+    }
 }
 
 /// How many of the tasks that it comes after have not ended.
