@@ -1,8 +1,7 @@
 //! Messages between Rust and the bytes of a call, each in one piece.
 //!
 //! A message is written to a plain vector and copied once, and read from bytes that lie in a row. Written straight into
-//! tonic's growing buffer, each byte of each number is a call of its own, which was a fifth of what a batch of tasks
-//! cost.
+//! tonic's growing buffer, each byte of each number is a call of its own.
 
 use std::marker::PhantomData;
 

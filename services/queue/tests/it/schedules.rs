@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use nova_proto::queue::v1::{self as pb, queue_service_client::QueueServiceClient};
 use nova_runtime::testing::TestServer;
+use nova_testkit::soon;
 use nova_types::{Clock as _, HeldClock, SystemClock};
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
@@ -165,17 +166,14 @@ pub(crate) async fn a_bad_schedule_names_its_field(home: &Home) {
 
 /// Waits until `count` more ticks have fired than before; meanwhile nobody may lead.
 async fn more_ticks(server: &TestServer, before: usize, count: usize) -> Vec<pb::Task> {
-    let enough = async {
-        loop {
-            match made(&mut client(server)).await {
-                Ok(tasks) if tasks.len() >= before + count => return tasks,
-                Ok(_) => {}
-                Err(status) => assert_eq!(status.code(), Code::Unavailable, "{status}"),
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    let enough = async || match made(&mut client(server)).await {
+        Ok(tasks) => Some(tasks).filter(|tasks| tasks.len() >= before + count),
+        Err(status) => {
+            assert_eq!(status.code(), Code::Unavailable, "{status}");
+            None
         }
     };
-    tokio::time::timeout(PATIENCE, enough).await.expect("the schedule ticks")
+    soon("the schedule ticks", PATIENCE, enough).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

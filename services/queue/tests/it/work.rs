@@ -1,6 +1,7 @@
 //! The stream a worker lives on.
 
 use nova_proto::queue::v1 as pb;
+use nova_testkit::soon;
 use pb::{TaskState, work_request::Message as Say, work_response::Message as Hear};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -187,12 +188,12 @@ pub(crate) async fn a_stream_takes_reports_and_shows_its_worker(home: &Home) {
     let listed = client.list_workers(pb::ListWorkersRequest::default()).await.unwrap().into_inner().workers;
     assert_eq!((&*listed[0].name, listed[0].leases, listed[0].streaming), ("w-1", 1, true));
     drop(worker);
-    let left = async {
-        while client.list_workers(pb::ListWorkersRequest::default()).await.unwrap().into_inner().workers[0]
-            .streaming
-        {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    let left = || {
+        let mut client = client.clone();
+        async move {
+            let listed = client.list_workers(pb::ListWorkersRequest::default()).await.unwrap().into_inner();
+            (!listed.workers[0].streaming).then_some(())
         }
     };
-    tokio::time::timeout(PATIENCE, left).await.expect("a stream that is dropped is told of no more");
+    soon("a stream that is dropped is told of no more", PATIENCE, left).await;
 }

@@ -1,8 +1,12 @@
 //! Commands end within their bounds, and nothing of them stays.
 
+use nova_testkit::eventually;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::*;
+
+/// Longest that a process which was killed may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn sh(script: &str) -> Invocation {
     Invocation::new("sh", Duration::from_secs(20)).args(["-c", script])
@@ -15,14 +19,6 @@ fn run(invocation: &Invocation) -> Output {
 fn alive(pid: &str) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     !status.is_empty() && !status.contains(") Z ")
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} did not come true");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]
@@ -49,7 +45,7 @@ fn timeout_kills_the_whole_group() {
     let output = run(&invocation);
     assert_eq!(output.end, End::TimedOut);
     let pid = String::from_utf8(output.stdout.bytes).unwrap();
-    eventually("the end of the background process", || !alive(&pid));
+    eventually("the end of the background process", PATIENCE, || (!alive(&pid)).then_some(()));
 }
 
 #[test]
@@ -57,7 +53,7 @@ fn nothing_left_in_the_background_outlives_the_command() {
     let output = run(&sh("sleep 60 >/dev/null 2>&1 & echo $!"));
     assert_eq!(output.end, End::Exited(0));
     let pid = String::from_utf8(output.stdout.bytes).unwrap();
-    eventually("the end of the background process", || !alive(&pid));
+    eventually("the end of the background process", PATIENCE, || (!alive(&pid)).then_some(()));
 }
 
 #[test]
