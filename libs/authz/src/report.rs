@@ -69,19 +69,24 @@ impl PolicyPoint {
                 () = tokio::time::sleep(GATHERED) => {}
                 () = self.ring().denied() => {}
             }
-            self.report_rest(sink).await;
+            // What comes while a report is under way is gathered for the next one.
+            while self.report_some(sink).await == LARGEST_BATCH {}
         }
     }
 
     async fn report_rest(&self, sink: &impl DecisionSink) {
-        loop {
-            let mut held = Held { point: self, batch: self.ring().take(LARGEST_BATCH) };
-            if held.batch.is_empty() {
-                return;
-            }
+        while self.report_some(sink).await > 0 {}
+    }
+
+    /// Delivers one report, if there is anything to tell; gives its number of decisions.
+    async fn report_some(&self, sink: &impl DecisionSink) -> usize {
+        let mut held = Held { point: self, batch: self.ring().take(LARGEST_BATCH) };
+        let decisions = held.batch.decisions.len();
+        if decisions > 0 {
             self.deliver(sink, &held.batch).await;
             held.batch = Batch::default();
         }
+        decisions
     }
 
     async fn deliver(&self, sink: &impl DecisionSink, batch: &Batch) {

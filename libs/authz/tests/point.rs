@@ -4,12 +4,14 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use nova_authz::{Batch, Config, DecisionSink, Module, PolicyPoint, ReportError, Snapshot};
 use nova_rpc::{Authorizer as _, Credential, Decision, Question};
 use nova_types::{HeldClock, SpiffeId, Timestamp};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 const ENQUEUE: &str = "nova.queue.v1.QueueService/Enqueue";
@@ -120,6 +122,37 @@ async fn decisions_are_kept_until_the_record_takes_them() {
     assert_eq!(Decision::Deny(batch.decisions[0].id), denied);
     shutdown.cancel();
     reporter.await.unwrap();
+}
+
+/// While each report is under way a call is decided.
+#[derive(Debug)]
+struct Busy {
+    point: PolicyPoint,
+    reports: mpsc::UnboundedSender<Instant>,
+}
+
+#[async_trait]
+impl DecisionSink for Busy {
+    async fn record(&self, _: &Batch) -> Result<(), ReportError> {
+        ask(&self.point, "agent", ENQUEUE);
+        self.reports.send(Instant::now()).unwrap();
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "a test has no runtime to name its tasks")]
+async fn calls_under_steady_load_are_reported_ten_times_a_second_and_not_one_by_one() {
+    let point = point(None);
+    point.publish(snapshot(AGENTS_MAY)).unwrap();
+    ask(&point, "agent", ENQUEUE);
+    let (reports, mut told) = mpsc::unbounded_channel();
+    let busy = Busy { point: point.clone(), reports };
+    let reporter = tokio::spawn(point.run_report(busy, CancellationToken::new()));
+    let first = told.recv().await.unwrap();
+    let second = told.recv().await.unwrap();
+    assert!(second - first >= Duration::from_millis(100), "after {:?}", second - first);
+    reporter.abort();
 }
 
 #[tokio::test]
