@@ -71,7 +71,7 @@ impl Memories {
         let request_key = request_key(&draft.namespace, &request_id);
         for _ in 0..ATTEMPTS {
             let known = self.kv.get(&request_key).await?;
-            if let Some(earlier) = self.earlier(known.as_ref(), &request_id, &draft).await? {
+            if let Some(earlier) = self.earlier(known.as_ref(), &request_id, author, &draft).await? {
                 return Ok(Stored { memory: earlier, duplicate: true });
             }
             let version = known.map(|entry| entry.version);
@@ -130,11 +130,12 @@ impl Memories {
         Err(Error::Contended(key))
     }
 
-    /// The memory that the request made before, while its window lasts.
+    /// The memory that the request made before, while its window lasts; of nobody but its author.
     async fn earlier(
         &self,
         known: Option<&Entry>,
         request_id: &RequestId,
+        author: &SpiffeId,
         draft: &Draft,
     ) -> Result<Option<Memory>, Error> {
         let Some(known) = known else { return Ok(None) };
@@ -142,10 +143,11 @@ impl Memories {
         if request.expires < self.clock.now() {
             return Ok(None);
         }
-        if request.fingerprint != draft.fingerprint() {
+        let memory = self.get(&draft.namespace, request.memory).await?;
+        if request.fingerprint != draft.fingerprint() || memory.author != *author {
             return Err(Error::RequestReused(request_id.clone()));
         }
-        self.get(&draft.namespace, request.memory).await.map(Some)
+        Ok(Some(memory))
     }
 
     /// Stores the memory and the note of its request together; none when somebody was faster.
