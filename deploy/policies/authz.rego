@@ -4,7 +4,11 @@
 #   subject    SPIFFE id of the caller, empty when it is anonymous
 #   principal  its path, such as `user/operator` or `svc/queue`
 #   credential `certificate` or `token`: what proved who calls
-#   method     `nova.queue.v1.QueueService/Enqueue`; of the HTTP listener `metrics/read`
+#   method     `nova.queue.v1.QueueService/Enqueue`
+#
+# Not asked about, since it is open to all: `grpc.health`, and `/live`, `/ready`, `/metrics` of the HTTP listener. Who
+# balances load or scrapes has no identity; who may come near them, the address decides that they listen on. Nor is it
+# about who shows no identity at all: the guard before it turns those away.
 # data.bindings: roles that principals have beside those of their identity; for certificates
 #   alone, since whoever may mint a token chooses its subject
 package nova.authz
@@ -16,8 +20,8 @@ decision := {"allow": true, "why": concat("; ", granted)} if count(granted) > 0
 
 decision := {"allow": false, "why": why_denied, "remedy": remedy} if count(granted) == 0
 
-# Roles of the caller: of its identity, bound by data, and what it is to everybody.
-roles := {role | some role in input.roles} | bound | {"anyone"} | identified
+# Roles of the caller: of its identity, bound by data, and what everybody has who is known.
+roles := {role | some role in input.roles} | bound | identified
 
 default bound := set()
 
@@ -38,18 +42,13 @@ granted contains sprintf("the role %s may call %s", [role, input.method]) if {
 	role in roles
 }
 
-# Reading metrics is open to all: a scraper needs no identity.
-granted contains "reading metrics is open to all" if {
-	input.method == "metrics/read"
-}
-
 why_denied := sprintf("%s with %s may not call %s", [caller, given, input.method])
 
 default given := "no role"
 
 given := sprintf("the roles %s", [concat(", ", named)]) if count(named) > 0
 
-named := roles - {"anyone", "identified"}
+named := roles - {"identified"}
 
 default caller := "an anonymous caller"
 
@@ -63,10 +62,7 @@ remedy := sprintf("it would be allowed with one of the roles: %s", [concat(", ",
 
 # Which roles may call which method; what is not here, no role but admin may.
 permitted := {
-	# What is open, beside the mesh's own methods.
-	"grpc.health.v1.Health/Check": {"anyone"},
-	"grpc.health.v1.Health/List": {"anyone"},
-	"grpc.health.v1.Health/Watch": {"anyone"},
+	# Beside the mesh's own methods.
 	"grpc.reflection.v1.ServerReflection/ServerReflectionInfo": {"identified"},
 	"grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": {"identified"},
 
@@ -122,7 +118,7 @@ permitted := {
 
 	# Identity.
 	"nova.identity.v1.IdentityService/AttestWorkload": {"joining"},
-	"nova.identity.v1.IdentityService/RenewX509": {"daemon", "agent", "worker", "operator"},
+	"nova.identity.v1.IdentityService/RenewX509": {"daemon", "agent", "operator"},
 	"nova.identity.v1.IdentityService/CreateJoinToken": {"operator", "node"},
 	"nova.identity.v1.IdentityService/MintToken": {"operator"},
 	"nova.identity.v1.IdentityService/GetBundle": {"identified"},

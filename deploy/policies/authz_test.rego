@@ -29,10 +29,19 @@ anonymous_may(method) if {
 	authz.decision.allow with input as asked
 }
 
-test_health_and_metrics_are_open_to_all if {
-	anonymous_may("grpc.health.v1.Health/Check")
-	anonymous_may("grpc.health.v1.Health/Watch")
-	anonymous_may("metrics/read")
+test_what_nobody_asks_about_has_no_rule if {
+	every method in {"grpc.health.v1.Health/Check", "grpc.health.v1.Health/Watch", "metrics/read"} {
+		not anonymous_may(method)
+		not allowed(["operator", "worker"], method)
+	}
+}
+
+test_only_who_can_have_a_certificate_renews_it if {
+	renew := "nova.identity.v1.IdentityService/RenewX509"
+	every role in {"daemon", "agent", "operator"} {
+		allowed([role], renew)
+	}
+	not allowed(["worker", "developer", "viewer", "joining"], renew)
 }
 
 test_reflection_needs_an_identity if {

@@ -19,7 +19,6 @@
 
 #![warn(missing_docs)]
 
-mod backoff;
 mod budget;
 mod cache_file;
 mod compile;

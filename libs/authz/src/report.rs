@@ -4,11 +4,10 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use nova_client::Mesh;
+use nova_client::{Backoff, Mesh};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
-use crate::backoff::Backoff;
 use crate::{Batch, PolicyPoint};
 
 /// Decisions in one report.
@@ -90,7 +89,7 @@ impl PolicyPoint {
     }
 
     async fn deliver(&self, sink: &impl DecisionSink, batch: &Batch) {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::default();
         while let Err(error) = sink.record(batch).await {
             if !error.retryable {
                 let lost = batch.decisions.len() as u64;
@@ -98,7 +97,7 @@ impl PolicyPoint {
                 return self.ring().add_dropped(lost);
             }
             tracing::debug!(%error, decisions = batch.decisions.len(), "decisions wait to be recorded");
-            backoff.wait().await;
+            tokio::time::sleep(backoff.next_wait()).await;
         }
     }
 }

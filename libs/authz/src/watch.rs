@@ -2,12 +2,11 @@
 //!
 //! While the policy daemon is away the last revision goes on deciding.
 
-use nova_client::Mesh;
+use nova_client::{Backoff, Mesh};
 use nova_proto::policy::v1::{self as pb, WatchSnapshotsRequest};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::backoff::Backoff;
 use crate::{PolicyPoint, Snapshot};
 
 impl PolicyPoint {
@@ -20,17 +19,17 @@ impl PolicyPoint {
     }
 
     async fn watch_on(&self, mesh: Mesh) {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::default();
         loop {
             let ended = self.watch_once(&mesh).await;
             if self.status().connected {
-                backoff = Backoff::new();
+                backoff = Backoff::default();
             }
             self.set_connected(false);
             if let Err(status) = ended {
                 tracing::debug!(code = ?status.code(), message = status.message(), "the watch for policies ended");
             }
-            backoff.wait().await;
+            tokio::time::sleep(backoff.next_wait()).await;
         }
     }
 

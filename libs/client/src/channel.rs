@@ -139,7 +139,7 @@ impl Channel {
         let give_up = Instant::now() + timeout;
         let (head, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::default();
         let mut refused = None;
         loop {
             let left = give_up.saturating_duration_since(Instant::now());
@@ -151,7 +151,7 @@ impl Channel {
             if is(&answer, Code::DeadlineExceeded) {
                 return refused.unwrap_or(answer);
             }
-            let wait = backoff.next();
+            let wait = backoff.next_wait();
             if !is(&answer, Code::Unavailable) || Instant::now() + wait >= give_up {
                 return answer;
             }

@@ -19,6 +19,7 @@ pub use channel::{Channel, ON_BEHALF_OF};
 pub use credentials::{Credential, Credentials, CredentialsError};
 pub use endpoints::{Endpoint, Endpoints};
 pub use mesh::Mesh;
+pub use retry::Backoff;
 
 /// Installs the one cryptography provider of this process for TLS; safe to call again.
 pub fn install_crypto_provider() {

@@ -17,6 +17,11 @@ pub fn requested(headers: &HeaderMap) -> Option<Duration> {
     parse(headers.get(HEADER)?.to_str().ok()?)
 }
 
+/// When a call with these headers must be over.
+pub(crate) fn of(headers: &HeaderMap) -> Option<Instant> {
+    requested(headers).map(|timeout| Instant::now() + timeout)
+}
+
 /// What is left of the deadline of the call that this code serves; none when it has none.
 pub fn remaining() -> Option<Duration> {
     let deadline = DEADLINE.try_with(|deadline| *deadline).ok().flatten();
@@ -24,10 +29,9 @@ pub fn remaining() -> Option<Duration> {
 }
 
 /// Runs `work` until the deadline; `Err` when it passes first.
-pub async fn keep<T>(timeout: Option<Duration>, work: impl Future<Output = T>) -> Result<T, Elapsed> {
-    let Some(timeout) = timeout else { return Ok(DEADLINE.scope(None, work).await) };
-    let deadline = Instant::now() + timeout;
-    let work = DEADLINE.scope(Some(deadline), work);
+pub async fn keep<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let work = DEADLINE.scope(deadline, work);
+    let Some(deadline) = deadline else { return Ok(work.await) };
     tokio::time::timeout_at(deadline, work).await.map_err(|_| Elapsed)
 }
 
@@ -80,13 +84,14 @@ mod tests {
 
     #[tokio::test]
     async fn work_sees_what_is_left_of_its_deadline() {
-        let left = keep(Some(Duration::from_secs(60)), async { remaining() }).await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let left = keep(Some(deadline), async { remaining() }).await.unwrap();
         assert!(left.unwrap() <= Duration::from_secs(60));
     }
 
     #[tokio::test]
     async fn work_ends_at_its_deadline() {
         let never = std::future::pending::<()>();
-        assert_eq!(keep(Some(Duration::from_millis(1)), never).await, Err(Elapsed));
+        assert_eq!(keep(Some(Instant::now() + Duration::from_millis(1)), never).await, Err(Elapsed));
     }
 }

@@ -14,14 +14,14 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::authentication::Authenticator;
-use crate::expiry::UntilExpiry;
+use crate::expiry::{Expiry, UntilExpiry};
 use crate::lease::{self, LeaseVerifier, NoVerifier};
 use crate::metrics::ServerMetrics;
 use crate::trace::CallTrace;
 use crate::unreadable::{is_of_the_decoder, unreadable};
 use crate::{Authorizer, Caller, Error, Method, Question, authorization, deadline, trace};
 
-/// Answered to anybody: who balances load has no identity.
+/// Answered to anybody, and policy is not asked: who balances load has no identity.
 const OPEN_TO_ALL: &str = "grpc.health.v1.Health/";
 
 /// The layer that guards a daemon's services.
@@ -115,15 +115,18 @@ async fn guarded<S>(
 where
     S: Service<Request<Body>, Response = Response<Body>>,
 {
-    let timeout = deadline::requested(request.headers());
+    let deadline = deadline::of(request.headers());
     let (request, identity_ends) = match admit(request, parts, method) {
         Ok(admitted) => admitted,
         Err(error) => return Ok(refusal(error)),
     };
     let proof = request.headers().get(lease::HEADER).cloned();
     let answer = lease::under(proof, AssertUnwindSafe(inner.call(request)).catch_unwind());
-    match deadline::keep(timeout, answer).await {
-        Ok(Ok(response)) => response.map(|response| until_expiry(readable(response), identity_ends)),
+    // Of other calls the answer is whole when it begins.
+    let of_the_stream = deadline.filter(|_| method.is_none_or(Method::streams)).map(Expiry::of_deadline);
+    let expiry = Expiry::first([identity_ends.map(Expiry::of_identity), of_the_stream]);
+    match deadline::keep(deadline, answer).await {
+        Ok(Ok(response)) => response.map(|response| until(readable(response), expiry)),
         Ok(Err(_)) => Ok(refusal(Error::internal(&Panicked))),
         Err(deadline::Elapsed) => Ok(refusal(Error::deadline_exceeded())),
     }
@@ -170,9 +173,9 @@ fn admit(
     Ok((Request::from_parts(head, body), identity_ends))
 }
 
-fn until_expiry(response: Response<Body>, identity_ends: Option<Instant>) -> Response<Body> {
-    match identity_ends {
-        Some(ends) => response.map(|body| UntilExpiry::wrap(body, ends)),
+fn until(response: Response<Body>, expiry: Option<Expiry>) -> Response<Body> {
+    match expiry {
+        Some(expiry) => response.map(|body| UntilExpiry::wrap(body, expiry)),
         None => response,
     }
 }

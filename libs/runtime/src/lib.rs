@@ -13,7 +13,8 @@
 //! 7. SIGTERM or the lifeline's end: not ready any more, calls finish, tasks end, telemetry
 //!    is flushed.
 //!
-//! Only this crate reads the environment, handles signals, and spawns tasks.
+//! Only this crate reads the environment, handles signals, and spawns tasks; who does it all the same is listed in
+//! `tests/repo/tests/it/seams.rs`.
 
 #![warn(missing_docs)]
 
@@ -25,6 +26,7 @@ mod config_error;
 pub mod credentials;
 mod daemon;
 mod disk;
+pub mod fenced;
 pub mod grace;
 pub mod handoff;
 mod histograms;

@@ -30,6 +30,9 @@ pub enum Error {
         /// The rule that it breaks, with the value.
         rule: String,
     },
+    /// A commit came to be applied only after the time until which it was good; nothing was done.
+    #[error("the commit came after its time")]
+    TooLate,
     /// The change log no longer reaches back to this cursor: list everything, then follow from the
     /// revision of the list.
     #[error("cursor {after} has expired: the change log is whole only after revision {oldest}")]

@@ -131,6 +131,11 @@ impl QueueName {
         Self(format!("{}id.{agent}", Self::RESERVED))
     }
 
+    /// The agent that alone works on the queue of this name; none when others do.
+    pub fn agent_of(name: &str) -> Option<&str> {
+        name.strip_prefix(Self::RESERVED)?.strip_prefix("id.")
+    }
+
     /// Whether the queue of this name is reserved.
     pub fn is_reserved(name: &str) -> bool {
         name.starts_with(Self::RESERVED)
@@ -245,6 +250,8 @@ mod tests {
             assert!(QueueName::parse("queue", queue.as_ref()).is_ok(), "{queue}");
         }
         assert_eq!(QueueName::for_capability("shell").as_ref(), "agents.can.shell");
+        assert_eq!(QueueName::agent_of(QueueName::for_agent(&agent).as_ref()), Some(agent.as_ref()));
+        assert_eq!(QueueName::agent_of("agents.can.id.shell"), None);
         assert!(!QueueName::is_reserved("agents") && !QueueName::is_reserved("shell"));
         assert!(Capability::parse("capability", &"x".repeat(118)).is_err());
     }

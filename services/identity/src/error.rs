@@ -22,7 +22,7 @@ pub(crate) enum Error {
     AgentUnknown { namespace: Namespace, agent: AgentId },
     #[error("there is no memory {memory} in the namespace {namespace}")]
     MemoryUnknown { namespace: Namespace, memory: MemoryId },
-    #[error("the request_id {0} was used for another memory")]
+    #[error("the request_id {0} was used for another memory, or by another author")]
     RequestReused(RequestId),
     #[error(transparent)]
     Authority(#[from] AuthorityError),

@@ -63,8 +63,8 @@ impl Issuance {
         }
     }
 
-    /// A token with which a process may attest itself once. Anybody whom policy lets may ask for an agent's;
-    /// a daemon's is for operators with a certificate alone, since it becomes a certificate that renews itself.
+    /// A token with which a process may attest itself once. It becomes a certificate that renews itself, so nobody
+    /// gets it by a token, which ends; a daemon's is for operators alone.
     pub(crate) fn join_token(
         &self,
         caller: &Caller,
@@ -72,13 +72,13 @@ impl Issuance {
         ttl: Duration,
     ) -> Result<BearerToken, Error> {
         let id = subject_of(self.authority.trust_domain(), &["agent", "svc"], subject)?;
-        if id.service_name().is_some() && !(is_operator(caller) && is_certified(caller)) {
-            return Err(forbidden(
-                caller,
-                "create a join token for a daemon: it takes an operator with a certificate",
-            ));
+        if !is_certified(caller) {
+            return Err(forbidden(caller, "create a join token by a token: it takes a certificate"));
         }
-        Ok(self.authority.join_token(&id, self.clock.now(), self.bounded(caller, ttl))?)
+        if id.service_name().is_some() && !is_operator(caller) {
+            return Err(forbidden(caller, "create a join token for a daemon: it takes an operator"));
+        }
+        Ok(self.authority.join_token(&id, self.clock.now(), ttl)?)
     }
 
     /// A bearer token for a worker or a user; only operators grant roles, and by a token none with which to grant
@@ -135,11 +135,11 @@ impl Issuance {
     }
 }
 
-/// Operators and administrators, by role, or by the certificate that the supervisor gives the mesh's own operator.
+/// Operators, by role, or by the certificate that the supervisor gives the mesh's own operator.
 /// A token proves no more than the roles in it.
 fn is_operator(caller: &Caller) -> bool {
     let own = caller.token_id.is_none() && caller.spiffe_id.as_ref().is_some_and(|id| id.path() == OPERATOR);
-    own || caller.has_role("operator") || caller.has_role("admin")
+    own || caller.has_role("operator")
 }
 
 /// Whether the caller holds the key of a certificate.

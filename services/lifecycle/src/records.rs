@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use nova_rpc::Lease;
-use nova_storage::{Commit, CommitError, Fence, Kv, Revision};
+use nova_runtime::fenced;
+use nova_storage::{Commit, CommitError, Kv, Revision};
 use nova_types::Clock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -75,14 +76,7 @@ impl Records {
 
     async fn commit(&self, commit: Commit) -> Result<Result<Revision, CommitError>, Error> {
         let Some(Under { lease, clock }) = &self.under else { return Ok(self.kv.commit(commit).await) };
-        let now = clock.now();
-        lease.check(now).map_err(Error::LeaseLost)?;
-        let fence = Fence { of: format!("{}/{}", lease.namespace, lease.task), token: lease.token };
-        match fence.commit(self.kv(), commit, now.micros()).await {
-            Ok(Ok(revision)) => Ok(Ok(revision)),
-            Ok(Err(overtaken)) => Err(Error::LeaseLost(lease.overtaken(overtaken.by))),
-            Err(error) => Ok(Err(error)),
-        }
+        fenced::commit(self.kv(), Some(lease), clock.as_ref(), commit).await.map_err(Error::LeaseLost)
     }
 }
 

@@ -3,23 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nova_storage::fence;
+use nova_runtime::fenced;
 use nova_types::Clock;
 use tokio_util::sync::CancellationToken;
 
 use crate::records::Records;
 
 const SWEEP_EVERY: Duration = Duration::from_secs(10 * 60);
-/// Proofs of leases last for seconds; clocks are never that wrong.
-const FENCES_KEPT: Duration = Duration::from_secs(24 * 3_600);
 
 /// Forgets the marks of leases that ended long ago.
 pub(crate) async fn sweep(records: Records, clock: Arc<dyn Clock>, drain: CancellationToken) {
     let passes = async {
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
-            let before = clock.now() - FENCES_KEPT;
-            match fence::sweep(records.kv(), before.micros()).await {
+            match fenced::sweep(records.kv(), clock.as_ref()).await {
                 Ok(count) => tracing::debug!(count, "forgot marks of leases"),
                 Err(error) => tracing::warn!(%error, "marks of leases are forgotten later"),
             }

@@ -54,12 +54,12 @@ pub enum Error {
     #[error("task {0} does not exist")]
     NoTask(Uuid),
     /// The queue belongs to agents.
-    #[error("queue {queue:?} is reserved for agents: only the role {role} may {verb} it")]
+    #[error("queue {queue:?} is reserved for agents: only {who} may {verb} it")]
     Reserved {
         /// The queue.
         queue: String,
-        /// Who may.
-        role: &'static str,
+        /// Who may: `the role …`, or one agent.
+        who: String,
         /// What the caller may not.
         verb: &'static str,
     },

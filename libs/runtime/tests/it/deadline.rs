@@ -1,20 +1,25 @@
-//! A deadline that passes is answered by the daemon itself, with the right code.
+//! A deadline that passes is answered by the daemon itself, with the right code; also in the midst of a stream.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Empty;
+use http_body_util::{BodyExt as _, Empty, StreamBody};
+use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use nova_runtime::testing::TestServer;
 use nova_runtime::{Daemon, Routes, Runtime, StartError};
 use nova_types::Violations;
 use tokio::net::TcpStream;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
+
+const LONG: Duration = Duration::from_secs(30);
 
 struct SlowDaemon;
 
@@ -31,7 +36,7 @@ impl Daemon for SlowDaemon {
     }
 }
 
-/// A service that never answers.
+/// A service that never answers, or begins a stream in which nothing comes.
 #[derive(Clone)]
 struct Never;
 
@@ -48,8 +53,12 @@ impl tower::Service<Request<Body>> for Never {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<Body>) -> Self::Future {
-        Box::pin(std::future::pending())
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if !request.uri().path().ends_with("/Stream") {
+            return Box::pin(std::future::pending());
+        }
+        let silence = futures::stream::pending::<Result<Frame<Bytes>, Status>>();
+        Box::pin(std::future::ready(Ok(Response::new(Body::new(StreamBody::new(silence))))))
     }
 }
 
@@ -57,14 +66,29 @@ impl tower::Service<Request<Body>> for Never {
 async fn a_deadline_that_passes_is_deadline_exceeded_and_not_cancelled() {
     let folder = tempfile::tempdir().unwrap();
     let server = TestServer::builder(folder.path()).start::<SlowDaemon>(()).await.unwrap();
-    let request = Request::post(format!("http://{}/test.Never/Call", server.address))
+    let response = send(&server, brief(&server, "Call")).await;
+    assert_eq!(response.headers()["grpc-status"], "4", "{:?}", response.headers());
+}
+
+#[tokio::test]
+async fn a_stream_that_goes_on_ends_at_its_deadline() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TestServer::builder(folder.path()).start::<SlowDaemon>(()).await.unwrap();
+    let (head, body) = send(&server, brief(&server, "Stream")).await.into_parts();
+    let ended = tokio::time::timeout(LONG, body.collect()).await.expect("it ends").unwrap();
+    // On a busy machine the deadline can pass before the stream begins.
+    let trailers = ended.trailers().unwrap_or(&head.headers);
+    assert_eq!(trailers["grpc-status"], "4", "{trailers:?}");
+}
+
+/// A call that may take no longer than a moment.
+fn brief(server: &TestServer, method: &str) -> Request<Empty<Bytes>> {
+    Request::post(format!("http://{}/test.Never/{method}", server.address))
         .header("content-type", "application/grpc")
         .header("x-test-caller", "spiffe://nova.local/user/ada")
-        .header("grpc-timeout", "50m")
-        .body(Empty::<Bytes>::new())
-        .unwrap();
-    let response = send(&server, request).await;
-    assert_eq!(response.headers()["grpc-status"], "4", "{:?}", response.headers());
+        .header("grpc-timeout", "500m")
+        .body(Empty::new())
+        .unwrap()
 }
 
 /// Sends a request with no client's own timer in between.

@@ -1,5 +1,7 @@
 //! What a commit asks for.
 
+use tokio::time::Instant;
+
 use super::Revision;
 
 /// A condition on a key.
@@ -51,6 +53,8 @@ pub struct Commit {
     pub checks: Vec<Check>,
     /// Then all of these are applied.
     pub writes: Vec<Write>,
+    /// From when on it is not applied any more; none: it always is.
+    pub before: Option<Instant>,
 }
 
 impl Commit {
@@ -70,6 +74,14 @@ impl Commit {
     #[must_use]
     pub fn absent(self, key: impl Into<String>) -> Self {
         self.check(key, None)
+    }
+
+    /// Requires to be applied before `end`, however long it is on its way: from then on it is refused with
+    /// [`crate::Error::TooLate`], and cannot land later.
+    #[must_use]
+    pub fn before(mut self, end: Instant) -> Self {
+        self.before = Some(end);
+        self
     }
 
     /// Creates or replaces `key`.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nova_storage::{Commit, Kv, RedisKv};
+use nova_storage::{Commit, CommitError, Error, Kv, RedisKv};
 use nova_testkit::redis::RedisServer;
+use tokio::time::Instant;
 
 /// Less than the five seconds after which a watcher looks by itself.
 const PROMPT: Duration = Duration::from_secs(4);
@@ -63,6 +64,24 @@ async fn a_restart_of_the_server_is_a_pause_that_loses_nothing() {
     assert!(after > before);
     assert_eq!(waiting.await.unwrap(), after);
     assert_eq!(store.get("k").await.unwrap().unwrap().value, b"during");
+    drop(server);
+}
+
+#[tokio::test]
+async fn a_commit_whose_time_ends_while_the_server_is_away_never_lands() {
+    let mut server = RedisServer::start();
+    let store = Arc::new(open(&server, "test").await);
+    server.kill();
+    let end = Instant::now() + Duration::from_millis(50);
+    let late = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.commit(Commit::new().put("k", "late").before(end)).await }
+    });
+    tokio::time::sleep_until(end).await;
+    server = restart(server).await;
+    let late = late.await.unwrap();
+    assert!(matches!(late, Err(CommitError::Store(Error::TooLate))), "{late:?}");
+    assert_eq!(store.get("k").await.unwrap(), None);
     drop(server);
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nova_rpc::Lease;
-use nova_storage::{Commit, CommitError, Entry, Fence, Kv, Range, Revision};
+use nova_runtime::fenced;
+use nova_storage::{Commit, CommitError, Entry, Kv, Range, Revision};
 use nova_types::{Clock, MemoryId, Namespace, RequestId, SpiffeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +16,6 @@ use crate::records::{self, ATTEMPTS};
 
 const REQUESTS: &str = "memory/request/";
 const SWEEP_PAGE: usize = 500;
-/// Proofs last for seconds; clocks are never that wrong.
-const FENCES_KEPT: Duration = Duration::from_secs(24 * 3_600);
 
 /// What a `request_id` was used for.
 #[derive(Debug, Serialize, Deserialize)]
@@ -72,7 +71,7 @@ impl Memories {
         let request_key = request_key(&draft.namespace, &request_id);
         for _ in 0..ATTEMPTS {
             let known = self.kv.get(&request_key).await?;
-            if let Some(earlier) = self.earlier(known.as_ref(), &request_id, &draft).await? {
+            if let Some(earlier) = self.earlier(known.as_ref(), &request_id, author, &draft).await? {
                 return Ok(Stored { memory: earlier, duplicate: true });
             }
             let version = known.map(|entry| entry.version);
@@ -116,8 +115,7 @@ impl Memories {
 
     /// Forgets the marks of leases that ended long ago. Returns how many.
     pub(crate) async fn sweep_fences(&self) -> Result<usize, Error> {
-        let before = self.clock.now() - FENCES_KEPT;
-        Ok(nova_storage::fence::sweep(self.kv.as_ref(), before.micros()).await?)
+        Ok(fenced::sweep(self.kv.as_ref(), self.clock.as_ref()).await?)
     }
 
     async fn put_anew(&self, author: &SpiffeId, draft: Draft) -> Result<Stored, Error> {
@@ -132,11 +130,12 @@ impl Memories {
         Err(Error::Contended(key))
     }
 
-    /// The memory that the request made before, while its window lasts.
+    /// The memory that the request made before, while its window lasts; of nobody but its author.
     async fn earlier(
         &self,
         known: Option<&Entry>,
         request_id: &RequestId,
+        author: &SpiffeId,
         draft: &Draft,
     ) -> Result<Option<Memory>, Error> {
         let Some(known) = known else { return Ok(None) };
@@ -144,10 +143,11 @@ impl Memories {
         if request.expires < self.clock.now() {
             return Ok(None);
         }
-        if request.fingerprint != draft.fingerprint() {
+        let memory = self.get(&draft.namespace, request.memory).await?;
+        if request.fingerprint != draft.fingerprint() || memory.author != *author {
             return Err(Error::RequestReused(request_id.clone()));
         }
-        self.get(&draft.namespace, request.memory).await.map(Some)
+        Ok(Some(memory))
     }
 
     /// Stores the memory and the note of its request together; none when somebody was faster.
@@ -179,22 +179,10 @@ impl Memories {
         Ok(self.committed(commit).await?.is_some())
     }
 
-    /// Commits; under a lease only while it stands.
-    async fn commit(&self, commit: Commit) -> Result<Result<Revision, CommitError>, Error> {
-        let Some(lease) = &self.lease else { return Ok(self.kv.commit(commit).await) };
-        let now = self.clock.now();
-        lease.check(now).map_err(Error::LeaseLost)?;
-        let fence = Fence { of: format!("{}/{}", lease.namespace, lease.task), token: lease.token };
-        match fence.commit(self.kv.as_ref(), commit, now.micros()).await {
-            Ok(Ok(revision)) => Ok(Ok(revision)),
-            Ok(Err(overtaken)) => Err(Error::LeaseLost(lease.overtaken(overtaken.by))),
-            Err(error) => Ok(Err(error)),
-        }
-    }
-
-    /// None when a check failed.
+    /// Commits, under the lease if there is one. None when a check failed.
     async fn committed(&self, commit: Commit) -> Result<Option<Revision>, Error> {
-        match self.commit(commit).await? {
+        let committed = fenced::commit(self.kv.as_ref(), self.lease.as_deref(), self.clock.as_ref(), commit);
+        match committed.await.map_err(Error::LeaseLost)? {
             Ok(revision) => Ok(Some(revision)),
             Err(CommitError::Conflict { .. }) => Ok(None),
             Err(CommitError::Store(error)) => Err(error.into()),

@@ -100,6 +100,18 @@ async fn a_request_id_used_for_another_body_is_a_mismatch() {
 }
 
 #[tokio::test]
+async fn nobody_is_given_the_memory_of_another_author_for_the_same_request() {
+    for place in Place::both() {
+        let daemon = place.start().await;
+        let request = PutMemoryRequest { request_id: "run/step/1".to_owned(), ..draft("one") };
+        put(&daemon, request.clone()).await;
+        let answer = daemon.memory("worker/vega").put_memory(request.clone()).await;
+        assert_refused(answer, Code::Aborted, "IDEMPOTENCY_MISMATCH");
+        assert!(put(&daemon, request).await.1, "its author is still told that it is known");
+    }
+}
+
+#[tokio::test]
 async fn a_request_id_is_free_again_when_its_window_has_passed() {
     let place = Place::sqlite();
     let daemon = place.start().await;

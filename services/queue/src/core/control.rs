@@ -102,6 +102,9 @@ impl Core {
         self.lock(&entry);
         if task.status.attempts == 0 {
             self.bind(row, &mut entry);
+            if entry.status.ready_at > now {
+                entry.status.state = State::Waiting;
+            }
         } else {
             entry.status.blocked_by = 0;
         }

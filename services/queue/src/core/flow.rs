@@ -116,6 +116,7 @@ impl Core {
         for id in &terms.after {
             let parent = self.parent(&spec.namespace, *id);
             if is_done(parent, terms.run_after_failure) {
+                entry.status.ready_at = entry.status.ready_at.max(self.followed_at(row_of(*id)));
                 continue;
             }
             entry.status.blocked_by += u32::from(self.flow.edges.insert((row_of(*id), row)));
@@ -206,14 +207,14 @@ impl Core {
         }
         let Some(mut entry) = self.entries.take(child, &self.queues) else { return };
         entry.status.blocked_by = entry.status.blocked_by.saturating_sub(1);
+        let ready_at = entry.status.ready_at.max(self.followed_at(parent));
         if entry.status.blocked_by > 0 {
+            // In no place yet that goes by it.
+            entry.status.ready_at = ready_at;
             return self.entries.put(child, entry);
         }
-        let due = entry.status.ready_at <= now;
-        let event = if due { Event::Due } else { Event::Unblock };
-        self.move_on(child, entry, event, now, |entry| {
-            entry.status.ready_at = entry.status.ready_at.max(now)
-        });
+        let event = if ready_at <= now { Event::Due } else { Event::Unblock };
+        self.move_on(child, entry, event, now, |entry| entry.status.ready_at = ready_at.max(now));
     }
 
     /// Makes edges again for a task that waited.

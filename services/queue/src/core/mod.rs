@@ -61,6 +61,7 @@ use self::{
     flow::Flow,
     holders::Holders,
     keys::{Keys, Known},
+    proof::ProvenEnds,
     queues::Queues,
     retention::Retention,
     schedules::Schedules,
@@ -118,6 +119,7 @@ pub struct Core {
     keys: Keys,
     locks: Locks,
     flow: Flow,
+    proven_ends: ProvenEnds,
     retention: Retention,
     schedules: Schedules,
     upkeep: Upkeep,
@@ -148,6 +150,7 @@ impl Core {
             keys: Keys::default(),
             locks: Locks::default(),
             flow: Flow::default(),
+            proven_ends: ProvenEnds::default(),
             retention: Retention::default(),
             schedules: Schedules::default(),
             upkeep: Upkeep::default(),
@@ -211,7 +214,7 @@ impl Core {
         if entry.status.blocked_by > 0 {
             // Its row does not say for which of its parents it waits: that it waits is in the journal.
             self.bind(row, &mut entry);
-            if entry.status.blocked_by == 0 && ready_at <= now {
+            if entry.status.blocked_by == 0 && entry.status.ready_at <= now {
                 entry.status.state = State::Ready;
             }
             self.note(row, &mut entry, true);
@@ -284,6 +287,7 @@ impl Core {
     pub fn tick(&mut self, now: Micros) {
         self.fire_due(now);
         self.now = now;
+        self.proven_ends.forget(now);
         self.cascade(now);
         self.meet_deadlines(TICK, now);
         for _ in 0..TICK {

@@ -26,13 +26,15 @@ impl ToldOfProofs {
         self.0.remove(&id);
     }
 
-    /// A task is given to another.
+    /// A task is given to another, or what follows it to somebody.
     pub(super) fn given(&mut self, lease: &Lease, now: Micros) {
+        let over = |until: Micros| after(until, MARGIN) <= now;
         let proven = self.0.remove(&lease.task.id);
-        assert!(
-            proven.is_none_or(|until| after(until, MARGIN) <= now),
-            "a task was given while the lease before was proven"
-        );
+        assert!(proven.is_none_or(over), "a task was given while the lease before was proven");
+        for parent in lease.task.spec.terms.iter().flat_map(|terms| &terms.after) {
+            let proven = self.0.get(parent).copied();
+            assert!(proven.is_none_or(over), "a task was given while one before it was proven");
+        }
     }
 }
 

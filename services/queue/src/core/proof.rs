@@ -2,17 +2,25 @@
 //!
 //! A worker shows a proof to the daemons at which it changes something. So that no daemon takes one while another
 //! worker may have the task, an expired task is handed on only once its last proof is over, and a margin besides: for
-//! clocks that differ, and for the time that a write takes. A worker that settles has given its word, and nothing waits.
+//! clocks that differ, and for the time that a write takes. What was told to follow a task that failed waits as long: a
+//! task that is cancelled, say, ends at once, its proofs later. A worker that settles has given its word, and nothing
+//! waits.
 //!
 //! Proofs are not written down. After a restart every lease counts as proven, and none can have been for longer than
 //! [`LONGEST`] or than its lease lasts, which the grace after a restart only makes longer.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
-    core::{Core, entry::Hold},
+    core::{
+        Core,
+        entry::{Ending, Entry, Hold, Row},
+    },
     record::{LeaseRef, Proof, Status},
-    task::{Micros, after, span},
+    task::{Event, Failure, Micros, State, after, span},
 };
 
 /// Longest that a proof is good.
@@ -36,11 +44,80 @@ impl Hold {
 /// Why a task died without its worker's word: its last lease may have been proven.
 const UNSETTLED: [&str; 3] = ["LEASE_EXPIRED", "ATTEMPT_TIMEOUT", "DEADLINE_EXCEEDED"];
 
+fn is_unsettled(error: &Failure) -> bool {
+    UNSETTLED.contains(&error.reason.as_str())
+}
+
+/// When no proof can be good any more of a task that ended at this time.
+fn over_at(ended: Micros) -> Micros {
+    after(after(ended, LONGEST), MARGIN)
+}
+
 /// When a dead task may live again.
 pub(super) fn revivable_at(dead: &Status) -> Micros {
     let error = dead.last_error.as_deref().filter(|_| dead.attempts > 0);
-    let unsettled = error.is_some_and(|error| UNSETTLED.contains(&error.reason.as_str()));
-    if unsettled { after(after(dead.updated, LONGEST), MARGIN) } else { dead.updated }
+    if error.is_some_and(is_unsettled) { over_at(dead.updated) } else { dead.updated }
+}
+
+/// Tasks that ended without their worker's word while their lease was proven, and when its proofs are over.
+#[derive(Debug, Default)]
+pub(super) struct ProvenEnds {
+    over: BTreeMap<Row, Micros>,
+    in_order: BTreeSet<(Micros, Row)>,
+}
+
+impl ProvenEnds {
+    fn add(&mut self, row: Row, over: Micros) {
+        self.over.insert(row, over);
+        self.in_order.insert((over, row));
+    }
+
+    /// Forgets what is over.
+    pub(super) fn forget(&mut self, now: Micros) {
+        while let Some((over, row)) = self.in_order.first().copied().filter(|(over, _)| *over <= now) {
+            self.in_order.pop_first();
+            if self.over.get(&row) == Some(&over) {
+                self.over.remove(&row);
+            }
+        }
+    }
+}
+
+impl Core {
+    /// A task is about to end by this event, with this error.
+    pub(super) fn note_proven_end(
+        &mut self,
+        row: Row,
+        entry: &Entry,
+        event: Event,
+        error: Option<&Failure>,
+        now: Micros,
+    ) {
+        let by_its_worker = match event {
+            Event::Complete => true,
+            Event::Exhaust => !error.is_some_and(is_unsettled),
+            _ => false,
+        };
+        let over = match (&entry.hold, entry.settled) {
+            _ if by_its_worker => 0,
+            (Some(hold), _) => hold.free_at(),
+            // Its proofs ended with the lease, before it was taken back.
+            (None, Some((_, Ending::Expired))) => after(entry.status.updated, MARGIN),
+            (None, _) => 0,
+        };
+        if over > now {
+            self.proven_ends.add(row, over);
+        }
+    }
+
+    /// When what follows an ended task may start.
+    pub(super) fn followed_at(&self, ended: Row) -> Micros {
+        let before_restart = self.retention.kept(ended).filter(|kept| kept.at < self.since);
+        match before_restart.filter(|kept| kept.state != State::Completed) {
+            Some(kept) => over_at(kept.at),
+            None => self.proven_ends.over.get(&ended).copied().unwrap_or(0),
+        }
+    }
 }
 
 impl Core {
@@ -77,8 +154,8 @@ mod tests {
     use crate::{
         core::model::{limits, task},
         mark::Mark,
-        record::{Lease, LeaseRequest, Outcome, Settled, Settlement},
-        task::{Failure, State},
+        record::{Lease, LeaseRequest, NewTask, Outcome, Settled, Settlement},
+        terms::Terms,
     };
 
     const SECOND: Micros = 1_000_000;
@@ -158,6 +235,56 @@ mod tests {
         let settlement = Settlement { lease: held.refer(), outcome: Outcome::Released };
         let settled = core.settle("default", &settlement, NOW);
         assert!(matches!(settled, Settled::Done { state: State::Ready, .. }));
+        assert!(lease(&mut core, NOW).is_some());
+    }
+
+    /// A task that runs when another has ended, however it did.
+    fn follower(of: &Lease) -> NewTask {
+        let mut task = task(None, false, "");
+        let terms = Terms { after: vec![of.task.id], run_after_failure: true, ..Terms::default() };
+        task.spec.terms = Some(Box::new(terms));
+        task
+    }
+
+    fn cancel(core: &mut Core, held: &Lease) {
+        assert_eq!(core.cancel("default", &[held.task.id], "", NOW).len(), 1);
+    }
+
+    #[test]
+    fn what_follows_a_cancelled_task_starts_only_after_its_proof_and_the_margin() {
+        for late in [false, true] {
+            let (mut core, held) = leased();
+            prove(&mut core, &held, NOW).unwrap();
+            if !late {
+                core.enqueue(vec![follower(&held)], NOW).unwrap();
+            }
+            cancel(&mut core, &held);
+            if late {
+                core.enqueue(vec![follower(&held)], NOW).unwrap();
+            }
+            for early in [0, 11] {
+                assert!(lease(&mut core, NOW + early * SECOND).is_none(), "after {early} s");
+            }
+            assert!(lease(&mut core, NOW + 12 * SECOND).is_some());
+        }
+    }
+
+    #[test]
+    fn what_follows_a_cancelled_task_that_was_not_proven_waits_for_nothing() {
+        let (mut core, held) = leased();
+        core.enqueue(vec![follower(&held)], NOW).unwrap();
+        cancel(&mut core, &held);
+        assert!(lease(&mut core, NOW).is_some());
+    }
+
+    #[test]
+    fn what_follows_a_task_that_its_worker_failed_waits_for_nothing() {
+        let (mut core, held) = leased();
+        prove(&mut core, &held, NOW).unwrap();
+        core.enqueue(vec![follower(&held)], NOW).unwrap();
+        let error = Failure { reason: "BROKEN".into(), ..Failure::released() };
+        let outcome = Outcome::Failed { error, permanent: true, retry_after: None };
+        core.settle("default", &Settlement { lease: held.refer(), outcome }, NOW);
         assert!(lease(&mut core, NOW).is_some());
     }
 

@@ -138,6 +138,7 @@ impl Core {
         };
         self.entries.remove(row);
         let token = entry.hold.as_ref().map_or(0, |hold| hold.token);
+        self.note_proven_end(row, &entry, event, error.as_ref(), now);
         self.uncache(&mut entry);
         self.queues.enter(entry.queue, entry.slot, state);
         self.queues.at(entry.queue).performance.ended(state, entry.status.updated, now);

@@ -47,6 +47,7 @@ on_both_stores! {
     life::lists_show_tasks_and_queues,
     life::a_denied_caller_reaches_nothing,
     reserved::queues_of_agents_are_filled_by_the_engine_and_emptied_by_agents,
+    reserved::the_queue_of_one_agent_is_emptied_by_no_other,
     reserved::nobody_but_the_engine_gives_a_task_of_an_agent_another_life,
     leases::a_stale_token_is_refused_as_lease_lost,
     leases::a_lease_is_its_holders_alone,

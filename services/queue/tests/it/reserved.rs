@@ -29,13 +29,28 @@ pub(crate) async fn queues_of_agents_are_filled_by_the_engine_and_emptied_by_age
     for role in ["worker", "operator", "developer", "lifecycle", "daemon"] {
         let mut client = client_as(&server, role);
         refused(client.lease(reserved_lease()).await, Code::PermissionDenied, "PERMISSION_DENIED");
-        let mut stream = client.work(tokio_stream::iter([opened()])).await.unwrap().into_inner();
+        let mut stream = client.work(tokio_stream::iter([opened(QUEUE)])).await.unwrap().into_inner();
         refused(stream.message().await, Code::PermissionDenied, "PERMISSION_DENIED");
     }
     client_as(&server, "lifecycle").enqueue(reserved_task()).await.unwrap();
     let leases = client_as(&server, "agent").lease(reserved_lease()).await.unwrap().into_inner().leases;
     assert_eq!(leases.len(), 2, "what was refused left nothing");
-    client_as(&server, "admin").enqueue(reserved_task()).await.unwrap();
+}
+
+pub(crate) async fn the_queue_of_one_agent_is_emptied_by_no_other(home: &Home) {
+    let server = home.serve().await;
+    let of_orion = || vec!["agents.id.orion".to_owned()];
+    let task = pb::NewTask { queue: of_orion().remove(0), ..task("for orion") };
+    client_as(&server, "lifecycle").enqueue(enqueue(vec![task])).await.unwrap();
+    let ask = || pb::LeaseRequest { queues: of_orion(), ..ask() };
+    for other in ["agent/vega", "agent/orio", "user/orion"] {
+        let mut other = QueueServiceClient::new(server.channel_as(other, &["agent"]));
+        refused(other.lease(ask()).await, Code::PermissionDenied, "PERMISSION_DENIED");
+        let mut stream = other.work(tokio_stream::iter([opened(&of_orion()[0])])).await.unwrap().into_inner();
+        refused(stream.message().await, Code::PermissionDenied, "PERMISSION_DENIED");
+    }
+    let mut orion = QueueServiceClient::new(server.channel_as("agent/orion", &[]));
+    assert_eq!(orion.lease(ask()).await.unwrap().into_inner().leases.len(), 1);
 }
 
 pub(crate) async fn nobody_but_the_engine_gives_a_task_of_an_agent_another_life(home: &Home) {
@@ -55,11 +70,11 @@ pub(crate) async fn nobody_but_the_engine_gives_a_task_of_an_agent_another_life(
             refused(answer, Code::PermissionDenied, "PERMISSION_DENIED");
         }
     }
-    let redriven = client_as(&server, "admin").redrive_tasks(by_queue).await.unwrap().into_inner();
+    let redriven = client_as(&server, "lifecycle").redrive_tasks(by_queue).await.unwrap().into_inner();
     assert_eq!(redriven.count, 1);
 }
 
-fn opened() -> pb::WorkRequest {
-    let open = pb::WorkOpen { queues: vec![QUEUE.into()], worker: "w".into(), ..Default::default() };
+fn opened(queue: &str) -> pb::WorkRequest {
+    let open = pb::WorkOpen { queues: vec![queue.into()], worker: "w".into(), ..Default::default() };
     pb::WorkRequest { message: Some(pb::work_request::Message::Open(open)) }
 }

@@ -9,7 +9,7 @@ use nova_repo::files;
 const OPEN_TO_EVERY_IDENTITY: &[&str] = &["nova.identity.v1.IdentityService/GetBundle"];
 
 /// Entries of the policy that are no RPCs of ours.
-const STANDARD: &[&str] = &["grpc.health.v1.Health/", "grpc.reflection."];
+const STANDARD: &[&str] = &["grpc.reflection."];
 
 fn names() -> BTreeSet<String> {
     contracts::rpcs().into_iter().map(|rpc| rpc.name).collect()

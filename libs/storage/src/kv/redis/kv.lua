@@ -11,10 +11,14 @@ local function decimal(number)
   return string.format('%.0f', number)
 end
 
+local function now()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+
 local function next_revision(state)
   local last = tonumber(redis.call('HGET', state, 'revision') or '0')
-  local time = redis.call('TIME')
-  return math.max(last + 1, tonumber(time[1]) * 1000000 + tonumber(time[2]))
+  return math.max(last + 1, now())
 end
 
 -- Answers the key of the first check that fails, and the position behind the checks.
@@ -60,14 +64,17 @@ local function remember(commits, id, revision)
 end
 
 -- KEYS entries, index, changes, state, commits
--- ARGS id, checks, (key, version)…, writes, (operation, key, value)…
+-- ARGS id, before (a time or nothing), checks, (key, version)…, writes, (operation, key, value)…
 local function commit(keys, args)
   local entries, index, changes, state, commits = unpack(keys)
   local before = redis.call('ZSCORE', commits, args[1])
   if before then
     return { 1, decimal(tonumber(before)) }
   end
-  local conflict, position = failed_check(entries, args, 2)
+  if args[2] ~= '' and tonumber(args[2]) <= now() then
+    return { 2, '' }
+  end
+  local conflict, position = failed_check(entries, args, 3)
   if conflict then
     return { 0, conflict }
   end

@@ -8,6 +8,9 @@
 //! A commit is one function call, so it is atomic. Each carries an id of its own: when the connection
 //! breaks it is sent again, and the server answers with what the first one did. Revisions are at least the
 //! server's time in microseconds, so that a server that lost its last second does not give them out again.
+//!
+//! Whether a commit is still in time, the function decides, by the server's own clock: a call can lie on its way, and be
+//! sent again, for longer than the caller knows. The clock is read before each call, so it need not agree with ours.
 
 mod reply;
 mod watcher;
@@ -86,6 +89,24 @@ impl RedisKv {
         patiently(|| self.functions.store().query(command)).await
     }
 
+    /// The same `id` again is the same commit again.
+    async fn send(&self, id: uuid::Uuid, commit: &Commit) -> Result<CommitReply, Error> {
+        let args = commit_arguments(id, self.in_its_time(commit.before).await?, commit);
+        let keys = &self.keys;
+        let keys = [&keys.entries, &keys.index, &keys.changes, &keys.state, &keys.commits];
+        self.functions.write("commit", &keys, &args).await
+    }
+
+    /// A moment by the server's clock, or one before it, in microseconds; empty for none.
+    async fn in_its_time(&self, moment: Option<Instant>) -> Result<Vec<u8>, Error> {
+        let Some(moment) = moment else { return Ok(Vec::new()) };
+        let (seconds, micros): (u64, u64) = self.functions.store().query(&redis::cmd("TIME")).await?;
+        // Read after the answer, so that the time it took counts.
+        let left = u64::try_from(moment.saturating_duration_since(Instant::now()).as_micros());
+        let its = (seconds * 1_000_000 + micros).saturating_add(left.unwrap_or(u64::MAX));
+        Ok(its.to_string().into_bytes())
+    }
+
     /// A page of the log, whatever the prefix, from one moment. `from` is a stream id, excluded.
     async fn changes_from(&self, from: &str) -> Result<ChangesReply, Error> {
         let keys = [&self.keys.state, &self.keys.changes];
@@ -114,11 +135,9 @@ impl Kv for RedisKv {
 
     async fn commit(&self, commit: Commit) -> Result<Revision, CommitError> {
         limits::commit(&commit)?;
-        let args = commit_arguments(&commit);
-        let keys = &self.keys;
-        let keys = [&keys.entries, &keys.index, &keys.changes, &keys.state, &keys.commits];
-        let reply: CommitReply = patiently(|| self.functions.write("commit", &keys, &args)).await?;
-        let revision = reply::revision_or_conflict(reply)?;
+        let id = uuid::Uuid::new_v4();
+        let reply = patiently(|| self.send(id, &commit)).await?;
+        let revision = reply::of_commit(reply)?;
         self.latest.send_if_modified(|latest| raise(latest, revision));
         Ok(revision)
     }
@@ -184,9 +203,9 @@ fn range_arguments(range: &Range) -> Option<[String; 4]> {
     Some([lower, upper, order.to_owned(), range.limit.to_string()])
 }
 
-/// `id, checks, (key, version or "")…, writes, (P or D, key, value)…`
-fn commit_arguments(commit: &Commit) -> Vec<Vec<u8>> {
-    let mut args = vec![uuid::Uuid::new_v4().into_bytes().to_vec()];
+/// `id, before, checks, (key, version or "")…, writes, (P or D, key, value)…`
+fn commit_arguments(id: uuid::Uuid, before: Vec<u8>, commit: &Commit) -> Vec<Vec<u8>> {
+    let mut args = vec![id.into_bytes().to_vec(), before];
     args.push(commit.checks.len().to_string().into_bytes());
     for check in &commit.checks {
         args.push(check.key.clone().into_bytes());

@@ -5,7 +5,7 @@ use crate::{CommitError, Error};
 
 /// Key and record, in order.
 pub(super) type RangeReply = Vec<(String, Vec<u8>)>;
-/// 1 and the revision, or 0 and the key whose check failed.
+/// 1 and the revision, 0 and the key whose check failed, or 2: it came too late.
 pub(super) type CommitReply = (u8, String);
 /// Revision and floor, then the log's entries: id and its fields.
 pub(super) type ChangesReply = ((Option<Revision>, Option<Revision>), Vec<(String, Vec<String>)>);
@@ -29,11 +29,14 @@ pub(super) fn entry(key: String, mut record: Vec<u8>) -> Result<Entry, Error> {
     Ok(Entry { key, value: record, version })
 }
 
-pub(super) fn revision_or_conflict((applied, text): CommitReply) -> Result<Revision, CommitError> {
-    if applied == 0 {
-        return Err(CommitError::Conflict { key: text });
+pub(super) fn of_commit((applied, text): CommitReply) -> Result<Revision, CommitError> {
+    match applied {
+        0 => Err(CommitError::Conflict { key: text }),
+        2 => Err(Error::TooLate.into()),
+        _ => Ok(text
+            .parse()
+            .map_err(|_| Error::damaged(format!("a commit was given the revision {text:?}")))?),
     }
-    Ok(text.parse().map_err(|_| Error::damaged(format!("a commit was given the revision {text:?}")))?)
 }
 
 pub(super) fn changes(((revision, floor), log): ChangesReply) -> Result<LogPage, Error> {

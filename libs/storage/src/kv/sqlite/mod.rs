@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::entries::raise;
 use super::{Change, Commit, Entry, Kv, Range, Revision, Write, limits};
@@ -85,8 +86,11 @@ impl Kv for SqliteKv {
     }
 }
 
-/// Inside the transaction: checks, then writes, then the log.
+/// Inside the transaction: the time, then checks, then writes, then the log.
 fn apply(connection: &Connection, commit: &Commit) -> Result<Revision, CommitError> {
+    if commit.before.is_some_and(|end| end <= Instant::now()) {
+        return Err(Error::TooLate.into());
+    }
     for check in &commit.checks {
         if entries::version(connection, &check.key)? != check.version {
             return Err(CommitError::Conflict { key: check.key.clone() });

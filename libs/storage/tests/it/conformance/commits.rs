@@ -1,8 +1,10 @@
 //! Versions, checks and atomicity.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use nova_storage::{Commit, CommitError, Entry};
+use nova_storage::{Commit, CommitError, Entry, Error};
+use tokio::time::Instant;
 
 use super::backend::Backend;
 use super::{put, value};
@@ -45,6 +47,20 @@ pub(super) async fn a_check_for_absence_fails_on_a_present_key(backend: &dyn Bac
     let refusal = store.commit(Commit::new().absent("k").put("k", "two")).await.unwrap_err();
     assert!(matches!(refusal, CommitError::Conflict { key } if key == "k"));
     assert_eq!(value(&store, "k").await.as_deref(), Some("one"));
+}
+
+pub(super) async fn a_commit_that_comes_in_time_is_applied_and_a_late_one_changes_nothing(
+    backend: &dyn Backend,
+) {
+    let store = backend.open().await;
+    let put = |value: &str, end| Commit::new().put("k", value).before(end);
+    let (hour_ahead, now) = (Instant::now() + Duration::from_secs(3_600), Instant::now());
+    let revision = store.commit(put("in time", hour_ahead)).await.unwrap();
+    let late = store.commit(put("late", now)).await.unwrap_err();
+    assert!(matches!(late, CommitError::Store(Error::TooLate)), "{late:?}");
+    assert!(!late.is_retryable());
+    assert_eq!(value(&store, "k").await.as_deref(), Some("in time"));
+    assert_eq!(store.revision().await.unwrap(), revision);
 }
 
 pub(super) async fn a_check_of_the_exact_version_passes_and_of_an_older_one_fails(backend: &dyn Backend) {

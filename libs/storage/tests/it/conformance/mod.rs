@@ -60,6 +60,7 @@ conformance! {
         an_absent_key_has_no_entry,
         a_deleted_key_is_absent,
         a_check_for_absence_fails_on_a_present_key,
+        a_commit_that_comes_in_time_is_applied_and_a_late_one_changes_nothing,
         a_check_of_the_exact_version_passes_and_of_an_older_one_fails,
         a_key_created_anew_does_not_get_its_old_version,
         a_failed_check_names_the_key_and_nothing_is_written,

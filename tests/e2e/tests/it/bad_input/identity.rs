@@ -38,7 +38,9 @@ pub(crate) fn cases() -> Vec<Case> {
 fn of_tokens() -> Vec<Case> {
     let attest = |csr: &[u8]| AttestWorkloadRequest { csr: csr.to_vec() };
     let certificate = RenewX509Request { csr: vec![1, 2, 3] };
+    let agent = join("agent/orion");
     let mut cases = vec![
+        fails(identity!("CreateJoinToken"), "a token", &agent, Code::PermissionDenied, "PERMISSION_DENIED"),
         bad(identity!("AttestWorkload"), "nothing", &attest(&[]), "csr"),
         bad(identity!("AttestWorkload"), "noise", &attest(&[0x30; 300]), "csr"),
         bad(identity!("AttestWorkload"), "2 MiB", &attest(&vec![0x30; 2 << 20]), "csr"),
