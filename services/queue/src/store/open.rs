@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use nova_storage::redis::{RedisStore as Server, RedisUrl};
+use nova_storage::redis::RedisUrl;
 use nova_types::Clock;
 use tokio::sync::{oneshot, watch};
 
@@ -16,7 +16,7 @@ use crate::{
     error::Error,
     ledger::{
         Reader,
-        redis::{Claimant, RedisLedger, RedisReader, Role, TAG, lead},
+        redis::{Claimant, RedisLedger, RedisReader, Role, lead},
         sqlite::{Readers, SqliteLedger},
     },
     record::Durability,
@@ -68,7 +68,7 @@ pub(crate) async fn open_redis(
     settings: Settings,
     clock: Arc<dyn Clock>,
 ) -> Result<Store, Error> {
-    let reader = Arc::new(RedisReader::new(Server::connect(url, TAG).await?));
+    let reader = Arc::new(RedisReader::open(url).await?);
     // The ledger says what it is before anything is answered.
     let (level, durability) = watch::channel(Durability::Memory);
     let (store, parts, role) =

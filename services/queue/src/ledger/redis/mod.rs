@@ -5,17 +5,23 @@
 //! no more, a write whose answer was lost is repeated without harm, and when Redis itself has lost its last
 //! commits (a failover, a power cut) the owner notices with its next one and reads again what is left.
 
+mod events;
+mod heads;
 mod lead;
 mod read;
+mod recover;
 mod rows;
 mod write;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use nova_storage::redis::{Functions, Library, RedisStore as Server, RedisUrl};
+use nova_storage::redis::{Functions, Library, RedisUrl};
 use tokio::{sync::watch, time::sleep};
 use uuid::Uuid;
 
@@ -23,7 +29,6 @@ use self::write::{Commands, Writer, text};
 pub(crate) use self::{
     lead::{Role, lead},
     read::RedisReader,
-    rows::TAG,
 };
 use crate::{
     core::{Core, Limits, batch::Batch, entry::Row},
@@ -33,7 +38,10 @@ use crate::{
     task::Micros,
 };
 
-const LIBRARY: &str = include_str!("ledger.lua");
+/// The functions that run in Redis.
+fn library() -> Library {
+    Library::new("nova_queue", include_str!("ledger.lua"))
+}
 
 /// How long a claim lasts without a write.
 const CLAIM: Duration = Duration::from_secs(3);
@@ -88,11 +96,10 @@ impl RedisLedger {
         claimant: Claimant,
         durability: watch::Sender<Durability>,
     ) -> Result<Self, Error> {
-        let server = Server::connect(url, TAG).await?;
-        let functions = server.load(Library::new("nova_queue", LIBRARY)).await?;
+        let reader = RedisReader::open(url).await?;
         Ok(Self {
-            functions,
-            reader: RedisReader::new(server),
+            functions: reader.functions.clone(),
+            reader,
             claimant,
             gone: 0,
             epoch: 0,
@@ -214,7 +221,7 @@ impl Ledger for RedisLedger {
         let replicas = self.claim(clock).await?;
         let mut core = Core::new(limits, noise);
         self.writer = Writer::default();
-        let counters = self.reader.restore(&mut core, &mut self.writer.buckets).await?;
+        let counters = self.restore(&mut core).await?;
         self.writer.start_from(counters.last_row, counters.floor);
         core.restored(counters, clock + self.offset);
         core.continue_tokens(self.epoch);

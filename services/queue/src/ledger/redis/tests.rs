@@ -1,0 +1,155 @@
+//! The ledger in Redis: what a read costs, and who owns it.
+
+use std::{sync::Arc, time::Duration};
+
+use nova_testkit::redis::RedisServer;
+use nova_types::SystemClock;
+use uuid::Uuid;
+
+use super::{Claimant, RedisReader};
+use crate::{
+    config::Config,
+    core::entry::row_of,
+    ledger::Reader as _,
+    mark::Mark,
+    record::{Fits, Lease, LeaseRequest, NewTask, Outcome, Settlement, Spec, TaskFilter},
+    store::{Store, open_redis},
+    task::{Retry, State},
+};
+
+/// Bytes of a payload, and of a result.
+const LONG: usize = 256 << 10;
+
+/// Tasks with long payloads; those of the first half complete with long results.
+const TASKS: usize = 24;
+
+fn claimant() -> Claimant {
+    Claimant { instance: Uuid::now_v7(), url: "http://here:1".into() }
+}
+
+async fn open(redis: &RedisServer) -> Store {
+    let url = redis.url().parse().unwrap();
+    open_redis(&url, claimant(), Config::default().settings(), Arc::new(SystemClock)).await.unwrap()
+}
+
+fn long_task() -> NewTask {
+    let spec = Spec {
+        namespace: "default".into(),
+        queue: "q".into(),
+        kind: "k".into(),
+        metadata: vec![("run".into(), "7".into())],
+        request_id: "".into(),
+        body_hash: 0,
+        priority: 0,
+        retry: Retry::default(),
+        attempt_timeout: None,
+        traceparent: "".into(),
+        group: "".into(),
+        terms: None,
+    };
+    NewTask { spec, payload: vec![0x81; LONG].into(), delay: Duration::ZERO, after_index: Vec::new() }
+}
+
+async fn take(store: &Store) -> Lease {
+    let request = LeaseRequest {
+        namespace: "default".into(),
+        queues: vec!["q".into()],
+        worker: "w".into(),
+        max: 1,
+        duration: Duration::from_secs(60),
+        wait: Duration::ZERO,
+        stream: 0,
+        mark: Mark::default(),
+    };
+    store.lease(request).await.unwrap().remove(0)
+}
+
+/// A store of [`TASKS`] tasks; and the ids of those that completed.
+async fn filled(redis: &RedisServer) -> (Store, Vec<Uuid>) {
+    let store = open(redis).await;
+    for _ in 0..TASKS {
+        store.enqueue(vec![long_task()]).await.unwrap();
+    }
+    let mut completed = Vec::new();
+    for _ in 0..TASKS / 2 {
+        let lease = take(&store).await.refer();
+        completed.push(lease.id);
+        let settlement = Settlement { lease, outcome: Outcome::Completed(vec![0x82; LONG].into()) };
+        store.settle(&"default".into(), vec![settlement]).await.unwrap();
+    }
+    (store, completed)
+}
+
+/// Bytes that the server has sent so far.
+fn sent(redis: &RedisServer) -> usize {
+    let stats: String = redis.query(&["INFO", "stats"]);
+    let line = stats.lines().find_map(|line| line.strip_prefix("total_net_output_bytes:")).unwrap();
+    line.trim().parse().unwrap()
+}
+
+fn everything() -> TaskFilter {
+    TaskFilter {
+        namespace: "default".into(),
+        queue: None,
+        states: Vec::new(),
+        before: None,
+        limit: 2 * TASKS,
+        fits: Fits::default(),
+    }
+}
+
+#[tokio::test]
+async fn a_new_owner_and_lists_read_no_payloads_and_no_results() {
+    let redis = RedisServer::start();
+    drop(filled(&redis).await);
+    let before = sent(&redis);
+    let store = open(&redis).await;
+    let listed = store.tasks(everything()).await.unwrap().tasks;
+    let read = sent(&redis) - before;
+    assert!(read < LONG, "{read} bytes were read");
+    assert_eq!(listed.len(), TASKS);
+    assert!(listed.iter().all(|task| task.payload_len as usize == LONG));
+    assert_eq!(take(&store).await.task.payload.map(|payload| payload.len()), Some(LONG));
+}
+
+#[tokio::test]
+async fn an_ended_task_is_read_whole() {
+    let redis = RedisServer::start();
+    let (store, completed) = filled(&redis).await;
+    let task = store.task(&"default".into(), completed[0]).await.unwrap().unwrap();
+    let lens = [task.payload, task.result].map(|bytes| bytes.map(|bytes| bytes.len()));
+    assert_eq!((task.status.state, lens), (State::Completed, [Some(LONG), Some(LONG)]));
+}
+
+#[tokio::test]
+async fn a_read_looks_at_no_more_bytes_than_it_may() {
+    let redis = RedisServer::start();
+    let (store, completed) = filled(&redis).await;
+    let reader = RedisReader { bytes: LONG, ..RedisReader::open(&redis.url().parse().unwrap()).await.unwrap() };
+    let (mut before, mut steps) = (u64::MAX, Vec::new());
+    while let Some(step) = Some(reader.before(before).await.unwrap()).filter(|step| !step.is_empty()) {
+        before = step.last().unwrap().row;
+        steps.push(step.len());
+    }
+    assert_eq!(steps.iter().sum::<usize>(), TASKS);
+    assert!(steps.len() > 1, "{TASKS} tasks in one step");
+    drop(store);
+    let events = reader.events(0, 10 * TASKS).await.unwrap();
+    assert!(events.iter().filter(|event| event.task.result.is_some()).count() <= 1);
+    assert_eq!(completed.iter().map(|id| row_of(*id)).min(), Some(1));
+}
+
+#[tokio::test]
+async fn old_events_come_with_their_results_a_few_at_a_time() {
+    let redis = RedisServer::start();
+    let (_store, completed) = filled(&redis).await;
+    let reader = RedisReader { bytes: 3 * LONG, ..RedisReader::open(&redis.url().parse().unwrap()).await.unwrap() };
+    let (mut after, mut told) = (0, Vec::new());
+    while let Some(page) = Some(reader.events(after, 1_000).await.unwrap()).filter(|page| !page.is_empty()) {
+        after = page.last().unwrap().cursor.0;
+        let results: Vec<_> = page.iter().filter(|event| event.task.result.is_some()).collect();
+        assert!(results.len() <= 3, "{} results in one page", results.len());
+        told.extend(results.iter().map(|event| event.task.id));
+    }
+    assert_eq!(told, completed);
+}
