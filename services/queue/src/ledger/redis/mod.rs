@@ -35,7 +35,7 @@ use crate::{
     error::Error,
     ledger::Ledger,
     record::Durability,
-    task::Micros,
+    task::{Micros, after},
 };
 
 /// The functions that run in Redis.
@@ -82,6 +82,8 @@ pub(crate) struct RedisLedger {
     commit: u64,
     written: Instant,
     offset: Micros,
+    /// How long a claim lasts without a write.
+    lasts: Duration,
     writer: Writer,
     durability: watch::Sender<Durability>,
 }
@@ -107,6 +109,7 @@ impl RedisLedger {
             commit: 0,
             written: Instant::now(),
             offset: 0,
+            lasts: CLAIM,
             writer: Writer::default(),
             durability,
         })
@@ -120,7 +123,7 @@ impl RedisLedger {
         let args = [
             self.claimant.instance.as_bytes().to_vec(),
             self.claimant.url.as_bytes().to_vec(),
-            text(CLAIM.as_micros()),
+            text(self.lasts.as_micros()),
             text(self.gone),
             text(self.token),
             text(STRIDE),
@@ -174,7 +177,7 @@ impl RedisLedger {
     async fn apply(&mut self, commands: Commands) -> Result<(), Error> {
         let mut keys = vec![rows::facts()];
         keys.extend(commands.keys);
-        let claim = u64::try_from(CLAIM.as_micros()).unwrap_or(0);
+        let claim = u64::try_from(self.lasts.as_micros()).unwrap_or(0);
         let head = [self.epoch, self.commit, self.commit + 1, claim, self.token];
         let mut args: Vec<Vec<u8>> = head.iter().map(text).collect();
         args.extend(commands.words);
@@ -218,12 +221,14 @@ impl RedisLedger {
 
 impl Ledger for RedisLedger {
     async fn recover(&mut self, limits: Limits, noise: u64, clock: Micros) -> Result<Core, Error> {
+        let begun = Instant::now();
         let replicas = self.claim(clock).await?;
         let mut core = Core::new(limits, noise);
         self.writer = Writer::default();
         let counters = self.restore(&mut core).await?;
         self.writer.start_from(counters.last_row, counters.floor);
-        core.restored(counters, clock + self.offset);
+        // Leases last for their length from when they can be extended again, not from when this began.
+        self.place(&mut core, counters, after(clock + self.offset, begun.elapsed())).await?;
         core.continue_tokens(self.epoch);
         // Tells whether the ledger was still ours when all of it had been read.
         self.apply(Commands::default()).await?;
@@ -246,7 +251,7 @@ impl Ledger for RedisLedger {
     }
 
     async fn keep(&mut self) -> Result<(), Error> {
-        if self.written.elapsed() < CLAIM / 3 {
+        if self.written.elapsed() < self.lasts / 3 {
             return Ok(());
         }
         self.apply(Commands::default()).await

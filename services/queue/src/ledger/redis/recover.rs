@@ -1,4 +1,6 @@
-//! Building memory from Redis, for a new owner: a page at a time, and without payloads and results.
+//! Building memory from Redis, for a new owner: a page at a time, without payloads and results.
+//!
+//! Between the pages the claim is renewed, so that nobody else leads however long all of it takes.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +17,15 @@ use crate::{
         restore::{Counters, KeptEnding, KeptTask},
     },
     error::Error,
-    ledger::unpack_changes,
+    ledger::{Ledger as _, unpack_changes},
+    task::Micros,
 };
 
 /// About how many settings one read takes, of at most some 20 KiB each.
 const SETTINGS: usize = 64;
+
+/// Tasks that are put in their places at once.
+const STEP: usize = 4_096;
 
 impl RedisLedger {
     /// Fills an empty core with all that is there.
@@ -29,10 +35,26 @@ impl RedisLedger {
         }
         for bucket in self.reader.buckets().await? {
             self.restore_bucket(core, bucket).await?;
+            self.keep().await?;
         }
         let mut counters = self.restore_journal(core).await?;
         counters.floor = self.reader.floor().await?;
         Ok(counters)
+    }
+
+    /// Puts everything where it will be found.
+    pub(super) async fn place(
+        &mut self,
+        core: &mut Core,
+        counters: Counters,
+        now: Micros,
+    ) -> Result<(), Error> {
+        let mut rows = core.restore_counters(counters, now);
+        while core.restore_places(rows.by_ref().take(STEP), now) {
+            self.keep().await?;
+        }
+        core.restore_rest(now);
+        Ok(())
     }
 
     async fn restore_bucket(&mut self, core: &mut Core, bucket: u64) -> Result<(), Error> {
@@ -61,6 +83,7 @@ impl RedisLedger {
                 counters.last_row = number(&entry, "r")?;
                 core.restore_journal(first, changes);
             }
+            self.keep().await?;
         }
     }
 }

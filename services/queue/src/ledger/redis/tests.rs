@@ -4,15 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use nova_testkit::redis::RedisServer;
 use nova_types::SystemClock;
+use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{Claimant, RedisReader};
+use super::{Claimant, RedisLedger, RedisReader};
 use crate::{
     config::Config,
     core::entry::row_of,
-    ledger::Reader as _,
+    error::Error,
+    ledger::{Ledger as _, Reader as _},
     mark::Mark,
-    record::{Fits, Lease, LeaseRequest, NewTask, Outcome, Settlement, Spec, TaskFilter},
+    record::{Durability, Fits, Lease, LeaseRequest, NewTask, Outcome, Settlement, Spec, TaskFilter},
     store::{Store, open_redis},
     task::{Retry, State},
 };
@@ -152,4 +154,37 @@ async fn old_events_come_with_their_results_a_few_at_a_time() {
         told.extend(results.iter().map(|event| event.task.id));
     }
     assert_eq!(told, completed);
+}
+
+/// A ledger whose claims must be renewed all the time.
+async fn breathless(redis: &RedisServer) -> RedisLedger {
+    let level = watch::Sender::new(Durability::Memory);
+    let ledger = RedisLedger::open(&redis.url().parse().unwrap(), claimant(), level).await.unwrap();
+    RedisLedger { lasts: Duration::ZERO, ..ledger }
+}
+
+/// Number of the last commit.
+fn commit(redis: &RedisServer) -> u64 {
+    redis.query(&["HGET", "{nova.queue}:m", "commit"])
+}
+
+#[tokio::test]
+async fn a_claim_is_renewed_while_the_ledger_is_read() {
+    const BUCKETS: u64 = 4;
+    let redis = RedisServer::start();
+    let store = open(&redis).await;
+    for _ in 0..BUCKETS {
+        let tasks = (0..1_024).map(|_| NewTask { payload: Arc::from([7]), ..long_task() });
+        store.enqueue(tasks.collect()).await.unwrap();
+    }
+    drop(store);
+    let mut ledger = breathless(&redis).await;
+    // Whoever led before has given its claim back, or loses it.
+    let mut before = commit(&redis);
+    while let Err(error) = ledger.recover(Config::default().limits(), 1, 0).await {
+        assert!(matches!(error, Error::Owned { .. }), "{error}");
+        tokio::task::yield_now().await;
+        before = commit(&redis);
+    }
+    assert!(commit(&redis) - before >= BUCKETS, "the claim is renewed with each bucket");
 }
