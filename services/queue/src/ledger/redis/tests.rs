@@ -34,7 +34,7 @@ const LONG: usize = 256 << 10;
 const TASKS: usize = 24;
 
 fn claimant() -> Claimant {
-    Claimant { instance: Uuid::now_v7(), url: "http://here:1".into() }
+    Claimant::new("http://here:1").unwrap()
 }
 
 async fn open(redis: &RedisServer) -> Store {
@@ -225,4 +225,27 @@ async fn a_lease_that_redis_has_lost_is_handed_on_only_after_its_proof() {
     let next = soon("the task is given again", Duration::from_secs(60), given).await;
     assert_eq!(next.task.id, lost.task.id);
     assert!(asked.elapsed() >= proof.duration + MARGIN, "it was handed on after {:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn daemons_of_two_hosts_at_the_same_url_do_not_depose_each_other() {
+    let redis = RedisServer::start();
+    let url = "https://127.0.0.1:7101";
+    let claim = async |host: &str| {
+        let level = watch::Sender::new(Durability::Memory);
+        let claimant = Claimant { host: host.into(), ..Claimant::new(url).unwrap() };
+        let mut ledger = RedisLedger::open(&redis.url().parse().unwrap(), claimant, level).await.unwrap();
+        // Longer than this test takes.
+        ledger.lasts = Duration::from_secs(3_600);
+        let claimed = ledger.claim(0).await;
+        (ledger, claimed)
+    };
+    claim("a").await.1.expect("nobody owns it");
+    let (second, refused) = claim("b").await;
+    let Err(Error::Owned { url: told, host, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!((&*told, &*host), (url, "a"));
+    assert!(!second.claimant.finds_gone(&told, &host).await);
+    let (again, refused) = claim("a").await;
+    let Err(Error::Owned { url: told, host, .. }) = refused else { panic!("{refused:?}") };
+    assert!(again.claimant.finds_gone(&told, &host).await, "this daemon was started again");
 }
