@@ -116,9 +116,7 @@ async fn open(config: &Config, runtime: &Runtime) -> Result<Store, StartError> {
     let (settings, clock) = (config.settings(), runtime.clock());
     let store = match runtime.store() {
         StoreUrl::Sqlite => open_sqlite(runtime.data_dir().join("queue.db"), settings, clock).await?,
-        StoreUrl::Redis(url) => {
-            open_redis(url, Claimant::new(runtime.url())?, settings, clock).await?
-        }
+        StoreUrl::Redis(url) => open_redis(url, Claimant::new(runtime.url())?, settings, clock).await?,
     };
     let stopped = store.stopped();
     runtime.spawn_background("queue-engine", async move {

@@ -254,8 +254,7 @@ impl<'a> Desk<'a> {
         for lease in &leases {
             tracing::error!(task = %lease.task.id, "the ledger has lost the payload of a task: it is dead");
         }
-        let outcome =
-            Outcome::Failed { error: Failure::payload_lost(), permanent: true, retry_after: None };
+        let outcome = Outcome::Failed { error: Failure::payload_lost(), permanent: true, retry_after: None };
         self.end(namespace, leases, &outcome);
     }
 

@@ -143,7 +143,7 @@ impl<'a, L: Ledger> Engine<'a, L> {
             let Answer::Leases(_, namespace, leases) = answer else { continue };
             let Ok(given) = leases else { continue };
             match load(self.ledger, given).await {
-                Ok(()) => self.desk.bury(namespace, given.extract_if(.., is_bare).collect()),
+                Ok(()) => self.desk.bury(namespace, given.extract_if(.., |lease| is_bare(lease)).collect()),
                 Err(error) => {
                     self.desk.give_back(namespace, std::mem::take(given));
                     *leases = Err(error);
@@ -176,7 +176,7 @@ async fn write<L: Ledger>(ledger: &mut L, batch: Batch) -> Result<Batch, Error> 
 }
 
 /// Whether the payload is not there.
-fn is_bare(lease: &mut Lease) -> bool {
+fn is_bare(lease: &Lease) -> bool {
     lease.task.payload.is_none()
 }
 

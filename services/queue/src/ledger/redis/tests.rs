@@ -13,13 +13,10 @@ use uuid::Uuid;
 use super::{Claimant, RedisLedger, RedisReader};
 use crate::{
     config::Config,
-    core::entry::row_of,
     error::Error,
     ledger::{Ledger as _, Reader as _},
     mark::Mark,
-    record::{
-        Durability, Fits, Lease, LeaseRequest, NewTask, Outcome, Proof, Settlement, Spec, TaskFilter,
-    },
+    record::{Durability, Fits, Lease, LeaseRequest, NewTask, Outcome, Proof, Settlement, Spec, TaskFilter},
     store::{Store, open_redis},
     task::{Retry, State},
 };
@@ -137,8 +134,9 @@ async fn an_ended_task_is_read_whole() {
 #[tokio::test]
 async fn a_read_looks_at_no_more_bytes_than_it_may() {
     let redis = RedisServer::start();
-    let (store, completed) = filled(&redis).await;
-    let reader = RedisReader { bytes: LONG, ..RedisReader::open(&redis.url().parse().unwrap()).await.unwrap() };
+    let (_store, _) = filled(&redis).await;
+    let reader =
+        RedisReader { bytes: LONG, ..RedisReader::open(&redis.url().parse().unwrap()).await.unwrap() };
     let (mut before, mut steps) = (u64::MAX, Vec::new());
     while let Some(step) = Some(reader.before(before).await.unwrap()).filter(|step| !step.is_empty()) {
         before = step.last().unwrap().row;
@@ -146,17 +144,16 @@ async fn a_read_looks_at_no_more_bytes_than_it_may() {
     }
     assert_eq!(steps.iter().sum::<usize>(), TASKS);
     assert!(steps.len() > 1, "{TASKS} tasks in one step");
-    drop(store);
     let events = reader.events(0, 10 * TASKS).await.unwrap();
     assert!(events.iter().filter(|event| event.task.result.is_some()).count() <= 1);
-    assert_eq!(completed.iter().map(|id| row_of(*id)).min(), Some(1));
 }
 
 #[tokio::test]
 async fn old_events_come_with_their_results_a_few_at_a_time() {
     let redis = RedisServer::start();
     let (_store, completed) = filled(&redis).await;
-    let reader = RedisReader { bytes: 3 * LONG, ..RedisReader::open(&redis.url().parse().unwrap()).await.unwrap() };
+    let reader =
+        RedisReader { bytes: 3 * LONG, ..RedisReader::open(&redis.url().parse().unwrap()).await.unwrap() };
     let (mut after, mut told) = (0, Vec::new());
     while let Some(page) = Some(reader.events(after, 1_000).await.unwrap()).filter(|page| !page.is_empty()) {
         after = page.last().unwrap().cursor.0;
