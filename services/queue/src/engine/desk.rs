@@ -251,6 +251,9 @@ impl<'a> Desk<'a> {
 
     /// Ends tasks whose payloads the ledger has lost: nobody could work on them.
     pub(super) fn bury(&mut self, namespace: &Arc<str>, leases: Vec<Lease>) {
+        if leases.is_empty() {
+            return;
+        }
         for lease in &leases {
             tracing::error!(task = %lease.task.id, "the ledger has lost the payload of a task: it is dead");
         }
