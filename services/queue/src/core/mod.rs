@@ -23,6 +23,7 @@ mod keys;
 mod lease;
 mod performance;
 mod proof;
+pub mod proven;
 mod queue;
 mod queues;
 mod ready;
@@ -61,7 +62,7 @@ use self::{
     flow::Flow,
     holders::Holders,
     keys::{Keys, Known},
-    proof::ProvenEnds,
+    proven::Proven,
     queues::Queues,
     retention::Retention,
     schedules::Schedules,
@@ -119,11 +120,11 @@ pub struct Core {
     keys: Keys,
     locks: Locks,
     flow: Flow,
-    proven_ends: ProvenEnds,
     retention: Retention,
     schedules: Schedules,
     upkeep: Upkeep,
     holders: Holders,
+    proven: Proven,
     batch: Batch,
     touched: Vec<u32>,
     cached: usize,
@@ -150,11 +151,11 @@ impl Core {
             keys: Keys::default(),
             locks: Locks::default(),
             flow: Flow::default(),
-            proven_ends: ProvenEnds::default(),
             retention: Retention::default(),
             schedules: Schedules::default(),
             upkeep: Upkeep::default(),
             holders: Holders::default(),
+            proven: Proven::default(),
             batch: Batch::default(),
             touched: Vec::new(),
             cached: 0,
@@ -287,7 +288,6 @@ impl Core {
     pub fn tick(&mut self, now: Micros) {
         self.fire_due(now);
         self.now = now;
-        self.proven_ends.forget(now);
         self.cascade(now);
         self.meet_deadlines(TICK, now);
         for _ in 0..TICK {

@@ -7,20 +7,18 @@
 //! waits.
 //!
 //! Proofs are not written down. After a restart every lease counts as proven, and none can have been for longer than
-//! [`LONGEST`] or than its lease lasts, which the grace after a restart only makes longer.
+//! [`LONGEST`] or than its lease lasts, which the grace after a restart only makes longer. Leases that the ledger has
+//! lost are in [`proven`](crate::core::proven).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::time::Duration;
 
 use crate::{
     core::{
         Core,
-        entry::{Ending, Entry, Hold, Row},
+        entry::{Hold, Row},
     },
     record::{LeaseRef, Proof, Status},
-    task::{Event, Failure, Micros, State, after, span},
+    task::{Failure, Micros, State, after, span},
 };
 
 /// Longest that a proof is good.
@@ -29,10 +27,15 @@ const LONGEST: Duration = nova_rpc::lease::LONGEST;
 /// Time between the end of a proof and the next lease of its task.
 const MARGIN: Duration = nova_rpc::lease::MARGIN;
 
+/// When a task may be given to another whose last proof ends then.
+pub(super) fn free_after(until: Micros) -> Micros {
+    after(until, MARGIN)
+}
+
 impl Hold {
     /// When the task may be given to another, if this hold ends without its worker's word.
     pub(super) fn free_at(&self) -> Micros {
-        self.proven_until.map_or(0, |until| after(until, MARGIN))
+        self.proven_until.map_or(0, free_after)
     }
 
     /// After a restart: the longest that a proof of before can last.
@@ -50,7 +53,7 @@ fn is_unsettled(error: &Failure) -> bool {
 
 /// When no proof can be good any more of a task that ended at this time.
 fn over_at(ended: Micros) -> Micros {
-    after(after(ended, LONGEST), MARGIN)
+    free_after(after(ended, LONGEST))
 }
 
 /// When a dead task may live again.
@@ -59,63 +62,14 @@ pub(super) fn revivable_at(dead: &Status) -> Micros {
     if error.is_some_and(is_unsettled) { over_at(dead.updated) } else { dead.updated }
 }
 
-/// Tasks that ended without their worker's word while their lease was proven, and when its proofs are over.
-#[derive(Debug, Default)]
-pub(super) struct ProvenEnds {
-    over: BTreeMap<Row, Micros>,
-    in_order: BTreeSet<(Micros, Row)>,
-}
-
-impl ProvenEnds {
-    fn add(&mut self, row: Row, over: Micros) {
-        self.over.insert(row, over);
-        self.in_order.insert((over, row));
-    }
-
-    /// Forgets what is over.
-    pub(super) fn forget(&mut self, now: Micros) {
-        while let Some((over, row)) = self.in_order.first().copied().filter(|(over, _)| *over <= now) {
-            self.in_order.pop_first();
-            if self.over.get(&row) == Some(&over) {
-                self.over.remove(&row);
-            }
-        }
-    }
-}
-
 impl Core {
-    /// A task is about to end by this event, with this error.
-    pub(super) fn note_proven_end(
-        &mut self,
-        row: Row,
-        entry: &Entry,
-        event: Event,
-        error: Option<&Failure>,
-        now: Micros,
-    ) {
-        let by_its_worker = match event {
-            Event::Complete => true,
-            Event::Exhaust => !error.is_some_and(is_unsettled),
-            _ => false,
-        };
-        let over = match (&entry.hold, entry.settled) {
-            _ if by_its_worker => 0,
-            (Some(hold), _) => hold.free_at(),
-            // Its proofs ended with the lease, before it was taken back.
-            (None, Some((_, Ending::Expired))) => after(entry.status.updated, MARGIN),
-            (None, _) => 0,
-        };
-        if over > now {
-            self.proven_ends.add(row, over);
-        }
-    }
-
-    /// When what follows an ended task may start.
+    /// When what follows an ended task may start: not while a proof of its last lease is good, unless its worker has
+    /// given its word.
     pub(super) fn followed_at(&self, ended: Row) -> Micros {
         let before_restart = self.retention.kept(ended).filter(|kept| kept.at < self.since);
         match before_restart.filter(|kept| kept.state != State::Completed) {
             Some(kept) => over_at(kept.at),
-            None => self.proven_ends.over.get(&ended).copied().unwrap_or(0),
+            None => self.proven.until(ended).map_or(0, free_after),
         }
     }
 }
@@ -137,6 +91,7 @@ impl Core {
         let hold = entry.hold.as_mut().filter(|_| until > now);
         let proof = hold.map(|hold| {
             hold.proven_until = hold.proven_until.max(Some(until));
+            self.proven.note(row, lease, hold.proven_until.unwrap_or(until), now);
             Proof { attempt: entry.status.attempts, until, duration: span(until - now) }
         });
         self.entries.put(row, entry);
@@ -182,6 +137,14 @@ mod tests {
             mark: Mark::of("w"),
         };
         core.lease(&request, now).pop()
+    }
+
+    /// The same task in memory that knows of no lease, but of what was proven.
+    fn without_leases(before: &mut Core) -> Core {
+        let mut core = Core::new(limits(), 1);
+        core.enqueue(vec![task(None, false, "")], NOW).unwrap();
+        core.uphold(before.take_proven(), NOW);
+        core
     }
 
     fn prove(core: &mut Core, lease: &Lease, now: Micros) -> Option<Proof> {
@@ -305,6 +268,33 @@ mod tests {
         assert_eq!(core.redrive(&[dead], expired), 1);
         assert!(lease(&mut core, expired + 11 * SECOND).is_none());
         assert!(lease(&mut core, expired + 12 * SECOND).is_some());
+    }
+
+    #[test]
+    fn a_task_whose_lease_is_lost_waits_for_the_proof_of_it() {
+        let (mut core, held) = leased();
+        let until = prove(&mut core, &held, NOW).unwrap().until;
+        let mut again = without_leases(&mut core);
+        assert!(lease(&mut again, until + SECOND).is_none());
+        assert_eq!(lease(&mut again, until + 2 * SECOND).map(|lease| lease.task.id), Some(held.task.id));
+    }
+
+    #[test]
+    fn a_lost_lease_that_was_settled_is_waited_for_no_more() {
+        let (mut core, held) = leased();
+        prove(&mut core, &held, NOW).unwrap();
+        core.settle("default", &Settlement { lease: held.refer(), outcome: Outcome::Released }, NOW);
+        let mut again = without_leases(&mut core);
+        assert!(lease(&mut again, NOW).is_some());
+    }
+
+    #[test]
+    fn a_lost_lease_of_a_cancelled_task_is_waited_for() {
+        let (mut core, held) = leased();
+        prove(&mut core, &held, NOW).unwrap();
+        core.cancel("default", &[held.task.id], "", NOW);
+        let mut again = without_leases(&mut core);
+        assert!(lease(&mut again, NOW).is_none());
     }
 
     #[test]

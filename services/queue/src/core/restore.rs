@@ -112,6 +112,13 @@ impl Core {
     /// Ends the building: every live lease gets a grace of one duration from `now`, so that an outage burns
     /// no attempt, and every task is put where it will be found.
     pub fn restored(&mut self, counters: Counters, now: Micros) {
+        let rows = self.restore_counters(counters, now);
+        self.restore_places(rows, now);
+        self.restore_rest(now);
+    }
+
+    /// The first step of [`restored`](Self::restored): gives the rows of all live tasks.
+    pub fn restore_counters(&mut self, counters: Counters, now: Micros) -> impl Iterator<Item = Row> + use<> {
         self.last_token = counters.last_token;
         self.next_row = counters.last_row + 1;
         self.next_entry = counters.last_entry + 1;
@@ -119,12 +126,25 @@ impl Core {
         self.retention.sort_ended();
         self.restore_ended();
         (self.since, self.now) = (now, now);
-        for row in self.entries.ascending() {
+        self.entries.ascending()
+    }
+
+    /// The second step, in as many parts as the caller likes: puts some of these rows in their places; false when there
+    /// were none.
+    pub fn restore_places(&mut self, rows: impl Iterator<Item = Row>, now: Micros) -> bool {
+        let mut any = false;
+        for row in rows {
+            any = true;
             if let Some(mut entry) = self.entries.take(row, &self.queues) {
                 self.restore_place(row, &mut entry, now);
                 self.entries.put(row, entry);
             }
         }
+        any
+    }
+
+    /// The last step.
+    pub fn restore_rest(&mut self, now: Micros) {
         self.restore_cascades();
         self.queues.restored(now);
     }

@@ -22,6 +22,7 @@ impl Core {
         let Some(row) = self.held(namespace, lease) else {
             return self.repeated(namespace, lease, &settlement.outcome);
         };
+        self.proven.forget(row);
         match &settlement.outcome {
             Outcome::Completed(result) => {
                 self.finish(row, Event::Complete, Some(Arc::clone(result)), None, now)
@@ -138,7 +139,6 @@ impl Core {
         };
         self.entries.remove(row);
         let token = entry.hold.as_ref().map_or(0, |hold| hold.token);
-        self.note_proven_end(row, &entry, event, error.as_ref(), now);
         self.uncache(&mut entry);
         self.queues.enter(entry.queue, entry.slot, state);
         self.queues.at(entry.queue).performance.ended(state, entry.status.updated, now);

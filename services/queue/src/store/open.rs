@@ -5,18 +5,18 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use nova_storage::redis::{RedisStore as Server, RedisUrl};
+use nova_storage::redis::RedisUrl;
 use nova_types::Clock;
 use tokio::sync::{oneshot, watch};
 
 use super::{Stopped, Store};
 use crate::{
-    core::Limits,
+    core::{Limits, proven::Proven},
     engine::{Engine, Parts, inbox::inbox, ring::Ring},
     error::Error,
     ledger::{
         Reader,
-        redis::{Claimant, RedisLedger, RedisReader, Role, TAG, lead},
+        redis::{Claimant, RedisLedger, RedisReader, Role, lead},
         sqlite::{Readers, SqliteLedger},
     },
     record::Durability,
@@ -68,7 +68,7 @@ pub(crate) async fn open_redis(
     settings: Settings,
     clock: Arc<dyn Clock>,
 ) -> Result<Store, Error> {
-    let reader = Arc::new(RedisReader::new(Server::connect(url, TAG).await?));
+    let reader = Arc::new(RedisReader::open(url).await?);
     // The ledger says what it is before anything is answered.
     let (level, durability) = watch::channel(Durability::Memory);
     let (store, parts, role) =
@@ -96,8 +96,14 @@ pub(crate) fn assemble(
 ) -> (Store, Parts, watch::Sender<Role>) {
     let (inbox, outlet) = inbox(settings.calls, settings.bytes);
     let ring = Arc::new(Ring::new(0, 0));
-    let parts =
-        Parts { limits: settings.limits, noise: rand::random(), clock, outlet, ring: Arc::clone(&ring) };
+    let parts = Parts {
+        limits: settings.limits,
+        noise: rand::random(),
+        clock,
+        outlet,
+        ring: Arc::clone(&ring),
+        proven: Proven::default(),
+    };
     let role = watch::Sender::new(role);
     let store = Store {
         inbox,

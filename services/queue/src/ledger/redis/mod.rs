@@ -5,35 +5,44 @@
 //! no more, a write whose answer was lost is repeated without harm, and when Redis itself has lost its last
 //! commits (a failover, a power cut) the owner notices with its next one and reads again what is left.
 
+mod claimant;
+mod events;
+mod heads;
 mod lead;
 mod read;
+mod recover;
 mod rows;
 mod write;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use nova_storage::redis::{Functions, Library, RedisStore as Server, RedisUrl};
+use nova_storage::redis::{Functions, Library, RedisUrl};
 use tokio::{sync::watch, time::sleep};
-use uuid::Uuid;
 
 use self::write::{Commands, Writer, text};
 pub(crate) use self::{
+    claimant::Claimant,
     lead::{Role, lead},
     read::RedisReader,
-    rows::TAG,
 };
 use crate::{
     core::{Core, Limits, batch::Batch, entry::Row},
     error::Error,
     ledger::Ledger,
     record::Durability,
-    task::Micros,
+    task::{Micros, after},
 };
 
-const LIBRARY: &str = include_str!("ledger.lua");
+/// The functions that run in Redis.
+fn library() -> Library {
+    Library::new("nova_queue", include_str!("ledger.lua"))
+}
 
 /// How long a claim lasts without a write.
 const CLAIM: Duration = Duration::from_secs(3);
@@ -51,15 +60,6 @@ const STRIDE: u64 = 1 << 28;
 /// How long replicas have to confirm a claim.
 const CONFIRM: Duration = Duration::from_millis(800);
 
-/// Who wants to own the ledger.
-#[derive(Debug, Clone)]
-pub(crate) struct Claimant {
-    /// Differs for each start of each daemon.
-    pub(crate) instance: Uuid,
-    /// Where other daemons reach it.
-    pub(crate) url: Arc<str>,
-}
-
 /// The ledger in Redis.
 #[derive(Debug)]
 pub(crate) struct RedisLedger {
@@ -74,6 +74,8 @@ pub(crate) struct RedisLedger {
     commit: u64,
     written: Instant,
     offset: Micros,
+    /// How long a claim lasts without a write.
+    lasts: Duration,
     writer: Writer,
     durability: watch::Sender<Durability>,
 }
@@ -88,11 +90,10 @@ impl RedisLedger {
         claimant: Claimant,
         durability: watch::Sender<Durability>,
     ) -> Result<Self, Error> {
-        let server = Server::connect(url, TAG).await?;
-        let functions = server.load(Library::new("nova_queue", LIBRARY)).await?;
+        let reader = RedisReader::open(url).await?;
         Ok(Self {
-            functions,
-            reader: RedisReader::new(server),
+            functions: reader.functions.clone(),
+            reader,
             claimant,
             gone: 0,
             epoch: 0,
@@ -100,6 +101,7 @@ impl RedisLedger {
             commit: 0,
             written: Instant::now(),
             offset: 0,
+            lasts: CLAIM,
             writer: Writer::default(),
             durability,
         })
@@ -113,10 +115,11 @@ impl RedisLedger {
         let args = [
             self.claimant.instance.as_bytes().to_vec(),
             self.claimant.url.as_bytes().to_vec(),
-            text(CLAIM.as_micros()),
+            text(self.lasts.as_micros()),
             text(self.gone),
             text(self.token),
             text(STRIDE),
+            self.claimant.host.as_bytes().to_vec(),
         ];
         let answer: Vec<String> = self.functions.call("claim", &[rows::facts()], &args).await?;
         let number = |at: usize| answer.get(at).and_then(|text| text.parse::<u64>().ok());
@@ -125,7 +128,8 @@ impl RedisLedger {
             let url = answer.get(2).map(|url| Arc::from(url.as_str())).unwrap_or_default();
             let left = Duration::from_micros(number(3).unwrap_or(0));
             self.token = self.token.max(number(4).unwrap_or(epoch));
-            return Err(Error::Owned { url, epoch, left });
+            let host = answer.get(5).map(|host| Arc::from(host.as_str())).unwrap_or_default();
+            return Err(Error::Owned { url, host, epoch, left });
         }
         let now = answer.get(3).and_then(|text| text.parse::<Micros>().ok()).ok_or_else(unreadable)?;
         (self.epoch, self.token) = (epoch, epoch);
@@ -167,7 +171,7 @@ impl RedisLedger {
     async fn apply(&mut self, commands: Commands) -> Result<(), Error> {
         let mut keys = vec![rows::facts()];
         keys.extend(commands.keys);
-        let claim = u64::try_from(CLAIM.as_micros()).unwrap_or(0);
+        let claim = u64::try_from(self.lasts.as_micros()).unwrap_or(0);
         let head = [self.epoch, self.commit, self.commit + 1, claim, self.token];
         let mut args: Vec<Vec<u8>> = head.iter().map(text).collect();
         args.extend(commands.words);
@@ -211,12 +215,14 @@ impl RedisLedger {
 
 impl Ledger for RedisLedger {
     async fn recover(&mut self, limits: Limits, noise: u64, clock: Micros) -> Result<Core, Error> {
+        let begun = Instant::now();
         let replicas = self.claim(clock).await?;
         let mut core = Core::new(limits, noise);
         self.writer = Writer::default();
-        let counters = self.reader.restore(&mut core, &mut self.writer.buckets).await?;
+        let counters = self.restore(&mut core).await?;
         self.writer.start_from(counters.last_row, counters.floor);
-        core.restored(counters, clock + self.offset);
+        // Leases last for their length from when they can be extended again, not from when this began.
+        self.place(&mut core, counters, after(clock + self.offset, begun.elapsed())).await?;
         core.continue_tokens(self.epoch);
         // Tells whether the ledger was still ours when all of it had been read.
         self.apply(Commands::default()).await?;
@@ -230,7 +236,7 @@ impl Ledger for RedisLedger {
         self.apply(commands).await.map(|()| batch)
     }
 
-    async fn payloads(&mut self, rows: Vec<Row>) -> Result<Vec<Arc<[u8]>>, Error> {
+    async fn payloads(&mut self, rows: Vec<Row>) -> Result<Vec<Option<Arc<[u8]>>>, Error> {
         self.reader.payloads(&rows).await
     }
 
@@ -239,7 +245,7 @@ impl Ledger for RedisLedger {
     }
 
     async fn keep(&mut self) -> Result<(), Error> {
-        if self.written.elapsed() < CLAIM / 3 {
+        if self.written.elapsed() < self.lasts / 3 {
             return Ok(());
         }
         self.apply(Commands::default()).await

@@ -94,6 +94,39 @@ pub(super) fn unpack_task(row: Row, bytes: &[u8]) -> Result<(Enqueued, &[u8]), D
     Ok((Enqueued { id, row, spec, created, ready_at, payload_len }, from.0))
 }
 
+/// The beginning of a packed row, without its payload or its result where that is long.
+#[derive(Debug)]
+pub(super) struct Head {
+    bytes: Vec<u8>,
+    /// How many bytes were left out behind them.
+    cut: usize,
+}
+
+impl Head {
+    /// The beginning of a row of so many bytes.
+    pub(super) fn new(len: usize, bytes: Vec<u8>) -> Self {
+        Self { cut: len.saturating_sub(bytes.len()), bytes }
+    }
+
+    /// The task that begins so.
+    pub(super) fn task(&self, row: Row) -> Result<Enqueued, Damaged> {
+        let (mut task, payload) = unpack_task(row, &self.bytes)?;
+        task.payload_len = self.len_of(payload);
+        Ok(task)
+    }
+
+    /// The ending that begins so, without its result, and the bytes of that.
+    pub(super) fn ending(&self) -> Result<(Ending, u32), Damaged> {
+        let (ending, result) = unpack_end(&self.bytes)?;
+        Ok((ending, result.map_or(0, |begin| self.len_of(begin))))
+    }
+
+    /// Bytes of what begins with these.
+    fn len_of(&self, begin: &[u8]) -> u32 {
+        u32::try_from(begin.len() + self.cut).unwrap_or(u32::MAX)
+    }
+}
+
 /// What a packed ending holds.
 const RESULT: u8 = 0x01;
 const FAILED: u8 = 0x02;
@@ -138,6 +171,13 @@ pub(super) struct Ending {
 
 /// Reads a packed ending.
 pub(super) fn unpack_ending(bytes: &[u8]) -> Result<Ending, Damaged> {
+    let (mut ending, result) = unpack_end(bytes)?;
+    ending.record.result = result.map(Arc::from);
+    Ok(ending)
+}
+
+/// Reads what stands before the result, and gives that.
+fn unpack_end(bytes: &[u8]) -> Result<(Ending, Option<&[u8]>), Damaged> {
     let (_, rest) = split_id(bytes)?;
     let mut from = Unpacker(rest);
     let state = State::from_code(from.byte()?).ok_or(Damaged)?;
@@ -148,9 +188,8 @@ pub(super) fn unpack_ending(bytes: &[u8]) -> Result<Ending, Damaged> {
         error = Some(Failure::new(from.text()?, from.text()?));
     }
     let trail = if flags & TRAIL == 0 { None } else { Some(unpack_trail(&mut from)?) };
-    let result = (flags & RESULT != 0).then(|| Arc::from(from.0));
-    let record = EndRecord { state, attempts, at, result, error, trail };
-    Ok(Ending { token, journal, record })
+    let record = EndRecord { state, attempts, at, result: None, error, trail };
+    Ok((Ending { token, journal, record }, (flags & RESULT != 0).then_some(from.0)))
 }
 
 fn split_id(bytes: &[u8]) -> Result<(Uuid, &[u8]), Damaged> {
