@@ -14,6 +14,7 @@ pub mod batch;
 mod bucket;
 mod control;
 mod deadline;
+mod ended;
 pub mod entry;
 mod facts;
 mod flow;
@@ -35,6 +36,8 @@ mod settle;
 mod unique;
 mod upkeep;
 
+#[cfg(test)]
+mod bounds;
 #[cfg(test)]
 mod flow_tests;
 #[cfg(test)]

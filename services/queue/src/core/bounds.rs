@@ -1,0 +1,107 @@
+//! What memory holds is bounded by what lives and what is kept, whatever has been before.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    Core, Keep, Limits,
+    model::{limits, task},
+};
+use crate::{
+    mark::Mark,
+    record::{LeaseRequest, NewTask, Outcome, QueueSettings, Settlement},
+    task::{Failure, Micros},
+};
+
+const NOW: Micros = 1_700_000_000_000_000;
+
+/// Tasks of one commit.
+const BATCH: usize = 100;
+
+/// Ended tasks that may be there beside those that are kept: they go in steps.
+const SLACK: usize = 8_192;
+
+struct Bench {
+    core: Core,
+    now: Micros,
+}
+
+impl Bench {
+    fn new(change: impl FnOnce(&mut Limits)) -> Self {
+        let mut limits = Limits { tasks: 1_000_000, ..limits() };
+        limits.finished = Keep { most: 1_000, span: Duration::from_secs(86_400) };
+        limits.dead = Keep { most: 1_000_000, span: Duration::from_secs(2_592_000) };
+        change(&mut limits);
+        Self { core: Core::new(limits, 1), now: NOW }
+    }
+
+    fn commit(&mut self) {
+        self.now += 100;
+        self.core.tick(self.now);
+        self.core.take_batch(self.now);
+        self.core.take_touched();
+    }
+
+    /// Lets tasks of a queue live and end.
+    fn lives(&mut self, queue: &str, count: usize, outcome: &Outcome) {
+        self.core.enqueue(vec![of(queue); count], self.now).unwrap();
+        let request = LeaseRequest {
+            namespace: "default".into(),
+            queues: vec![queue.into()],
+            worker: "w".into(),
+            max: count,
+            duration: Duration::from_secs(10),
+            wait: Duration::ZERO,
+            stream: 0,
+            mark: Mark::default(),
+        };
+        for lease in self.core.lease(&request, self.now) {
+            let settlement = Settlement { lease: lease.refer(), outcome: outcome.clone() };
+            self.core.settle("default", &settlement, self.now);
+        }
+        self.commit();
+    }
+
+    fn completions(&mut self, queue: &str, count: usize) {
+        (0..count / BATCH).for_each(|_| self.lives(queue, BATCH, &completed()));
+    }
+
+    /// Ended tasks that a queue remembers.
+    fn remembered(&mut self, queue: &str) -> usize {
+        let index = self.core.intern(&"default".into(), &queue.into()).unwrap();
+        self.core.queues.at(index).ended.len()
+    }
+}
+
+fn of(queue: &str) -> NewTask {
+    let mut task = task(None, false, "");
+    task.spec.queue = queue.into();
+    task
+}
+
+fn completed() -> Outcome {
+    Outcome::Completed(Arc::from(&b"r"[..]))
+}
+
+fn failed() -> Outcome {
+    Outcome::Failed { error: Failure::expired(), permanent: true, retry_after: None }
+}
+
+#[test]
+fn a_dead_letter_leaves_no_trace_of_the_completions_after_it() {
+    let mut bench = Bench::new(|_| {});
+    bench.lives("q", 1, &failed());
+    bench.completions("q", 50_000);
+    let remembered = bench.remembered("q");
+    assert!(remembered <= 1_001 + SLACK, "{remembered} of them");
+}
+
+#[test]
+fn a_queue_that_keeps_nothing_leaves_no_trace_after_one_that_does() {
+    let mut bench = Bench::new(|_| {});
+    let briefly = |settings: &mut QueueSettings| settings.keep_for = Some(Duration::ZERO);
+    bench.core.configure(&"default".into(), &"hot".into(), briefly, NOW).unwrap();
+    bench.lives("q", 1, &completed());
+    bench.completions("hot", 50_000);
+    let shelved = bench.core.retention.shelved();
+    assert!(shelved <= 1 + 2 * BATCH, "{shelved} of them");
+}
