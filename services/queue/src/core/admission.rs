@@ -55,7 +55,7 @@ impl Core {
     }
 
     fn is_new(&self, spec: &Spec, key: Option<Key>, taken: &mut Taken, now: Micros) -> Result<bool, Error> {
-        let known = |key| self.keys.get(key).or_else(|| taken.keys.get(&key).copied());
+        let known = |key| self.keys.get(key).or_else(|| taken.keys.get(&key)).copied();
         if let Some(known) = key.and_then(known) {
             return is_repeated(spec, known).map(|()| false);
         }

@@ -10,6 +10,7 @@ use crate::{
     mark::Mark,
     record::{LeaseRequest, NewTask, Outcome, QueueSettings, Settlement},
     task::{Failure, Micros},
+    terms::Terms,
 };
 
 const NOW: Micros = 1_700_000_000_000_000;
@@ -104,4 +105,18 @@ fn a_queue_that_keeps_nothing_leaves_no_trace_after_one_that_does() {
     bench.completions("hot", 50_000);
     let shelved = bench.core.retention.shelved();
     assert!(shelved <= 1 + 2 * BATCH, "{shelved} of them");
+}
+
+#[test]
+fn no_table_of_keys_ever_grows_as_a_whole() {
+    let mut bench = Bench::new(|_| {});
+    for number in 0..20_000 {
+        let mut task = of("q");
+        task.spec.request_id = number.to_string().into();
+        let unique_key = number.to_string().into();
+        task.spec.terms = Some(Box::new(Terms { unique_key, ..Terms::default() }));
+        bench.core.enqueue(vec![task], NOW).unwrap();
+    }
+    let largest = [bench.core.keys.largest(), bench.core.locks.largest()];
+    assert!(largest.iter().all(|keys| *keys < 100), "parts of {largest:?} keys");
 }

@@ -22,6 +22,7 @@ mod groups;
 mod holders;
 mod keys;
 mod lease;
+mod parted;
 mod performance;
 mod proof;
 mod queue;
@@ -182,7 +183,7 @@ impl Core {
     }
 
     fn enqueue_one(&mut self, task: NewTask, Admitted { queue, key, .. }: Admitted, now: Micros) -> Receipt {
-        if let Some(known) = key.and_then(|key| self.keys.get(key)) {
+        if let Some(known) = key.and_then(|key| self.keys.get(key).copied()) {
             return Receipt { id: known.id, duplicate: true };
         }
         if let Some(id) = self.holder(&task.spec, now) {
