@@ -79,6 +79,14 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// Live tasks take as much memory as they may.
+    #[error("tasks take {held} bytes of memory and at most max_bytes of {limit} may be taken")]
+    TooManyBytes {
+        /// How many they take.
+        held: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// As many queues as may be named are.
     #[error("at most {0} queues may exist")]
     TooManyQueues(usize),
@@ -158,6 +166,7 @@ impl From<Error> for nova_rpc::Error {
             Error::Reserved { .. } => Self::forbidden(text),
             Error::LeaseLost { .. } => Self::precondition(Reason::LeaseLost, text),
             Error::TooManyTasks { .. }
+            | Error::TooManyBytes { .. }
             | Error::TooManyQueues(_)
             | Error::TooManySchedules(_)
             | Error::TooManyEdges(_) => Self::exhausted(Reason::Overloaded, text, REST * 20),

@@ -91,6 +91,8 @@ const TICK: usize = 2_048;
 pub struct Limits {
     /// Most live tasks.
     pub tasks: usize,
+    /// Most bytes of memory that live tasks take, payloads apart.
+    pub bytes: usize,
     /// Most queues over all namespaces.
     pub queues: usize,
     /// Most schedules over all namespaces.
@@ -106,9 +108,6 @@ pub struct Limits {
     /// Events of the log that a watch may resume from.
     pub events: usize,
 }
-
-/// About the bytes that a task takes in memory beside its payload, while it is kept whole.
-const WHOLE: usize = 512;
 
 /// The queue in memory.
 #[derive(Debug)]
@@ -230,7 +229,7 @@ impl Core {
 
     /// Keeps a task whole with its payload, if there is room.
     fn cache(&mut self, entry: &mut Entry, payload: &Arc<[u8]>) {
-        let bytes = payload.len() + WHOLE;
+        let bytes = payload.len() + entry.size();
         if self.cached + bytes <= self.limits.payload_cache {
             self.cached += bytes;
             entry.payload = Some(Arc::clone(payload));
@@ -240,7 +239,7 @@ impl Core {
     /// Takes the payload of a task that was kept whole.
     fn uncache(&mut self, entry: &mut Entry) -> Option<Arc<[u8]>> {
         let payload = entry.payload.take()?;
-        self.cached = self.cached.saturating_sub(payload.len() + WHOLE);
+        self.cached = self.cached.saturating_sub(payload.len() + entry.size());
         Some(payload)
     }
 
@@ -369,6 +368,11 @@ impl Core {
     pub fn intern(&mut self, namespace: &Arc<str>, queue: &Arc<str>) -> Result<u32, Error> {
         let limit = self.limits.queues;
         self.queues.intern(namespace, queue, limit).ok_or(Error::TooManyQueues(limit))
+    }
+
+    /// About the bytes of memory that live tasks take, payloads apart.
+    pub fn bytes(&self) -> usize {
+        self.entries.bytes() + self.flow.bytes()
     }
 
     /// True when a queue has nothing ready.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod attempts;
+mod bounds;
 mod control;
 mod crash;
 mod durability;
@@ -73,6 +74,7 @@ on_both_stores! {
     control::dead_tasks_are_found_redriven_and_purged,
     control::a_queue_is_paused_drained_and_resumed,
     control::a_queue_keeps_its_settings,
+    bounds::a_backlog_is_bounded_in_bytes,
     work::a_stream_hears_at_once_of_a_cancelled_task,
     many::very_many_tasks_are_redriven_and_cancelled_a_page_at_a_time,
     schedules::a_schedule_is_stored_shown_and_deleted,
