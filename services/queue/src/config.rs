@@ -19,7 +19,7 @@ pub struct Config {
     /// Most bytes of memory that live tasks take over all queues, payloads apart: what is packed of them with their
     /// labels, errors and history; an enqueue beyond answers RESOURCE_EXHAUSTED.
     pub max_bytes: usize,
-    /// Most queues over all namespaces, those that were only asked for included.
+    /// Most queues over all namespaces. Those that hold nothing and have no settings make room for others.
     pub max_queues: usize,
     /// Most schedules over all namespaces, each of up to about 20 KiB.
     pub max_schedules: usize,

@@ -287,6 +287,7 @@ impl Core {
     pub fn tick(&mut self, now: Micros) {
         self.fire_due(now);
         self.now = now;
+        self.queues.make_room(self.limits.queues);
         self.cascade(now);
         self.meet_deadlines(TICK, now);
         for _ in 0..TICK {
@@ -365,7 +366,7 @@ impl Core {
     ///
     /// # Errors
     /// There are as many queues as may be.
-    pub fn intern(&mut self, namespace: &Arc<str>, queue: &Arc<str>) -> Result<u32, Error> {
+    fn intern(&mut self, namespace: &Arc<str>, queue: &Arc<str>) -> Result<u32, Error> {
         let limit = self.limits.queues;
         self.queues.intern(namespace, queue, limit).ok_or(Error::TooManyQueues(limit))
     }
@@ -373,6 +374,11 @@ impl Core {
     /// About the bytes of memory that live tasks take, payloads apart.
     pub fn bytes(&self) -> usize {
         self.entries.bytes() + self.flow.bytes()
+    }
+
+    /// Namespace and name of a queue that got ready tasks.
+    pub fn name_of(&self, queue: u32) -> (Arc<str>, Arc<str>) {
+        self.queues.names(queue)
     }
 
     /// True when a queue has nothing ready.

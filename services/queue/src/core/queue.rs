@@ -333,6 +333,12 @@ impl Queue {
         self.used || self.settings != QueueSettings::default()
     }
 
+    /// True when nothing is lost with it: it has no task, neither live nor ended, no settings and no bucket to refill.
+    pub(super) fn is_idle(&self) -> bool {
+        let empty = self.counts.iter().all(|count| *count == 0) && self.groups.is_empty();
+        empty && !self.bucket.noted && self.settings == QueueSettings::default()
+    }
+
     /// True when it holds or held a task.
     pub(super) fn is_used(&self) -> bool {
         self.used

@@ -113,6 +113,7 @@ impl Core {
         let Kept { queue, state, bytes, .. } = *self.retention.kept(row)?;
         self.queues.leave(queue, NAMELESS, state);
         self.queues.at(queue).ended.remove(row, bytes, &mut self.retention.kept);
+        self.queues.emptied(queue);
         self.retention.take(row)
     }
 

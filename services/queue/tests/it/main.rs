@@ -75,6 +75,8 @@ on_both_stores! {
     control::a_queue_is_paused_drained_and_resumed,
     control::a_queue_keeps_its_settings,
     bounds::a_backlog_is_bounded_in_bytes,
+    bounds::queues_that_hold_nothing_make_room_for_others,
+    bounds::a_call_that_waits_makes_no_queue,
     work::a_stream_hears_at_once_of_a_cancelled_task,
     many::very_many_tasks_are_redriven_and_cancelled_a_page_at_a_time,
     schedules::a_schedule_is_stored_shown_and_deleted,
