@@ -4,9 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Core, Keep, Limits,
+    batch::Batch,
     model::{limits, task},
 };
 use crate::{
+    error::Error,
     mark::Mark,
     record::{LeaseRequest, NewTask, Outcome, QueueSettings, Settlement},
     task::{Failure, Micros},
@@ -35,11 +37,11 @@ impl Bench {
         Self { core: Core::new(limits, 1), now: NOW }
     }
 
-    fn commit(&mut self) {
+    fn commit(&mut self) -> Batch {
         self.now += 100;
         self.core.tick(self.now);
-        self.core.take_batch(self.now);
         self.core.take_touched();
+        self.core.take_batch(self.now)
     }
 
     /// Lets tasks of a queue live and end.
@@ -132,4 +134,22 @@ fn what_a_queue_counted_outlives_it() {
     let told = bench.core.figures(3);
     assert_eq!(told.iter().map(|figures| figures.counts.enqueued).sum::<u64>(), 100);
     assert!(bench.core.stats("default").len() <= 8);
+}
+
+#[test]
+fn a_queue_is_deleted_in_bounded_steps() {
+    let mut bench = Bench::new(|limits| limits.finished.most = 10_000);
+    bench.lives("q", 1, &failed());
+    bench.completions("q", 5_000);
+    let (namespace, name) = ("default".into(), "q".into());
+    let refused = bench.core.delete_queue(&namespace, &name, false, bench.now);
+    assert!(matches!(refused, Err(Error::QueueNotEmpty { live: 0, dead: 1, .. })), "{refused:?}");
+    let mut forgotten = Vec::new();
+    while !bench.core.delete_queue(&namespace, &name, true, bench.now).unwrap() {
+        forgotten.push(bench.commit().forgotten.len());
+    }
+    forgotten.push(bench.commit().forgotten.len());
+    assert_eq!(forgotten.iter().sum::<usize>(), 5_001);
+    assert!(forgotten.iter().all(|count| *count <= 2_048), "{forgotten:?}");
+    assert!(bench.core.queue("default", "q").is_none());
 }

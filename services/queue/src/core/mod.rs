@@ -14,6 +14,7 @@ pub mod batch;
 mod bucket;
 mod control;
 mod deadline;
+mod deletion;
 mod ended;
 pub mod entry;
 mod facts;

@@ -324,7 +324,8 @@ impl Queue {
         }
     }
 
-    fn count(&self, state: State) -> u64 {
+    /// How many of its tasks are in a state; those that ended are the ones that are kept.
+    pub(super) fn count(&self, state: State) -> u64 {
         self.counts[usize::from(state.code())]
     }
 
@@ -335,8 +336,13 @@ impl Queue {
 
     /// True when nothing is lost with it: it has no task, neither live nor ended, no settings and no bucket to refill.
     pub(super) fn is_idle(&self) -> bool {
-        let empty = self.counts.iter().all(|count| *count == 0) && self.groups.is_empty();
-        empty && !self.bucket.noted && self.settings == QueueSettings::default()
+        let plain = self.settings == QueueSettings::default() && !self.bucket.noted;
+        plain && self.groups.is_empty() && self.is_empty_of_tasks()
+    }
+
+    /// True when it has no task, neither live nor ended and kept.
+    pub(super) fn is_empty_of_tasks(&self) -> bool {
+        self.counts.iter().all(|count| *count == 0)
     }
 
     /// True when it holds or held a task.

@@ -131,27 +131,36 @@ impl Core {
         }
         let mut left = most;
         for queue in self.upkeep.next() {
-            while let Some((row, bytes)) = self.too_much(queue, now) {
+            while self.has_too_much(queue, now) {
                 if left == 0 {
                     self.upkeep.press(queue);
                     break;
                 }
                 left -= 1;
-                self.queues.at(queue).ended.remove(row, bytes, &mut self.retention.kept);
-                // One that is waited for goes later.
-                self.forget_parent(row);
+                self.forget_oldest(queue);
             }
         }
     }
 
-    /// The oldest ended task of a queue and its bytes, when it may not be kept.
-    fn too_much(&mut self, queue: u32, now: Micros) -> Option<(Row, u32)> {
+    /// Forgets the ended task that a queue has kept for the longest time; false when it keeps none.
+    pub(super) fn forget_oldest(&mut self, queue: u32) -> bool {
+        let ended = &mut self.queues.at(queue).ended;
+        let Some(row) = ended.order.oldest() else { return false };
+        let bytes = self.retention.kept(row).map_or(0, |kept| kept.bytes);
+        ended.remove(row, bytes, &mut self.retention.kept);
+        // One that is waited for goes later: off the list, it does not hold up the others.
+        self.forget_parent(row);
+        true
+    }
+
+    /// Whether the oldest ended task of a queue may not be kept.
+    fn has_too_much(&mut self, queue: u32, now: Micros) -> bool {
         let queue = self.queues.at(queue);
-        let row = queue.ended.order.oldest()?;
-        let kept = self.retention.kept(row)?;
-        let old = queue.settings.keep_for.is_some_and(|keep| after(kept.at, keep) <= now);
-        let big = queue.settings.keep_bytes.is_some_and(|keep| queue.ended.bytes > keep);
-        (old || big).then_some((row, kept.bytes))
+        let Some(oldest) = queue.ended.order.oldest().and_then(|row| self.retention.kept(row)) else {
+            return false;
+        };
+        let old = queue.settings.keep_for.is_some_and(|keep| after(oldest.at, keep) <= now);
+        old || queue.settings.keep_bytes.is_some_and(|keep| queue.ended.bytes > keep)
     }
 }
 
