@@ -87,6 +87,7 @@ permitted := {
 	"nova.queue.v1.QueueService/PauseQueue": {"operator"},
 	"nova.queue.v1.QueueService/DrainQueue": {"operator"},
 	"nova.queue.v1.QueueService/ResumeQueue": {"operator"},
+	"nova.queue.v1.QueueService/DeleteQueue": {"operator"},
 	"nova.queue.v1.QueueService/PutSchedule": {"operator", "developer", "lifecycle"},
 	"nova.queue.v1.QueueService/GetSchedule": {"operator", "developer", "viewer", "lifecycle"},
 	"nova.queue.v1.QueueService/ListSchedules": {"operator", "developer", "viewer", "lifecycle"},

@@ -15,6 +15,8 @@ pub enum Reason {
     LeaseRequired,
     /// The queue takes no tasks in.
     QueueDraining,
+    /// The queue still holds tasks.
+    QueueNotEmpty,
     /// The request_id was used with another body.
     IdempotencyMismatch,
     /// The resource changed since its etag was read.
@@ -58,6 +60,7 @@ impl Reason {
         Self::LeaseLost,
         Self::LeaseRequired,
         Self::QueueDraining,
+        Self::QueueNotEmpty,
         Self::IdempotencyMismatch,
         Self::EtagMismatch,
         Self::IllegalTransition,
@@ -85,6 +88,7 @@ impl Reason {
             Self::LeaseLost => "LEASE_LOST",
             Self::LeaseRequired => "LEASE_REQUIRED",
             Self::QueueDraining => "QUEUE_DRAINING",
+            Self::QueueNotEmpty => "QUEUE_NOT_EMPTY",
             Self::IdempotencyMismatch => "IDEMPOTENCY_MISMATCH",
             Self::EtagMismatch => "ETAG_MISMATCH",
             Self::IllegalTransition => "ILLEGAL_TRANSITION",

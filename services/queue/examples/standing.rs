@@ -54,7 +54,7 @@ struct Run {
 
 impl Run {
     fn new() -> Self {
-        let limits = Limits { tasks: usize::MAX, ..Config::default().limits() };
+        let limits = Limits { tasks: usize::MAX, bytes: usize::MAX, ..Config::default().limits() };
         Self { core: Core::new(limits, 1), now: 1_700_000_000_000_000, standing: 0, longest: Duration::ZERO }
     }
 

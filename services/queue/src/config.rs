@@ -16,7 +16,10 @@ use crate::{
 pub struct Config {
     /// Most live tasks over all queues, about 150 bytes of memory each; an enqueue beyond answers RESOURCE_EXHAUSTED.
     pub max_tasks: usize,
-    /// Most queues over all namespaces, those that were only asked for included.
+    /// Most bytes of memory that live tasks take over all queues, payloads apart: what is packed of them with their
+    /// labels, errors and history; an enqueue beyond answers RESOURCE_EXHAUSTED.
+    pub max_bytes: usize,
+    /// Most queues over all namespaces. Those that hold nothing and have no settings make room for others.
     pub max_queues: usize,
     /// Most schedules over all namespaces, each of up to about 20 KiB.
     pub max_schedules: usize,
@@ -50,6 +53,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_tasks: 10_000_000,
+            max_bytes: 4 << 30,
             max_queues: 100_000,
             max_schedules: 10_000,
             payload_cache_bytes: 64 << 20,
@@ -74,6 +78,7 @@ impl Config {
         let mut violations = Violations::new();
         let positive = [
             ("max_tasks", self.max_tasks),
+            ("max_bytes", self.max_bytes),
             ("max_queues", self.max_queues),
             ("keep_events", self.keep_events),
             ("max_waiting_calls", self.max_waiting_calls),
@@ -91,6 +96,7 @@ impl Config {
     pub fn limits(&self) -> Limits {
         Limits {
             tasks: self.max_tasks,
+            bytes: self.max_bytes,
             queues: self.max_queues,
             schedules: self.max_schedules,
             payload_cache: self.payload_cache_bytes,

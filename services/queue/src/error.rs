@@ -23,6 +23,16 @@ pub enum Error {
         /// The queue.
         queue: String,
     },
+    /// The queue cannot go: it holds what somebody may still want.
+    #[error("queue {queue:?} holds {live} tasks that have not ended and {dead} dead letters")]
+    QueueNotEmpty {
+        /// The queue.
+        queue: String,
+        /// Tasks that have not ended.
+        live: u64,
+        /// Dead letters.
+        dead: u64,
+    },
     /// The queue holds as many tasks as its settings allow.
     #[error("queue {queue:?} holds as many tasks as its max_tasks of {limit} allows")]
     QueueFull {
@@ -75,6 +85,14 @@ pub enum Error {
     #[error("{held} tasks are held and at most {limit} may be")]
     TooManyTasks {
         /// How many there are.
+        held: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Live tasks take as much memory as they may.
+    #[error("tasks take {held} bytes of memory and at most max_bytes of {limit} may be taken")]
+    TooManyBytes {
+        /// How many they take.
         held: usize,
         /// The limit.
         limit: usize,
@@ -150,6 +168,7 @@ impl From<Error> for nova_rpc::Error {
         match error {
             Error::IdempotencyMismatch { .. } => Self::aborted(Reason::IdempotencyMismatch, text),
             Error::Draining { .. } => Self::precondition(Reason::QueueDraining, text),
+            Error::QueueNotEmpty { .. } => Self::precondition(Reason::QueueNotEmpty, text),
             Error::QueueFull { .. } => Self::exhausted(Reason::Overloaded, text, REST * 20),
             Error::NoParent { task, index, .. } => {
                 Self::invalid(Violation::new(format!("tasks[{task}].after[{index}]"), text))
@@ -160,6 +179,7 @@ impl From<Error> for nova_rpc::Error {
             Error::Reserved { .. } => Self::forbidden(text),
             Error::LeaseLost { .. } => Self::precondition(Reason::LeaseLost, text),
             Error::TooManyTasks { .. }
+            | Error::TooManyBytes { .. }
             | Error::TooManyQueues(_)
             | Error::TooManySchedules(_)
             | Error::TooManyEdges(_) => Self::exhausted(Reason::Overloaded, text, REST * 20),

@@ -130,6 +130,12 @@ pub struct Status {
 }
 
 impl Status {
+    /// About the bytes of memory that its texts take.
+    pub(crate) fn size(&self) -> usize {
+        let error = self.last_error.as_ref().map_or(0, |error| error.size());
+        error + self.trail.as_ref().map_or(0, |trail| trail.size())
+    }
+
     /// Whether the ledger keeps a checkpoint of the task.
     pub fn has_checkpoint(&self) -> bool {
         self.trail.as_ref().is_some_and(|trail| trail.checkpoint > 0)

@@ -155,6 +155,11 @@ pub struct Failure {
 pub const RELEASED: &str = "RELEASED";
 
 impl Failure {
+    /// About the bytes of memory that it takes.
+    pub(crate) fn size(&self) -> usize {
+        size_of::<Self>() + self.reason.len() + self.message.len() + self.traceparent.len()
+    }
+
     /// One without a trace.
     pub fn new(reason: impl Into<String>, message: impl Into<String>) -> Self {
         Self { reason: reason.into(), message: message.into(), traceparent: Box::default() }

@@ -62,6 +62,12 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// About the bytes of memory that it takes.
+    fn size(&self) -> usize {
+        let error = self.error.as_ref().map_or(0, |error| error.size());
+        size_of::<Self>() + self.worker.len() + error
+    }
+
     fn is_released(&self) -> bool {
         self.error.as_ref().is_some_and(|error| error.reason == RELEASED)
     }
@@ -79,6 +85,12 @@ pub struct Trail {
 }
 
 impl Trail {
+    /// About the bytes of memory that it takes; the checkpoint lies elsewhere.
+    pub(crate) fn size(&self) -> usize {
+        let note = self.progress.as_ref().map_or(0, |progress| progress.note.len());
+        size_of::<Self>() + note + self.history.iter().map(Attempt::size).sum::<usize>()
+    }
+
     /// Notes an attempt that ended; the oldest goes when there are many, and of those that were handed back in a row
     /// only the last stays, so that a task that is put off again and again still tells how it failed.
     pub fn end(&mut self, mut attempt: Attempt) {

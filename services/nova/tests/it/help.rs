@@ -27,6 +27,7 @@ const COMMANDS: [(&str, &[&str]); 13] = [
             "pause",
             "drain",
             "resume",
+            "rm",
             "schedules",
             "schedules ls",
             "schedules show",

@@ -50,12 +50,13 @@ impl Core {
             admitted.push(Admitted { queue: self.intern(&spec.namespace, &spec.queue)?, key, is_new });
         }
         self.check_room(&admitted)?;
+        self.check_bytes(tasks, &admitted)?;
         self.check_parents(tasks, &admitted)?;
         Ok(admitted)
     }
 
     fn is_new(&self, spec: &Spec, key: Option<Key>, taken: &mut Taken, now: Micros) -> Result<bool, Error> {
-        let known = |key| self.keys.get(key).or_else(|| taken.keys.get(&key).copied());
+        let known = |key| self.keys.get(key).or_else(|| taken.keys.get(&key)).copied();
         if let Some(known) = key.and_then(known) {
             return is_repeated(spec, known).map(|()| false);
         }
@@ -77,6 +78,17 @@ impl Core {
         new.sort_unstable();
         new.chunk_by(|left, right| left == right)
             .try_for_each(|same| self.check_queue(same[0], same.len() as u64))
+    }
+
+    /// Whether memory has room for what is new. Only an enqueue is refused for it: what is stored already may end.
+    fn check_bytes(&self, tasks: &[NewTask], admitted: &[Admitted]) -> Result<(), Error> {
+        let new = tasks.iter().zip(admitted).filter(|(_, admitted)| admitted.is_new);
+        let new: usize = new.map(|(task, _)| task.spec.size()).sum();
+        let (held, limit) = (self.bytes(), self.limits.bytes);
+        if new > 0 && held.saturating_add(new) > limit {
+            return Err(Error::TooManyBytes { held, limit });
+        }
+        Ok(())
     }
 
     fn check_queue(&mut self, queue: u32, new: u64) -> Result<(), Error> {

@@ -31,10 +31,25 @@ enum Slot {
     Asleep(Box<[u8]>),
 }
 
+/// About the bytes that a packed task takes beside what is packed: its places here and in its queue.
+const PLACES: usize = 96;
+
+impl Slot {
+    /// About the bytes that it takes.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Awake(entry) => entry.as_ref().map_or(0, |entry| entry.size()),
+            Self::Asleep(packed) => packed.len() + PLACES,
+        }
+    }
+}
+
 /// Every live task.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     rows: Rows<Slot>,
+    /// About the bytes that they take, payloads apart; those of one that somebody has in hand come with it.
+    bytes: usize,
     /// Where tasks are packed, so that each takes no more than it needs.
     bench: Packer,
 }
@@ -43,6 +58,11 @@ impl Entries {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// About the bytes of memory that they take with their places, payloads apart.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// True when a task lives.
@@ -60,7 +80,9 @@ impl Entries {
 
     /// Takes a task in hand; [`put`](Self::put) or [`remove`](Self::remove) must follow.
     pub(super) fn take(&mut self, row: Row, queues: &Queues) -> Option<Box<Entry>> {
-        match self.rows.get_mut(row)? {
+        let slot = self.rows.get_mut(row)?;
+        self.bytes = self.bytes.saturating_sub(slot.bytes());
+        match slot {
             Slot::Awake(entry) => entry.take(),
             Slot::Asleep(packed) => Some(Box::new(awoken(row, packed, queues))),
         }
@@ -75,13 +97,14 @@ impl Entries {
         } else {
             Slot::Awake(Some(entry))
         };
+        self.bytes += slot.bytes();
         match self.rows.get_mut(row) {
             Some(before) => *before = slot,
             None => self.rows.insert(row, slot),
         }
     }
 
-    /// A task lives no more.
+    /// A task that was taken in hand lives no more.
     pub(super) fn remove(&mut self, row: Row) {
         self.rows.remove(row);
     }
@@ -312,6 +335,26 @@ mod tests {
         entry.status.last_error = Some(Arc::new(Failure::expired()));
         entry.settled = Some((8, Ending::Expired));
         comes_back(entry, &queues);
+    }
+
+    #[test]
+    fn bytes_are_those_of_what_lives_whatever_was_done_to_it() {
+        let (queues, entry) = standing();
+        let mut entries = Entries::default();
+        entries.put(7, Box::new(entry));
+        let plain = entries.bytes();
+        assert!((100..200).contains(&plain), "{plain} bytes");
+        let mut entry = entries.take(7, &queues).unwrap();
+        entry.status.last_error = Some(Arc::new(Failure::new("BAD", "m".repeat(4_096))));
+        entries.put(7, entry);
+        assert!(entries.bytes() >= plain + 4_096);
+        let mut entry = entries.take(7, &queues).unwrap();
+        entry.payload = Some(Arc::from([7]));
+        entries.put(7, entry);
+        assert!(entries.bytes() >= plain + 4_096, "awake as well");
+        entries.take(7, &queues).unwrap();
+        entries.remove(7);
+        assert_eq!(entries.bytes(), 0);
     }
 
     #[test]

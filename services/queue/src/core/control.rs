@@ -66,6 +66,7 @@ impl Core {
         self.retention.journaled -= usize::from(entry.journal != 0);
         // Events tell of it up to here.
         self.retention.floor = self.head();
+        self.queues.emptied(entry.queue);
         self.forget_key(&entry);
         self.drop_checkpoint(row, &entry);
         self.batch.forgotten.push(row);

@@ -44,6 +44,9 @@ pub fn noise_of(id: Uuid) -> u64 {
     u64::try_from(id.as_u128() >> ROW_BITS & ((1 << (62 - ROW_BITS)) - 1)).unwrap_or(0)
 }
 
+/// About the bytes that a task takes beside its payload and what is said of it, while it is kept whole.
+const WHOLE: usize = 256;
+
 /// A worker's hold on a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
@@ -139,6 +142,11 @@ impl Entry {
             settled: None,
             journal: 0,
         }
+    }
+
+    /// About the bytes of memory that it takes while it is kept whole, its payload apart.
+    pub(super) fn size(&self) -> usize {
+        WHOLE + self.spec.size() + self.status.size()
     }
 
     /// Place of the worker that holds it.

@@ -29,6 +29,9 @@ use crate::{
 /// Edges for each task that may live.
 const EDGES_PER_TASK: usize = 4;
 
+/// About the bytes of memory that an edge takes.
+const EDGE_BYTES: usize = 32;
+
 /// Most edges that one [`Core::cascade`] goes over, so that a commit stays short.
 const STEP: usize = 2_048;
 
@@ -51,6 +54,11 @@ pub(super) struct Flow {
 }
 
 impl Flow {
+    /// About the bytes of memory that edges take.
+    pub(super) fn bytes(&self) -> usize {
+        self.edges.len() * EDGE_BYTES
+    }
+
     /// True when somebody waits for this task.
     pub(super) fn has_children(&self, parent: Row) -> bool {
         !self.edges.is_empty() && self.next_child(parent, 0).is_some()

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     mark::Mark,
-    record::{LeaseRef, LeaseRequest, NewTask, Outcome, Settled, Settlement},
+    record::{LeaseRef, LeaseRequest, NewTask, Outcome, QueueSettings, Settled, Settlement},
     task::{Failure, Micros, State},
     terms::Terms,
 };
@@ -210,6 +210,21 @@ fn a_dead_parent_that_retention_forgets_cancels_those_that_wait_for_it() {
     assert_eq!(batch.finished[0].error.as_ref().unwrap().reason, "PARENT_FAILED");
     assert_eq!(batch.forgotten.len(), 1);
     assert_eq!(bench.state(ids[0]), None);
+}
+
+#[test]
+fn a_dead_parent_that_its_queue_forgets_cancels_those_that_wait_for_it() {
+    let mut bench = Bench::new();
+    let parent = bench.put(vec![task(None, false, "")])[0];
+    let waiting = bench.put(vec![child(&[parent])])[0];
+    let lease = bench.take().unwrap();
+    bench.end(lease, Outcome::Failed { error: Failure::expired(), permanent: true, retry_after: None });
+    bench.settle_down();
+    let briefly = |settings: &mut QueueSettings| settings.keep_for = Some(Duration::ZERO);
+    bench.core.configure(&"default".into(), &"q".into(), briefly, NOW).unwrap();
+    bench.settle_down();
+    assert_eq!(bench.state(waiting), None, "it waits for what never completes");
+    assert!(!bench.core.flow.has_children(parent_row(parent)));
 }
 
 #[test]

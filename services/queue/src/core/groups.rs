@@ -235,6 +235,11 @@ impl Groups {
         }
     }
 
+    /// True when no group has a name.
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
     /// How many groups have a name.
     #[cfg(test)]
     pub(super) fn named(&self) -> usize {

@@ -1,12 +1,10 @@
 //! Idempotency keys: which task a request made, for as long as that task is kept.
 
-use std::collections::HashMap;
-
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::{
-    core::{Core, entry::Entry},
+    core::{Core, entry::Entry, parted::Parted},
     record::{NewTask, Spec},
 };
 
@@ -22,42 +20,8 @@ pub(super) struct Known {
     pub(super) body_hash: u64,
 }
 
-/// Parts of the table of keys. Each grows for itself: a table of millions that grew at once would hold up a commit.
-const PARTS: usize = 1_024;
-
 /// The keys of every kept task.
-#[derive(Debug)]
-pub(super) struct Keys {
-    parts: Vec<HashMap<Key, Known>>,
-}
-
-impl Default for Keys {
-    fn default() -> Self {
-        Self { parts: vec![HashMap::new(); PARTS] }
-    }
-}
-
-/// The part that a key belongs to; fingerprints spread evenly.
-fn part_of(key: Key) -> usize {
-    usize::try_from(key % PARTS as u128).unwrap_or(0)
-}
-
-impl Keys {
-    /// What a key made.
-    pub(super) fn get(&self, key: Key) -> Option<Known> {
-        self.parts[part_of(key)].get(&key).copied()
-    }
-
-    /// Remembers a key.
-    pub(super) fn insert(&mut self, key: Key, known: Known) {
-        self.parts[part_of(key)].insert(key, known);
-    }
-
-    /// Forgets a key with its task.
-    pub(super) fn remove(&mut self, key: Key) {
-        self.parts[part_of(key)].remove(&key);
-    }
-}
+pub(super) type Keys = Parted<Known>;
 
 impl Core {
     /// Frees the key of a task that is forgotten.

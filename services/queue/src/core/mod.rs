@@ -14,6 +14,8 @@ pub mod batch;
 mod bucket;
 mod control;
 mod deadline;
+mod deletion;
+mod ended;
 pub mod entry;
 mod facts;
 mod flow;
@@ -21,6 +23,7 @@ mod groups;
 mod holders;
 mod keys;
 mod lease;
+mod parted;
 mod performance;
 mod proof;
 pub mod proven;
@@ -36,6 +39,8 @@ mod settle;
 mod unique;
 mod upkeep;
 
+#[cfg(test)]
+mod bounds;
 #[cfg(test)]
 mod flow_tests;
 #[cfg(test)]
@@ -89,6 +94,8 @@ const TICK: usize = 2_048;
 pub struct Limits {
     /// Most live tasks.
     pub tasks: usize,
+    /// Most bytes of memory that live tasks take, payloads apart.
+    pub bytes: usize,
     /// Most queues over all namespaces.
     pub queues: usize,
     /// Most schedules over all namespaces.
@@ -104,9 +111,6 @@ pub struct Limits {
     /// Events of the log that a watch may resume from.
     pub events: usize,
 }
-
-/// About the bytes that a task takes in memory beside its payload, while it is kept whole.
-const WHOLE: usize = 512;
 
 /// The queue in memory.
 #[derive(Debug)]
@@ -183,7 +187,7 @@ impl Core {
     }
 
     fn enqueue_one(&mut self, task: NewTask, Admitted { queue, key, .. }: Admitted, now: Micros) -> Receipt {
-        if let Some(known) = key.and_then(|key| self.keys.get(key)) {
+        if let Some(known) = key.and_then(|key| self.keys.get(key).copied()) {
             return Receipt { id: known.id, duplicate: true };
         }
         if let Some(id) = self.holder(&task.spec, now) {
@@ -230,7 +234,7 @@ impl Core {
 
     /// Keeps a task whole with its payload, if there is room.
     fn cache(&mut self, entry: &mut Entry, payload: &Arc<[u8]>) {
-        let bytes = payload.len() + WHOLE;
+        let bytes = payload.len() + entry.size();
         if self.cached + bytes <= self.limits.payload_cache {
             self.cached += bytes;
             entry.payload = Some(Arc::clone(payload));
@@ -240,7 +244,7 @@ impl Core {
     /// Takes the payload of a task that was kept whole.
     fn uncache(&mut self, entry: &mut Entry) -> Option<Arc<[u8]>> {
         let payload = entry.payload.take()?;
-        self.cached = self.cached.saturating_sub(payload.len() + WHOLE);
+        self.cached = self.cached.saturating_sub(payload.len() + entry.size());
         Some(payload)
     }
 
@@ -288,6 +292,7 @@ impl Core {
     pub fn tick(&mut self, now: Micros) {
         self.fire_due(now);
         self.now = now;
+        self.queues.make_room(self.limits.queues);
         self.cascade(now);
         self.meet_deadlines(TICK, now);
         for _ in 0..TICK {
@@ -366,9 +371,19 @@ impl Core {
     ///
     /// # Errors
     /// There are as many queues as may be.
-    pub fn intern(&mut self, namespace: &Arc<str>, queue: &Arc<str>) -> Result<u32, Error> {
+    fn intern(&mut self, namespace: &Arc<str>, queue: &Arc<str>) -> Result<u32, Error> {
         let limit = self.limits.queues;
         self.queues.intern(namespace, queue, limit).ok_or(Error::TooManyQueues(limit))
+    }
+
+    /// About the bytes of memory that live tasks take, payloads apart.
+    pub fn bytes(&self) -> usize {
+        self.entries.bytes() + self.flow.bytes()
+    }
+
+    /// Namespace and name of a queue that got ready tasks.
+    pub fn name_of(&self, queue: u32) -> (Arc<str>, Arc<str>) {
+        self.queues.names(queue)
     }
 
     /// True when a queue has nothing ready.

@@ -158,6 +158,7 @@ impl Disk {
 pub(super) fn limits() -> Limits {
     Limits {
         tasks: 1_000,
+        bytes: usize::MAX,
         queues: 10,
         schedules: 10,
         payload_cache: 0,

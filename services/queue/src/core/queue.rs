@@ -324,13 +324,25 @@ impl Queue {
         }
     }
 
-    fn count(&self, state: State) -> u64 {
+    /// How many of its tasks are in a state; those that ended are the ones that are kept.
+    pub(super) fn count(&self, state: State) -> u64 {
         self.counts[usize::from(state.code())]
     }
 
     /// True when it holds or held a task, or somebody has set something.
     pub(super) fn is_known(&self) -> bool {
         self.used || self.settings != QueueSettings::default()
+    }
+
+    /// True when nothing is lost with it: it has no task, neither live nor ended, no settings and no bucket to refill.
+    pub(super) fn is_idle(&self) -> bool {
+        let plain = self.settings == QueueSettings::default() && !self.bucket.noted;
+        plain && self.groups.is_empty() && self.is_empty_of_tasks()
+    }
+
+    /// True when it has no task, neither live nor ended and kept.
+    pub(super) fn is_empty_of_tasks(&self) -> bool {
+        self.counts.iter().all(|count| *count == 0)
     }
 
     /// True when it holds or held a task.

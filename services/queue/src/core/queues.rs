@@ -1,10 +1,15 @@
 //! Every queue, found by name once and by index from then on, and what they signal.
 
-use std::{cmp::Reverse, collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     core::{
-        entry::Row,
+        entry::{Row, nobody},
         groups::Slot,
         queue::{Queue, Signals},
     },
@@ -13,11 +18,20 @@ use crate::{
     task::{Micros, State},
 };
 
+/// Most queues that one commit looks at to let them go.
+const STEP: usize = 1_024;
+
 /// All queues of all namespaces.
 #[derive(Debug, Default)]
 pub(super) struct Queues {
     all: Vec<Queue>,
     index: HashMap<Arc<str>, HashMap<Arc<str>, u32>>,
+    /// Places of queues that are gone.
+    free: Vec<u32>,
+    /// Every queue that holds nothing, and some that did once.
+    idle: BTreeSet<u32>,
+    /// What queues that are gone had counted.
+    gone: Option<Figures>,
     /// What queues have told.
     pub(super) signals: Signals,
 }
@@ -33,13 +47,64 @@ impl Queues {
         if let Some(found) = self.find(namespace, name) {
             return Some(found);
         }
-        if self.all.len() >= limit {
+        if self.len() >= limit {
             return None;
         }
-        let index = u32::try_from(self.all.len()).ok()?;
-        self.all.push(Queue::new(Arc::clone(namespace), Arc::clone(name), index));
+        let index = self.free.pop().or_else(|| u32::try_from(self.all.len()).ok())?;
+        let queue = Queue::new(Arc::clone(namespace), Arc::clone(name), index);
+        match self.all.get_mut(index as usize) {
+            Some(place) => *place = queue,
+            None => self.all.push(queue),
+        }
         self.index.entry(Arc::clone(namespace)).or_default().insert(Arc::clone(name), index);
+        self.idle.insert(index);
         Some(index)
+    }
+
+    /// How many there are.
+    fn len(&self) -> usize {
+        self.all.len() - self.free.len()
+    }
+
+    /// Takes note of a queue that may hold nothing any more.
+    pub(super) fn emptied(&mut self, index: u32) {
+        if self.all[index as usize].is_idle() {
+            self.idle.insert(index);
+        }
+    }
+
+    /// Lets queues go that hold nothing, a bounded number at a time, once only an eighth of `limit` is left to be named.
+    /// Nobody may know a queue by its index meanwhile, unless it holds something.
+    pub(super) fn make_room(&mut self, limit: usize) {
+        for _ in 0..STEP {
+            if self.len() < limit - limit / 8 {
+                return;
+            }
+            let Some(index) = self.idle.pop_first() else { return };
+            self.drop_idle(index);
+        }
+    }
+
+    /// Drops a queue that holds nothing; false when it holds something.
+    pub(super) fn drop_idle(&mut self, index: u32) -> bool {
+        let queue = &mut self.all[index as usize];
+        if !queue.is_idle() {
+            return false;
+        }
+        let gone = std::mem::replace(queue, Queue::new(nobody(), nobody(), index));
+        if gone.is_used() {
+            self.gone.get_or_insert_default().add(&figures(&gone));
+        }
+        let (namespace, name) = gone.name();
+        if let Some(names) = self.index.get_mut(namespace) {
+            names.remove(name);
+            if names.is_empty() {
+                self.index.remove(namespace);
+            }
+        }
+        self.idle.remove(&index);
+        self.free.push(index);
+        true
     }
 
     /// The queue of an index that [`intern`](Self::intern) gave.
@@ -70,6 +135,7 @@ impl Queues {
     /// Lets a queue take its new settings to heart.
     pub(super) fn configured(&mut self, index: u32, now: Micros) {
         self.all[index as usize].configured(now, &mut self.signals);
+        self.emptied(index);
     }
 
     /// The same for all of them, once their tasks are there.
@@ -88,6 +154,7 @@ impl Queues {
         };
         self.signals.alarms.pop();
         self.all[index as usize].woken(slot, at, now, &mut self.signals);
+        self.emptied(index);
         true
     }
 
@@ -119,11 +186,11 @@ impl Queues {
         self.all[index as usize].group_name(slot)
     }
 
-    /// Figures of the first `most` queues by themselves, and of all others together.
+    /// Figures of the first `most` queues by themselves, and of all others together, those that are gone included.
     pub(super) fn figures(&self, most: usize) -> Vec<Figures> {
         let mut used = self.all.iter().filter(|queue| queue.is_used()).map(figures);
         let mut told: Vec<Figures> = used.by_ref().take(most).collect();
-        let others = used.reduce(|mut others, figures| {
+        let others = used.chain(self.gone.clone()).reduce(|mut others, figures| {
             others.add(&figures);
             others
         });

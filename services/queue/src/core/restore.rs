@@ -89,7 +89,7 @@ impl Core {
         entry.status.state = ending.state;
         self.queues.enter(queue, 0, ending.state);
         let bytes = task.payload_len.saturating_add(ending.result_len);
-        self.retention.ended(task.row, &entry, ending.token, ending.journal, bytes, ending.at);
+        self.retention.keep(task.row, &entry, ending.token, ending.journal, bytes, ending.at);
         Ok(())
     }
 
@@ -123,7 +123,6 @@ impl Core {
         self.next_row = counters.last_row + 1;
         self.next_entry = counters.last_entry + 1;
         self.retention.floor = counters.floor;
-        self.retention.sort_ended();
         self.restore_ended();
         (self.since, self.now) = (now, now);
         self.entries.ascending()

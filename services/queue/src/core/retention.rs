@@ -16,6 +16,7 @@ use crate::{
     core::{
         Core,
         batch::Batch,
+        ended::{Ended, LISTS, Neighbours},
         entry::{Entry, Row, row_of},
         keys::{Key, key_of},
         rows::Rows,
@@ -56,41 +57,12 @@ pub(super) struct Kept {
     pub(super) bytes: u32,
     /// When it ended.
     pub(super) at: Micros,
+    /// Its places in the lists that it is in.
+    pub(super) lists: [Option<Neighbours>; LISTS],
 }
 
-/// Ended tasks that are kept by the same rule.
-#[derive(Debug, Default)]
-struct Shelf {
-    /// In the order in which they ended; those that are not kept with this entry are gone already.
-    order: VecDeque<(Row, u64)>,
-    /// How many are kept.
-    len: usize,
-}
-
-impl Shelf {
-    /// Takes note that one is gone. What goes is mostly the newest, or the oldest: then no place is left behind.
-    fn remove(&mut self, kept: &Rows<Kept>) {
-        self.len -= 1;
-        while self.order.back().is_some_and(|(row, journal)| !is_kept(kept, *row, *journal)) {
-            self.order.pop_back();
-        }
-    }
-
-    /// The one that is kept for the longest time.
-    fn oldest(&mut self, kept: &Rows<Kept>) -> Option<(Row, Micros)> {
-        while let Some((row, journal)) = self.order.front() {
-            if let Some(kept) = kept.get(*row).filter(|kept| kept.journal == *journal) {
-                return Some((*row, kept.at));
-            }
-            self.order.pop_front();
-        }
-        None
-    }
-}
-
-fn is_kept(kept: &Rows<Kept>, row: Row, journal: u64) -> bool {
-    kept.get(row).is_some_and(|kept| kept.journal == journal)
-}
+/// Number of the list of ended tasks that are kept by the same rule.
+const SHELF: usize = 0;
 
 /// How many ended tasks are kept, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -114,8 +86,9 @@ fn shelf_of(state: State) -> usize {
 pub(super) struct Retention {
     journal: VecDeque<JournalRow>,
     entries: usize,
-    shelves: [Shelf; SHELVES],
-    kept: Rows<Kept>,
+    shelves: [Ended<SHELF>; SHELVES],
+    /// Every ended task that is kept.
+    pub(super) kept: Rows<Kept>,
     /// Live tasks whose state is in the journal.
     pub(super) journaled: usize,
     /// Watches may resume only after this entry.
@@ -123,35 +96,25 @@ pub(super) struct Retention {
 }
 
 impl Retention {
-    /// A task ended with journal entry `journal`.
-    pub(super) fn ended(
-        &mut self,
-        row: Row,
-        entry: &Entry,
-        token: u64,
-        journal: u64,
-        bytes: u32,
-        at: Micros,
-    ) {
-        let (queue, state, key) = (entry.queue, entry.status.state, key_of(&entry.spec));
-        self.kept.insert(row, Kept { id: entry.id, queue, state, token, key, journal, bytes, at });
-        let shelf = &mut self.shelves[shelf_of(state)];
-        shelf.order.push_back((row, journal));
-        shelf.len += 1;
+    /// What is kept of a task that ended with journal entry `journal`; [`shelve`](Self::shelve) must follow.
+    pub(super) fn keep(&mut self, row: Row, entry: &Entry, token: u64, journal: u64, bytes: u32, at: Micros) {
+        let (id, queue, state, key) = (entry.id, entry.queue, entry.status.state, key_of(&entry.spec));
+        let kept = Kept { id, queue, state, token, key, journal, bytes, at, lists: [None; LISTS] };
+        self.kept.insert(row, kept);
     }
 
-    /// Puts ended tasks in the order in which they ended.
-    pub(super) fn sort_ended(&mut self) {
-        for shelf in &mut self.shelves {
-            shelf.order.make_contiguous().sort_unstable_by_key(|(_, journal)| *journal);
-        }
+    /// Puts a task that ended after all others with those that are kept by the same rule.
+    pub(super) fn shelve(&mut self, row: Row) {
+        let Some(state) = self.kept(row).map(|kept| kept.state) else { return };
+        self.shelves[shelf_of(state)].add(row, &mut self.kept);
     }
 
-    /// Row and last journal entry of every ended task, in the order in which they ended.
-    pub(super) fn in_order(&self) -> Vec<(Row, u64)> {
-        let mut all: Vec<_> = self.shelves.iter().flat_map(|shelf| shelf.order.iter().copied()).collect();
-        all.sort_unstable_by_key(|(_, journal)| *journal);
-        all
+    /// Every ended task, in the order in which they ended.
+    pub(super) fn in_order(&self) -> Vec<Row> {
+        let journal = |row: &Row| self.kept(*row).map(|kept| kept.journal);
+        let mut rows: Vec<Row> = self.kept.ascending().collect();
+        rows.sort_by_cached_key(journal);
+        rows
     }
 
     /// An ended task that is kept.
@@ -166,23 +129,34 @@ impl Retention {
 
     /// Takes an ended task out.
     pub(super) fn take(&mut self, row: Row) -> Option<Kept> {
-        let kept = self.kept.remove(row)?;
-        self.shelves[shelf_of(kept.state)].remove(&self.kept);
-        Some(kept)
+        let state = self.kept(row)?.state;
+        self.shelves[shelf_of(state)].remove(row, &mut self.kept);
+        self.kept.remove(row)
     }
 
-    /// The oldest task of a shelf, when it is kept no longer.
-    fn overdue(&mut self, shelf: usize, keep: Keep, now: Micros) -> Option<Row> {
-        let shelf = &mut self.shelves[shelf];
-        let (row, at) = shelf.oldest(&self.kept)?;
-        (shelf.len > keep.most || after(at, keep.span) <= now).then_some(row)
+    /// The oldest task of a shelf.
+    fn oldest(&self, shelf: usize) -> Option<(Row, &Kept)> {
+        let row = self.shelves[shelf].oldest()?;
+        Some((row, self.kept(row)?))
+    }
+
+    /// Takes the oldest task off its shelf, when it is kept no longer; it is known until it is forgotten.
+    fn take_overdue(&mut self, shelf: usize, keep: Keep, now: Micros) -> Option<Row> {
+        let (row, kept) = self.oldest(shelf)?;
+        let overdue = self.shelves[shelf].len() > keep.most || after(kept.at, keep.span) <= now;
+        (overdue && self.shelves[shelf].remove(row, &mut self.kept)).then_some(row)
     }
 
     /// Whether it is time to look at a shelf: not at every task that ends.
-    fn is_pressed(&mut self, shelf: usize, keep: Keep, now: Micros) -> bool {
-        let shelf = &mut self.shelves[shelf];
-        let old = shelf.oldest(&self.kept).is_some_and(|(_, at)| after(at, keep.span) <= now);
-        old || shelf.len >= keep.most.saturating_add(STEP)
+    fn is_pressed(&self, shelf: usize, keep: Keep, now: Micros) -> bool {
+        let old = self.oldest(shelf).is_some_and(|(_, kept)| after(kept.at, keep.span) <= now);
+        old || self.shelves[shelf].len() >= keep.most.saturating_add(STEP)
+    }
+
+    /// How many ended tasks are kept, dead letters and others.
+    #[cfg(test)]
+    pub(super) fn shelved(&self) -> usize {
+        self.shelves.iter().map(Ended::len).sum()
     }
 
     /// A journal row is in the store.
@@ -224,9 +198,8 @@ impl Core {
                 continue;
             }
             for _ in 0..most {
-                let Some(row) = self.retention.overdue(shelf, keep, now) else { break };
-                // One that is waited for goes later, and must not hold up the others.
-                self.retention.shelves[shelf].order.pop_front();
+                let Some(row) = self.retention.take_overdue(shelf, keep, now) else { break };
+                // One that is waited for goes later.
                 self.forget_parent(row);
             }
         }

@@ -21,6 +21,7 @@ const NOON: Micros = 1_774_699_200 * SECOND;
 fn limits() -> Limits {
     Limits {
         tasks: 5_000,
+        bytes: usize::MAX,
         queues: 10,
         schedules: 2,
         payload_cache: 0,

@@ -3,14 +3,16 @@
 //! Each queue knows its ended tasks in the order in which they ended. A commit looks at the queues whose tasks
 //! ended in it and, in turn, at some others with such settings, and lets go a bounded number of tasks.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
 use crate::{
     core::{
         Core,
+        ended::Ended,
         entry::{Entry, Row},
         groups::NAMELESS,
-        retention::{Kept, Retention},
+        retention::Kept,
+        rows::Rows,
     },
     record::QueueSettings,
     task::{Micros, after},
@@ -19,31 +21,33 @@ use crate::{
 /// Queues that a commit looks at in turn.
 const ROUND: usize = 64;
 
+/// Number of the list of a queue's ended tasks.
+const OF_QUEUE: usize = 1;
+
 /// Ended tasks of one queue.
 #[derive(Debug, Default)]
 pub(super) struct EndedTasks {
-    /// Row and last journal entry, in the order in which they ended; the first is kept, later ones may be gone.
-    order: VecDeque<(Row, u64)>,
+    order: Ended<OF_QUEUE>,
     /// Bytes of their payloads and results.
     bytes: u64,
 }
 
 impl EndedTasks {
-    fn add(&mut self, row: Row, journal: u64, bytes: u32) {
-        self.order.push_back((row, journal));
+    fn add(&mut self, row: Row, bytes: u32, kept: &mut Rows<Kept>) {
+        self.order.add(row, kept);
         self.bytes += u64::from(bytes);
     }
 
-    fn remove(&mut self, bytes: u32, retention: &Retention) {
-        self.bytes = self.bytes.saturating_sub(u64::from(bytes));
-        let gone =
-            |(row, journal): &(Row, u64)| retention.kept(*row).is_none_or(|kept| kept.journal != *journal);
-        while self.order.front().is_some_and(gone) {
-            self.order.pop_front();
+    fn remove(&mut self, row: Row, bytes: u32, kept: &mut Rows<Kept>) {
+        if self.order.remove(row, kept) {
+            self.bytes = self.bytes.saturating_sub(u64::from(bytes));
         }
-        while self.order.back().is_some_and(gone) {
-            self.order.pop_back();
-        }
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
     }
 }
 
@@ -90,28 +94,33 @@ impl Core {
     /// A task ended with the next journal entry.
     pub(super) fn keep_ended(&mut self, row: Row, entry: &Entry, token: u64, result: usize, now: Micros) {
         let bytes = entry.payload_len.saturating_add(u32::try_from(result).unwrap_or(u32::MAX));
-        let journal = self.next_entry;
-        self.retention.ended(row, entry, token, journal, bytes, now);
-        self.queues.at(entry.queue).ended.add(row, journal, bytes);
+        self.retention.keep(row, entry, token, self.next_entry, bytes, now);
+        self.list_ended(row);
         if !self.upkeep.queues.is_empty() {
             self.upkeep.press(entry.queue);
         }
     }
 
-    /// Takes an ended task out of what is kept.
-    pub(super) fn take_kept(&mut self, row: Row) -> Option<Kept> {
-        let kept = self.retention.take(row)?;
-        self.queues.leave(kept.queue, NAMELESS, kept.state);
-        self.queues.at(kept.queue).ended.remove(kept.bytes, &self.retention);
-        Some(kept)
+    /// Adds a task that ended after all others to the lists.
+    fn list_ended(&mut self, row: Row) {
+        self.retention.shelve(row);
+        let Some(Kept { queue, bytes, .. }) = self.retention.kept(row).copied() else { return };
+        self.queues.at(queue).ended.add(row, bytes, &mut self.retention.kept);
     }
 
-    /// Tells each queue its ended tasks, after a restart.
+    /// Takes an ended task out of what is kept.
+    pub(super) fn take_kept(&mut self, row: Row) -> Option<Kept> {
+        let Kept { queue, state, bytes, .. } = *self.retention.kept(row)?;
+        self.queues.leave(queue, NAMELESS, state);
+        self.queues.at(queue).ended.remove(row, bytes, &mut self.retention.kept);
+        self.queues.emptied(queue);
+        self.retention.take(row)
+    }
+
+    /// Lists every ended task, after a restart.
     pub(super) fn restore_ended(&mut self) {
-        for (row, journal) in self.retention.in_order() {
-            if let Some(kept) = self.retention.kept(row) {
-                self.queues.at(kept.queue).ended.add(row, journal, kept.bytes);
-            }
+        for row in self.retention.in_order() {
+            self.list_ended(row);
         }
     }
 
@@ -120,25 +129,38 @@ impl Core {
         if self.upkeep.queues.is_empty() {
             return;
         }
+        let mut left = most;
         for queue in self.upkeep.next() {
-            while let Some(row) = self.too_much(queue, now) {
-                if self.batch.forgotten.len() >= most {
+            while self.has_too_much(queue, now) {
+                if left == 0 {
                     self.upkeep.press(queue);
                     break;
                 }
-                self.forget_kept(row);
+                left -= 1;
+                self.forget_oldest(queue);
             }
         }
     }
 
-    /// The oldest ended task of a queue, when it may not be kept.
-    fn too_much(&mut self, queue: u32, now: Micros) -> Option<Row> {
+    /// Forgets the ended task that a queue has kept for the longest time; false when it keeps none.
+    pub(super) fn forget_oldest(&mut self, queue: u32) -> bool {
+        let ended = &mut self.queues.at(queue).ended;
+        let Some(row) = ended.order.oldest() else { return false };
+        let bytes = self.retention.kept(row).map_or(0, |kept| kept.bytes);
+        ended.remove(row, bytes, &mut self.retention.kept);
+        // One that is waited for goes later: off the list, it does not hold up the others.
+        self.forget_parent(row);
+        true
+    }
+
+    /// Whether the oldest ended task of a queue may not be kept.
+    fn has_too_much(&mut self, queue: u32, now: Micros) -> bool {
         let queue = self.queues.at(queue);
-        let (row, _) = queue.ended.order.front()?;
-        let kept = self.retention.kept(*row)?;
-        let old = queue.settings.keep_for.is_some_and(|keep| after(kept.at, keep) <= now);
-        let big = queue.settings.keep_bytes.is_some_and(|keep| queue.ended.bytes > keep);
-        (old || big).then_some(*row)
+        let Some(oldest) = queue.ended.order.oldest().and_then(|row| self.retention.kept(row)) else {
+            return false;
+        };
+        let old = queue.settings.keep_for.is_some_and(|keep| after(oldest.at, keep) <= now);
+        old || queue.settings.keep_bytes.is_some_and(|keep| queue.ended.bytes > keep)
     }
 }
 

@@ -164,13 +164,7 @@ impl<'a> Desk<'a> {
         if !leases.is_empty() || request.wait.is_zero() {
             return self.answers.push(Answer::Leases(reply, request.namespace, Ok(leases)));
         }
-        let queues: Result<Vec<u32>, Error> =
-            request.queues.iter().map(|queue| self.core.intern(&request.namespace, queue)).collect();
-        match queues {
-            Ok(queues) => self.parked.park(request, reply, queues, now),
-            // A caller that is gone needs no answer.
-            Err(error) => drop(reply.send(Err(error))),
-        }
+        self.parked.park(request, reply, now);
     }
 
     fn heartbeat(
@@ -189,8 +183,9 @@ impl<'a> Desk<'a> {
     /// Hands new work to the calls that wait, and lets those go whose time is over.
     fn serve_parked(&mut self, now: Micros) {
         for queue in self.core.take_touched() {
+            let name = self.core.name_of(queue);
             while !self.core.is_empty(queue) {
-                let Some(waiter) = self.parked.take(queue) else { break };
+                let Some(waiter) = self.parked.take(&name) else { break };
                 let leases = self.core.lease(&waiter.request, now);
                 self.answers.push(Answer::Leases(waiter.reply, waiter.request.namespace, Ok(leases)));
             }

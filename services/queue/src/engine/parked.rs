@@ -1,6 +1,11 @@
 //! Lease calls that wait for work, in the order in which they came.
+//!
+//! They wait for names: a queue that nobody has put a task into is not made by being asked for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use crate::{
     engine::inbox::Reply,
@@ -12,6 +17,9 @@ use crate::{
 /// Most calls that may wait.
 const MOST: usize = 16_384;
 
+/// Namespace and name of a queue.
+type Name = (Arc<str>, Arc<str>);
+
 /// A call that waits.
 #[derive(Debug)]
 pub(crate) struct Waiter {
@@ -19,28 +27,28 @@ pub(crate) struct Waiter {
     pub(crate) request: LeaseRequest,
     /// Where its answer goes.
     pub(crate) reply: Reply<Vec<Lease>>,
-    queues: Vec<u32>,
     until: Micros,
+}
+
+impl Waiter {
+    fn names(&self) -> impl Iterator<Item = Name> {
+        let LeaseRequest { namespace, queues, .. } = &self.request;
+        queues.iter().map(|queue| (Arc::clone(namespace), Arc::clone(queue)))
+    }
 }
 
 /// Every call that waits.
 #[derive(Debug, Default)]
 pub(crate) struct Parked {
     waiters: BTreeMap<u64, Waiter>,
-    by_queue: HashMap<u32, BTreeSet<u64>>,
+    by_queue: HashMap<Name, BTreeSet<u64>>,
     by_time: BTreeSet<(Micros, u64)>,
     next: u64,
 }
 
 impl Parked {
-    /// Lets a call wait on these queues.
-    pub(crate) fn park(
-        &mut self,
-        request: LeaseRequest,
-        reply: Reply<Vec<Lease>>,
-        queues: Vec<u32>,
-        now: Micros,
-    ) {
+    /// Lets a call wait on its queues.
+    pub(crate) fn park(&mut self, request: LeaseRequest, reply: Reply<Vec<Lease>>, now: Micros) {
         if self.waiters.len() >= MOST {
             // A caller that is gone needs no answer.
             drop(reply.send(Err(Error::Busy("waiting lease calls"))));
@@ -49,17 +57,18 @@ impl Parked {
         let number = self.next;
         self.next += 1;
         let until = after(now, request.wait);
-        for queue in &queues {
-            self.by_queue.entry(*queue).or_default().insert(number);
+        let waiter = Waiter { request, reply, until };
+        for name in waiter.names() {
+            self.by_queue.entry(name).or_default().insert(number);
         }
         self.by_time.insert((until, number));
-        self.waiters.insert(number, Waiter { request, reply, queues, until });
+        self.waiters.insert(number, waiter);
     }
 
     /// The call that has waited longest on a queue and is still there.
-    pub(crate) fn take(&mut self, queue: u32) -> Option<Waiter> {
+    pub(crate) fn take(&mut self, queue: &Name) -> Option<Waiter> {
         loop {
-            let number = *self.by_queue.get(&queue)?.first()?;
+            let number = *self.by_queue.get(queue)?.first()?;
             let waiter = self.remove(number)?;
             if !waiter.reply.is_closed() {
                 return Some(waiter);
@@ -88,11 +97,11 @@ impl Parked {
     fn remove(&mut self, number: u64) -> Option<Waiter> {
         let waiter = self.waiters.remove(&number)?;
         self.by_time.remove(&(waiter.until, number));
-        for queue in &waiter.queues {
-            if let Some(numbers) = self.by_queue.get_mut(queue) {
+        for name in waiter.names() {
+            if let Some(numbers) = self.by_queue.get_mut(&name) {
                 numbers.remove(&number);
                 if numbers.is_empty() {
-                    self.by_queue.remove(queue);
+                    self.by_queue.remove(&name);
                 }
             }
         }

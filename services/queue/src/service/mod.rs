@@ -145,6 +145,13 @@ impl pb::queue_service_server::QueueService for QueueService {
         Ok(Response::new(pb::ResumeQueueResponse { queue }))
     }
 
+    async fn delete_queue(
+        &self,
+        request: Request<pb::DeleteQueueRequest>,
+    ) -> Answer<pb::DeleteQueueResponse> {
+        queues::delete(self, request.into_inner()).await.map(Response::new)
+    }
+
     async fn put_schedule(
         &self,
         request: Request<pb::PutScheduleRequest>,

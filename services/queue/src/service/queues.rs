@@ -1,4 +1,4 @@
-//! GetQueue, UpdateQueue, and what a queue lets through.
+//! GetQueue, UpdateQueue, DeleteQueue, and what a queue lets through.
 
 use std::sync::Arc;
 
@@ -45,6 +45,16 @@ pub(super) async fn let_through(
     let (namespace, name) = named(namespace, name).map_err(refused)?;
     let view = service.store.configure(&namespace, &name, move |settings| settings.intake = intake).await?;
     Ok(service.shown(&namespace, view))
+}
+
+/// Deletes a queue.
+pub(super) async fn delete(
+    service: &QueueService,
+    request: pb::DeleteQueueRequest,
+) -> Result<pb::DeleteQueueResponse, Status> {
+    let (namespace, name) = named(&request.namespace, &request.queue).map_err(refused)?;
+    service.store.delete_queue(&namespace, &name, request.force).await?;
+    Ok(pb::DeleteQueueResponse {})
 }
 
 fn named(namespace: &str, name: &str) -> Result<(Arc<str>, Arc<str>), Violations> {

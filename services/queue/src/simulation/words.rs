@@ -24,6 +24,7 @@ pub(super) fn told<T>(answer: Option<Result<T, Error>>, say: impl FnOnce(T) -> A
             Error::IdempotencyMismatch { .. }
             | Error::Busy(_)
             | Error::TooManyTasks { .. }
+            | Error::TooManyBytes { .. }
             | Error::NoParent { .. },
         )) => Answer::Refused,
         Some(Err(_)) | None => Answer::Unknown,

@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod conformance;
+mod deletion;
 #[cfg(test)]
 mod failing;
 mod open;

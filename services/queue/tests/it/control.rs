@@ -3,7 +3,7 @@
 use nova_proto::queue::v1 as pb;
 use tonic::Code;
 
-use crate::harness::{Client, Home, ask, client, enqueue, fail, get, put, refused, take, task};
+use crate::harness::{Client, Home, ask, client, complete, enqueue, fail, get, put, refused, take, task};
 
 /// Tasks of one kind.
 fn of_kind(kind: &str) -> Option<pb::TaskFilter> {
@@ -89,6 +89,47 @@ pub(crate) async fn a_queue_is_paused_drained_and_resumed(home: &Home) {
     take(&mut client, ask()).await;
     client.resume_queue(pb::ResumeQueueRequest { queue, ..Default::default() }).await.unwrap();
     put(&mut client, task("more")).await;
+}
+
+fn delete(force: bool) -> pb::DeleteQueueRequest {
+    pb::DeleteQueueRequest { queue: "q".into(), force, ..Default::default() }
+}
+
+pub(crate) async fn a_queue_is_deleted_with_its_settings_and_what_has_ended(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    let settings = Some(pb::QueueSettings { max_running: 7, ..Default::default() });
+    let update = pb::UpdateQueueRequest { queue: "q".into(), settings, ..Default::default() };
+    client.update_queue(update).await.unwrap();
+    let id = put(&mut client, task("t")).await;
+    refused(client.delete_queue(delete(false)).await, Code::FailedPrecondition, "QUEUE_NOT_EMPTY");
+    let lease = take(&mut client, ask()).await;
+    client.complete(complete(&lease, "r")).await.unwrap();
+    client.delete_queue(delete(false)).await.unwrap();
+    let gone = pb::GetTaskRequest { task_id: id, ..Default::default() };
+    refused(client.get_task(gone).await, Code::NotFound, "NOT_FOUND");
+    server.stop().await;
+    let server = home.serve().await;
+    let known = pb::GetQueueRequest { queue: "q".into(), ..Default::default() };
+    refused(self::client(&server).get_queue(known).await, Code::NotFound, "NOT_FOUND");
+}
+
+pub(crate) async fn only_force_deletes_a_queue_that_holds_tasks(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    put(&mut client, task("dead")).await;
+    let lease = take(&mut client, ask()).await;
+    client.fail(pb::FailRequest { permanent: true, ..fail(&lease) }).await.unwrap();
+    refused(client.delete_queue(delete(false)).await, Code::FailedPrecondition, "QUEUE_NOT_EMPTY");
+    put_many(&mut client, "resize", 1_000).await;
+    put_many(&mut client, "resize", 1_000).await;
+    let held = take(&mut client, ask()).await;
+    client.delete_queue(delete(true)).await.unwrap();
+    let late = client.complete(complete(&held, "r")).await;
+    refused(late, Code::FailedPrecondition, "LEASE_LOST");
+    let queues = client.list_queues(pb::ListQueuesRequest::default()).await.unwrap().into_inner().queues;
+    assert!(queues.is_empty(), "{queues:?}");
+    put(&mut client, task("anew")).await;
 }
 
 pub(crate) async fn a_queue_keeps_its_settings(home: &Home) {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod attempts;
+mod bounds;
 mod control;
 mod crash;
 mod durability;
@@ -74,6 +75,11 @@ on_both_stores! {
     control::dead_tasks_are_found_redriven_and_purged,
     control::a_queue_is_paused_drained_and_resumed,
     control::a_queue_keeps_its_settings,
+    control::a_queue_is_deleted_with_its_settings_and_what_has_ended,
+    control::only_force_deletes_a_queue_that_holds_tasks,
+    bounds::a_backlog_is_bounded_in_bytes,
+    bounds::queues_that_hold_nothing_make_room_for_others,
+    bounds::a_call_that_waits_makes_no_queue,
     work::a_stream_hears_at_once_of_a_cancelled_task,
     many::very_many_tasks_are_redriven_and_cancelled_a_page_at_a_time,
     schedules::a_schedule_is_stored_shown_and_deleted,

@@ -52,6 +52,10 @@ pub(crate) fn an_operator_runs_a_queue(store: &str) {
     refused(&nova, &["enqueue", "mail", "send"], 1, "QUEUE_DRAINING");
     nova.run(&["queue", "resume", "mail"]).ok();
     enqueue(&nova, &["mail", "send"]);
+    enqueue(&nova, &["brief", "send"]);
+    refused(&nova, &["rm", "brief"], 1, "QUEUE_NOT_EMPTY");
+    assert_eq!(json(&nova, &["rm", "brief", "--force"])["deleted"], 1);
+    refused(&nova, &["rm", "brief"], 5, "there is no queue \"brief\"");
     nova.run(&["down"]).ok();
     assert_eq!(json(&nova, &["stats", "mail"])["ready"], 1, "it stays readable");
     assert_eq!(json(&nova, &["config", "mail"])["settings"]["max_tasks"], 0, "and so do its settings");

@@ -1,11 +1,12 @@
-//! `nova queue stats`, `pause`, `drain` and `resume`: a queue as a whole.
+//! `nova queue stats`, `pause`, `drain`, `resume` and `rm`: a queue as a whole.
 
 use clap::Args;
 use nova_proto::queue::v1::{
-    DrainQueueRequest, GetQueueRequest, PauseQueueRequest, Queue, ResumeQueueRequest,
+    DeleteQueueRequest, DrainQueueRequest, GetQueueRequest, PauseQueueRequest, Queue, ResumeQueueRequest,
 };
 use tonic::Code;
 
+use super::control::told;
 use super::scope::Scope;
 use super::stats;
 use crate::failure::NotFound;
@@ -15,6 +16,22 @@ use crate::failure::NotFound;
 pub(crate) struct Name {
     /// Name of the queue.
     queue: String,
+}
+
+/// Which queue goes, and what with it.
+#[derive(Debug, Args)]
+pub(crate) struct Rm {
+    #[command(flatten)]
+    name: Name,
+    /// Cancel its tasks that have not ended, and forget its dead letters.
+    #[arg(long)]
+    force: bool,
+}
+
+impl Rm {
+    pub(crate) async fn run(self, scope: &Scope<'_>) -> anyhow::Result<()> {
+        self.name.delete(scope, self.force).await
+    }
 }
 
 /// Reads a queue.
@@ -57,6 +74,17 @@ impl Name {
         let (namespace, queue) = self.existing(scope).await?;
         let answer = scope.mesh.queue().drain_queue(DrainQueueRequest { namespace, queue }).await?;
         stats::show(scope, answer.into_inner().queue.unwrap_or_default())
+    }
+
+    /// Deletes the queue.
+    async fn delete(self, scope: &Scope<'_>, force: bool) -> anyhow::Result<()> {
+        let (namespace, queue) = (scope.namespace(), self.queue);
+        let request = DeleteQueueRequest { namespace, queue: queue.clone(), force };
+        match scope.mesh.queue().delete_queue(request).await {
+            Err(status) if status.code() == Code::NotFound => Err(unknown(scope, &queue)),
+            Err(status) => Err(status.into()),
+            Ok(_) => told(scope, 1, "deleted"),
+        }
     }
 
     /// Ends a pause and a drain.

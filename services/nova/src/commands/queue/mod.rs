@@ -67,6 +67,8 @@ enum Action {
     Drain(admin::Name),
     /// End a pause and a drain.
     Resume(admin::Name),
+    /// Delete a queue with its settings and what it keeps of tasks that ended.
+    Rm(admin::Rm),
     /// Show and change schedules: tasks that are enqueued again and again.
     Schedules(schedules::Schedules),
     /// List who worked in the last minute.
@@ -117,6 +119,7 @@ impl Action {
             Self::Pause(name) => name.pause(scope).await,
             Self::Drain(name) => name.drain(scope).await,
             Self::Resume(name) => name.resume(scope).await,
+            Self::Rm(rm) => rm.run(scope).await,
             Self::Schedules(schedules) => schedules.run(scope).await,
             Self::Workers(workers) => workers.run(scope).await,
         }

@@ -40,6 +40,7 @@ pub(crate) fn good(rpc: &str) -> Option<Vec<u8>> {
         rpc!("DrainQueue") => DrainQueueRequest { queue: "q".into(), ..Default::default() }.encode_to_vec(),
         rpc!("ListWorkers") => ListWorkersRequest { queue: "q".into(), ..Default::default() }.encode_to_vec(),
         rpc!("ResumeQueue") => ResumeQueueRequest { queue: "q".into(), ..Default::default() }.encode_to_vec(),
+        rpc!("DeleteQueue") => DeleteQueueRequest { queue: "q".into(), ..Default::default() }.encode_to_vec(),
         rpc!("PutSchedule") => put(schedule("0 3 * * *")).encode_to_vec(),
         rpc!("GetSchedule") => GetScheduleRequest { name: "s".into(), ..Default::default() }.encode_to_vec(),
         rpc!("DeleteSchedule") => {
@@ -96,6 +97,8 @@ fn control() -> Vec<Case> {
     vec![
         bad(rpc!("DrainQueue"), "a long name", &drain, "queue"),
         bad(rpc!("ResumeQueue"), "nothing", &resume, "queue"),
+        bad(rpc!("DeleteQueue"), "nothing", &DeleteQueueRequest::default(), "queue"),
+        unknown(rpc!("DeleteQueue"), &DeleteQueueRequest { queue: "gone".into(), ..Default::default() }),
         bad(rpc!("CancelTasks"), "nothing", &CancelTasksRequest::default(), "queue"),
         bad(rpc!("CancelTasks"), "ids and a queue", &both, "task_ids"),
         bad(rpc!("CancelTasks"), "1,001 ids", &many, "task_ids"),

@@ -1,0 +1,77 @@
+//! What a daemon holds is bounded, and says so.
+
+use std::collections::HashMap;
+
+use nova_proto::queue::v1 as pb;
+use nova_queue::Config;
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+use crate::harness::{Client, Home, ask, client, complete, enqueue, fail, millis, put, refused, take, task};
+
+/// A task with 4 KiB of labels.
+fn labelled() -> pb::NewTask {
+    let labels = (0..16).map(|number| (format!("label-{number}"), "v".repeat(256)));
+    pb::NewTask { metadata: labels.collect(), ..task("t") }
+}
+
+pub(crate) async fn a_backlog_is_bounded_in_bytes(home: &Home) {
+    let server = home.serve_with(Config { max_bytes: 64 << 10, ..Config::default() }).await;
+    let mut client = client(&server);
+    let plain = pb::NewTask { metadata: HashMap::new(), ..task("t") };
+    client.enqueue(enqueue(vec![plain.clone(); 50])).await.unwrap();
+    let mut stored = 0;
+    let refusal = loop {
+        match client.enqueue(enqueue(vec![labelled()])).await {
+            Ok(_) if stored < 16 => stored += 1,
+            Ok(_) => panic!("{stored} tasks of 4 KiB in 64 KiB"),
+            Err(status) => break status,
+        }
+    };
+    assert!(refusal.message().contains("max_bytes"), "{refusal}");
+    assert!(refusal.get_error_details().retry_info().is_some(), "{refusal}");
+    refused::<()>(Err(refusal), Code::ResourceExhausted, "OVERLOADED");
+    let lease = take(&mut client, ask()).await;
+    let error = Some(pb::TaskError { reason: "BROKEN".into(), message: "m".repeat(4_096) });
+    client.fail(pb::FailRequest { error, ..fail(&lease) }).await.unwrap();
+    for _ in 0..50 + stored {
+        let lease = take(&mut client, ask()).await;
+        client.complete(complete(&lease, "r")).await.unwrap();
+    }
+    put(&mut client, labelled()).await;
+}
+
+/// Puts a task into a queue and forgets it again.
+async fn pass_through(client: &mut Client, queue: String) {
+    let id = put(client, pb::NewTask { queue, ..task("t") }).await;
+    let purge = pb::PurgeTasksRequest { task_ids: vec![id], ..Default::default() };
+    assert_eq!(client.purge_tasks(purge).await.unwrap().into_inner().count, 1);
+}
+
+pub(crate) async fn queues_that_hold_nothing_make_room_for_others(home: &Home) {
+    let server = home.serve_with(Config { max_queues: 3, ..Config::default() }).await;
+    let mut client = client(&server);
+    put(&mut client, task("t")).await;
+    let settings = Some(pb::QueueSettings { max_tasks: 1, ..Default::default() });
+    let update = pb::UpdateQueueRequest { queue: "set".into(), settings, ..Default::default() };
+    client.update_queue(update).await.unwrap();
+    for number in 0..10 {
+        pass_through(&mut client, format!("brief-{number}")).await;
+    }
+    put(&mut client, pb::NewTask { queue: "third".into(), ..task("t") }).await;
+    let fourth = pb::NewTask { queue: "fourth".into(), ..task("t") };
+    refused(client.enqueue(enqueue(vec![fourth])).await, Code::ResourceExhausted, "OVERLOADED");
+    let known = pb::GetQueueRequest { queue: "set".into(), ..Default::default() };
+    let known = client.get_queue(known).await.unwrap().into_inner().queue.unwrap();
+    assert_eq!(known.settings.unwrap().max_tasks, 1, "one that somebody has set up stays");
+}
+
+pub(crate) async fn a_call_that_waits_makes_no_queue(home: &Home) {
+    let server = home.serve_with(Config { max_queues: 1, ..Config::default() }).await;
+    let mut client = client(&server);
+    for number in 0..10 {
+        let nothing = pb::LeaseRequest { queues: vec![format!("none-{number}")], wait: millis(1), ..ask() };
+        assert!(client.lease(nothing).await.unwrap().into_inner().leases.is_empty());
+    }
+    put(&mut client, task("t")).await;
+}
