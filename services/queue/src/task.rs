@@ -180,6 +180,11 @@ impl Failure {
         Self::new("DEADLINE_EXCEEDED", "the task had not completed by its deadline")
     }
 
+    /// The store does not have what the task was to work on.
+    pub fn payload_lost() -> Self {
+        Self::new("PAYLOAD_LOST", "the store of the queue no longer has the payload of the task, or it is damaged")
+    }
+
     /// A task that it waited for will not complete.
     pub fn parent_failed(parent: Uuid) -> Self {
         Self::new("PARENT_FAILED", format!("task {parent}, which it waited for, was cancelled or forgotten"))

@@ -14,7 +14,7 @@ use crate::{
     core::{Core, batch::Batch},
     error::Error,
     record::{Beat, Cursor, Lease, LeaseRef, LeaseRequest, Outcome, Report, Settlement, Task, TaskEvent},
-    task::{Micros, span},
+    task::{Failure, Micros, span},
 };
 
 /// Most calls of each lane that are taken at once.
@@ -242,10 +242,27 @@ impl<'a> Desk<'a> {
         self.parts.ring.publish(events.collect(), head, floor);
     }
 
-    fn give_back(&mut self, namespace: &Arc<str>, leases: Vec<Lease>) {
+    /// Takes back leases that nobody got.
+    pub(super) fn give_back(&mut self, namespace: &Arc<str>, leases: Vec<Lease>) {
+        self.end(namespace, leases, &Outcome::Released);
+    }
+
+    /// Ends tasks whose payloads the ledger has lost: nobody could work on them.
+    pub(super) fn bury(&mut self, namespace: &Arc<str>, leases: Vec<Lease>) {
+        if leases.is_empty() {
+            return;
+        }
+        for lease in &leases {
+            tracing::error!(task = %lease.task.id, "the ledger has lost the payload of a task: it is dead");
+        }
+        let outcome = Outcome::Failed { error: Failure::payload_lost(), permanent: true, retry_after: None };
+        self.end(namespace, leases, &outcome);
+    }
+
+    fn end(&mut self, namespace: &Arc<str>, leases: Vec<Lease>, outcome: &Outcome) {
         let now = self.now();
         for lease in leases {
-            let settlement = Settlement { lease: lease.refer(), outcome: Outcome::Released };
+            let settlement = Settlement { lease: lease.refer(), outcome: outcome.clone() };
             self.core.settle(namespace, &settlement, now);
         }
     }

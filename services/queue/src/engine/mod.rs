@@ -134,14 +134,18 @@ impl<'a, L: Ledger> Engine<'a, L> {
         }
     }
 
-    /// Reads the payloads that memory did not hold, and checkpoints, which it never holds.
+    /// Reads the payloads that memory did not hold, and checkpoints, which it never holds. Leases that cannot be given
+    /// without them go back, unstarted, and their caller is told why; a task whose payload is gone dies of it alone.
     async fn load(&mut self, mut answers: Vec<Answer>) -> Vec<Answer> {
         for answer in &mut answers {
-            if let Answer::Leases(_, _, leases) = answer
-                && let Ok(given) = leases
-                && let Err(error) = load(self.ledger, given).await
-            {
-                *leases = Err(error);
+            let Answer::Leases(_, namespace, leases) = answer else { continue };
+            let Ok(given) = leases else { continue };
+            match load(self.ledger, given).await {
+                Ok(()) => self.desk.bury(namespace, given.extract_if(.., |lease| is_bare(lease)).collect()),
+                Err(error) => {
+                    self.desk.give_back(namespace, std::mem::take(given));
+                    *leases = Err(error);
+                }
             }
         }
         answers
@@ -169,13 +173,19 @@ async fn write<L: Ledger>(ledger: &mut L, batch: Batch) -> Result<Batch, Error> 
     ledger.write(batch).await
 }
 
+/// Whether the payload is not there.
+fn is_bare(lease: &Lease) -> bool {
+    lease.task.payload.is_none()
+}
+
+/// Fills in what there is.
 async fn load<L: Ledger>(ledger: &mut L, leases: &mut [Lease]) -> Result<(), Error> {
-    let bare = |lease: &&mut Lease| lease.task.payload.is_none();
+    let bare = |lease: &&mut Lease| is_bare(lease);
     let rows: Vec<_> = leases.iter_mut().filter(bare).map(|lease| row_of(lease.task.id)).collect();
     if !rows.is_empty() {
         let payloads = ledger.payloads(rows).await?;
         for (lease, payload) in leases.iter_mut().filter(bare).zip(payloads) {
-            lease.task.payload = Some(payload);
+            lease.task.payload = payload;
         }
     }
     let left = |lease: &&mut Lease| lease.task.status.has_checkpoint();

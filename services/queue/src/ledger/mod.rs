@@ -42,11 +42,11 @@ pub(crate) trait Ledger: Debug {
     /// memory must be built again.
     async fn write(&mut self, batch: Batch) -> Result<Batch, Error>;
 
-    /// Payloads of stored tasks, in order.
+    /// Payloads of stored tasks, in order; nothing for those whose record is gone or damaged.
     ///
     /// # Errors
     /// The ledger cannot be read.
-    async fn payloads(&mut self, rows: Vec<Row>) -> Result<Vec<Arc<[u8]>>, Error>;
+    async fn payloads(&mut self, rows: Vec<Row>) -> Result<Vec<Option<Arc<[u8]>>>, Error>;
 
     /// Checkpoints of stored tasks, in order.
     ///

@@ -11,7 +11,7 @@ use crate::{
     cron::Cron,
     error::Error,
     mark::Mark,
-    record::{LeaseRef, LeaseRequest, NewTask, Outcome, Receipt, Settled, Settlement, Spec},
+    record::{Cursor, LeaseRef, LeaseRequest, NewTask, Outcome, Receipt, Settled, Settlement, Spec},
     schedule::{Missed, Schedule},
     task::{Retry, State},
 };
@@ -26,6 +26,15 @@ impl Failing {
     async fn open() -> Self {
         let folder = TempDir::new().unwrap();
         let (path, settings) = (folder.path().join("queue.db"), Config::default().settings());
+        let store = open_sqlite(path, settings, Arc::new(SystemClock)).await.unwrap();
+        Self { folder, store }
+    }
+
+    /// One that keeps no payloads in memory.
+    async fn without_cache() -> Self {
+        let folder = TempDir::new().unwrap();
+        let config = Config { payload_cache_bytes: 0, ..Config::default() };
+        let (path, settings) = (folder.path().join("queue.db"), config.settings());
         let store = open_sqlite(path, settings, Arc::new(SystemClock)).await.unwrap();
         Self { folder, store }
     }
@@ -144,15 +153,39 @@ async fn a_tick_whose_commit_fails_fires_when_it_can() {
 
 #[tokio::test]
 async fn a_payload_that_memory_did_not_keep_comes_from_the_file() {
-    let folder = TempDir::new().unwrap();
-    let config = Config { payload_cache_bytes: 0, ..Config::default() };
-    let (path, settings) = (folder.path().join("queue.db"), config.settings());
-    let store = open_sqlite(path, settings, Arc::new(SystemClock)).await.unwrap();
-    let queue = Failing { folder, store };
+    let queue = Failing::without_cache().await;
     let id = queue.put().await.unwrap().id;
     let task = queue.store.task(&"default".into(), id).await.unwrap().unwrap();
     assert_eq!(task.payload.as_deref(), Some(&b"p"[..]));
     assert_eq!(queue.take().await.map(|lease| lease.id), Some(id));
+}
+
+#[tokio::test]
+async fn tasks_whose_payloads_cannot_be_read_go_back_unstarted() {
+    let queue = Failing::without_cache().await;
+    queue.put().await.unwrap();
+    queue.execute("ALTER TABLE task RENAME TO hidden");
+    let refused = queue.store.lease(queue.ask(Duration::ZERO)).await;
+    assert!(matches!(refused, Err(Error::Store(_))), "{refused:?}");
+    queue.execute("ALTER TABLE hidden RENAME TO task");
+    let lease = queue.store.lease(queue.ask(Duration::ZERO)).await.unwrap().remove(0);
+    assert_eq!(lease.task.status.attempts, 1, "no attempt was burnt");
+    assert_eq!(lease.task.payload.as_deref(), Some(&b"p"[..]));
+}
+
+#[tokio::test]
+async fn a_task_whose_record_is_gone_dies_of_it_alone() {
+    let queue = Failing::without_cache().await;
+    let (gone, whole) = (queue.put().await.unwrap(), queue.put().await.unwrap());
+    queue.execute("DELETE FROM task WHERE row = 1");
+    let leases = queue.store.lease(LeaseRequest { max: 2, ..queue.ask(Duration::ZERO) }).await.unwrap();
+    assert_eq!(leases.iter().map(|lease| lease.task.id).collect::<Vec<_>>(), [whole.id]);
+    let counts = queue.store.queues(&"default".into()).await.unwrap();
+    assert_eq!((counts[0].leased, counts[0].dead), (1, 1));
+    let events = queue.store.events(Cursor(0, 0), 100, &|_| true).await.unwrap().events;
+    let last = events.iter().rfind(|event| event.task.id == gone.id).unwrap();
+    let error = last.task.status.last_error.as_deref().unwrap();
+    assert_eq!((last.task.status.state, &*error.reason), (State::Dead, "PAYLOAD_LOST"));
 }
 
 #[tokio::test]

@@ -242,7 +242,7 @@ impl Ledger for RedisLedger {
         self.apply(commands).await.map(|()| batch)
     }
 
-    async fn payloads(&mut self, rows: Vec<Row>) -> Result<Vec<Arc<[u8]>>, Error> {
+    async fn payloads(&mut self, rows: Vec<Row>) -> Result<Vec<Option<Arc<[u8]>>>, Error> {
         self.reader.payloads(&rows).await
     }
 

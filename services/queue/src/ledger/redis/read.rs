@@ -42,14 +42,11 @@ impl RedisReader {
         self.functions.store()
     }
 
-    /// Payloads of stored tasks, in order.
-    pub(super) async fn payloads(&self, wanted: &[Row]) -> Result<Vec<Arc<[u8]>>, Error> {
+    /// Payloads of stored tasks, in order; nothing for those that are gone or damaged.
+    pub(super) async fn payloads(&self, wanted: &[Row]) -> Result<Vec<Option<Arc<[u8]>>>, Error> {
         let found = self.rows(wanted, rows::tasks).await?;
-        let payload = |(row, bytes): (&Row, Option<Vec<u8>>)| {
-            let bytes = bytes.ok_or(Damaged)?;
-            Ok(unpack_task(*row, &bytes)?.1.into())
-        };
-        wanted.iter().zip(found).map(payload).collect()
+        let payload = |(row, bytes): (&Row, Option<Vec<u8>>)| Some(unpack_task(*row, &bytes?).ok()?.1.into());
+        Ok(wanted.iter().zip(found).map(payload).collect())
     }
 
     /// Checkpoints of stored tasks, in order.

@@ -125,9 +125,9 @@ impl<'c> Hand<'c> {
         Ok(core)
     }
 
-    fn payload(&mut self, row: Row) -> Result<Arc<[u8]>, Error> {
-        let bytes: Vec<u8> = self.payload.query_row([row], |found| found.get(0))?;
-        Ok(bytes.into())
+    fn payload(&mut self, row: Row) -> Result<Option<Arc<[u8]>>, Error> {
+        let bytes: Option<Vec<u8>> = self.payload.query_row([row], |found| found.get(0)).optional()?;
+        Ok(bytes.map(Arc::from))
     }
 
     fn checkpoint(&mut self, row: Row) -> Result<Option<Arc<[u8]>>, Error> {
@@ -145,7 +145,7 @@ impl Ledger for SqliteLedger {
         self.ask(move |hand| hand.writer.write(&batch).map(|()| batch)).await
     }
 
-    async fn payloads(&mut self, rows: Vec<Row>) -> Result<Vec<Arc<[u8]>>, Error> {
+    async fn payloads(&mut self, rows: Vec<Row>) -> Result<Vec<Option<Arc<[u8]>>>, Error> {
         self.ask(move |hand| rows.into_iter().map(|row| hand.payload(row)).collect()).await
     }
 
