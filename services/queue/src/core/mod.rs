@@ -23,6 +23,7 @@ mod keys;
 mod lease;
 mod performance;
 mod proof;
+pub mod proven;
 mod queue;
 mod queues;
 mod ready;
@@ -61,6 +62,7 @@ use self::{
     flow::Flow,
     holders::Holders,
     keys::{Keys, Known},
+    proven::Proven,
     queues::Queues,
     retention::Retention,
     schedules::Schedules,
@@ -122,6 +124,7 @@ pub struct Core {
     schedules: Schedules,
     upkeep: Upkeep,
     holders: Holders,
+    proven: Proven,
     batch: Batch,
     touched: Vec<u32>,
     cached: usize,
@@ -152,6 +155,7 @@ impl Core {
             schedules: Schedules::default(),
             upkeep: Upkeep::default(),
             holders: Holders::default(),
+            proven: Proven::default(),
             batch: Batch::default(),
             touched: Vec::new(),
             cached: 0,

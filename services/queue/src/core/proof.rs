@@ -5,7 +5,8 @@
 //! clocks that differ, and for the time that a write takes. A worker that settles has given its word, and nothing waits.
 //!
 //! Proofs are not written down. After a restart every lease counts as proven, and none can have been for longer than
-//! [`LONGEST`] or than its lease lasts, which the grace after a restart only makes longer.
+//! [`LONGEST`] or than its lease lasts, which the grace after a restart only makes longer. Leases that the ledger has
+//! lost are in [`proven`](crate::core::proven).
 
 use std::time::Duration;
 
@@ -21,10 +22,15 @@ const LONGEST: Duration = nova_rpc::lease::LONGEST;
 /// Time between the end of a proof and the next lease of its task.
 const MARGIN: Duration = nova_rpc::lease::MARGIN;
 
+/// When a task may be given to another whose last proof ends then.
+pub(super) fn free_after(until: Micros) -> Micros {
+    after(until, MARGIN)
+}
+
 impl Hold {
     /// When the task may be given to another, if this hold ends without its worker's word.
     pub(super) fn free_at(&self) -> Micros {
-        self.proven_until.map_or(0, |until| after(until, MARGIN))
+        self.proven_until.map_or(0, free_after)
     }
 
     /// After a restart: the longest that a proof of before can last.
@@ -40,7 +46,7 @@ const UNSETTLED: [&str; 3] = ["LEASE_EXPIRED", "ATTEMPT_TIMEOUT", "DEADLINE_EXCE
 pub(super) fn revivable_at(dead: &Status) -> Micros {
     let error = dead.last_error.as_deref().filter(|_| dead.attempts > 0);
     let unsettled = error.is_some_and(|error| UNSETTLED.contains(&error.reason.as_str()));
-    if unsettled { after(after(dead.updated, LONGEST), MARGIN) } else { dead.updated }
+    if unsettled { free_after(after(dead.updated, LONGEST)) } else { dead.updated }
 }
 
 impl Core {
@@ -60,6 +66,7 @@ impl Core {
         let hold = entry.hold.as_mut().filter(|_| until > now);
         let proof = hold.map(|hold| {
             hold.proven_until = hold.proven_until.max(Some(until));
+            self.proven.note(row, lease, hold.proven_until.unwrap_or(until), now);
             Proof { attempt: entry.status.attempts, until, duration: span(until - now) }
         });
         self.entries.put(row, entry);
@@ -105,6 +112,14 @@ mod tests {
             mark: Mark::of("w"),
         };
         core.lease(&request, now).pop()
+    }
+
+    /// The same task in memory that knows of no lease, but of what was proven.
+    fn without_leases(before: &mut Core) -> Core {
+        let mut core = Core::new(limits(), 1);
+        core.enqueue(vec![task(None, false, "")], NOW).unwrap();
+        core.uphold(before.take_proven(), NOW);
+        core
     }
 
     fn prove(core: &mut Core, lease: &Lease, now: Micros) -> Option<Proof> {
@@ -178,6 +193,33 @@ mod tests {
         assert_eq!(core.redrive(&[dead], expired), 1);
         assert!(lease(&mut core, expired + 11 * SECOND).is_none());
         assert!(lease(&mut core, expired + 12 * SECOND).is_some());
+    }
+
+    #[test]
+    fn a_task_whose_lease_is_lost_waits_for_the_proof_of_it() {
+        let (mut core, held) = leased();
+        let until = prove(&mut core, &held, NOW).unwrap().until;
+        let mut again = without_leases(&mut core);
+        assert!(lease(&mut again, until + SECOND).is_none());
+        assert_eq!(lease(&mut again, until + 2 * SECOND).map(|lease| lease.task.id), Some(held.task.id));
+    }
+
+    #[test]
+    fn a_lost_lease_that_was_settled_is_waited_for_no_more() {
+        let (mut core, held) = leased();
+        prove(&mut core, &held, NOW).unwrap();
+        core.settle("default", &Settlement { lease: held.refer(), outcome: Outcome::Released }, NOW);
+        let mut again = without_leases(&mut core);
+        assert!(lease(&mut again, NOW).is_some());
+    }
+
+    #[test]
+    fn a_lost_lease_of_a_cancelled_task_is_waited_for() {
+        let (mut core, held) = leased();
+        prove(&mut core, &held, NOW).unwrap();
+        core.cancel("default", &[held.task.id], "", NOW);
+        let mut again = without_leases(&mut core);
+        assert!(lease(&mut again, NOW).is_none());
     }
 
     #[test]

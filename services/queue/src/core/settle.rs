@@ -22,6 +22,7 @@ impl Core {
         let Some(row) = self.held(namespace, lease) else {
             return self.repeated(namespace, lease, &settlement.outcome);
         };
+        self.proven.forget(row);
         match &settlement.outcome {
             Outcome::Completed(result) => {
                 self.finish(row, Event::Complete, Some(Arc::clone(result)), None, now)

@@ -69,6 +69,8 @@ impl<'a> Desk<'a> {
 
     fn began(&mut self) {
         self.parts.ring.reset(self.core.head(), self.core.floor());
+        let (proven, now) = (std::mem::take(&mut self.parts.proven), self.now());
+        self.core.uphold(proven.on_clock(self.offset), now);
     }
 
     /// True when there is nothing to write, and nobody to tell.
@@ -267,8 +269,9 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Tells everybody who waits that nothing came of it.
+    /// Tells everybody who waits that nothing came of it. Memory goes; what it has proven stays.
     pub(super) fn fail(&mut self, error: &Error) {
+        self.parts.proven.extend(self.core.take_proven().on_clock(-self.offset));
         self.answers.drain(..).for_each(|answer| answer.fail(error));
         self.charges.clear();
         for waiter in self.parked.take_all() {

@@ -23,7 +23,7 @@ use self::{
     ring::Ring,
 };
 use crate::{
-    core::{Core, Limits, batch::Batch, entry::row_of},
+    core::{Core, Limits, batch::Batch, entry::row_of, proven::Proven},
     error::Error,
     ledger::Ledger,
     record::Lease,
@@ -45,6 +45,8 @@ pub(crate) struct Parts {
     pub(crate) outlet: Outlet,
     /// Where events go to.
     pub(crate) ring: Arc<Ring>,
+    /// What memory that was thrown away has proven, on the daemon's clock.
+    pub(crate) proven: Proven,
 }
 
 /// What one commit writes, and who waits for it.

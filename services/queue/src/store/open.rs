@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{Stopped, Store};
 use crate::{
-    core::Limits,
+    core::{Limits, proven::Proven},
     engine::{Engine, Parts, inbox::inbox, ring::Ring},
     error::Error,
     ledger::{
@@ -96,8 +96,14 @@ pub(crate) fn assemble(
 ) -> (Store, Parts, watch::Sender<Role>) {
     let (inbox, outlet) = inbox(settings.calls, settings.bytes);
     let ring = Arc::new(Ring::new(0, 0));
-    let parts =
-        Parts { limits: settings.limits, noise: rand::random(), clock, outlet, ring: Arc::clone(&ring) };
+    let parts = Parts {
+        limits: settings.limits,
+        noise: rand::random(),
+        clock,
+        outlet,
+        ring: Arc::clone(&ring),
+        proven: Proven::default(),
+    };
     let role = watch::Sender::new(role);
     let store = Store {
         inbox,

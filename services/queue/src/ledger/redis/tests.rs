@@ -1,8 +1,11 @@
 //! The ledger in Redis: what a read costs, and who owns it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use nova_testkit::redis::RedisServer;
+use nova_testkit::{redis::RedisServer, soon};
 use nova_types::SystemClock;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -14,10 +17,15 @@ use crate::{
     error::Error,
     ledger::{Ledger as _, Reader as _},
     mark::Mark,
-    record::{Durability, Fits, Lease, LeaseRequest, NewTask, Outcome, Settlement, Spec, TaskFilter},
+    record::{
+        Durability, Fits, Lease, LeaseRequest, NewTask, Outcome, Proof, Settlement, Spec, TaskFilter,
+    },
     store::{Store, open_redis},
     task::{Retry, State},
 };
+
+/// What the queue waits after the end of a proof.
+const MARGIN: Duration = Duration::from_secs(2);
 
 /// Bytes of a payload, and of a result.
 const LONG: usize = 256 << 10;
@@ -52,8 +60,8 @@ fn long_task() -> NewTask {
     NewTask { spec, payload: vec![0x81; LONG].into(), delay: Duration::ZERO, after_index: Vec::new() }
 }
 
-async fn take(store: &Store) -> Lease {
-    let request = LeaseRequest {
+fn request() -> LeaseRequest {
+    LeaseRequest {
         namespace: "default".into(),
         queues: vec!["q".into()],
         worker: "w".into(),
@@ -62,8 +70,11 @@ async fn take(store: &Store) -> Lease {
         wait: Duration::ZERO,
         stream: 0,
         mark: Mark::default(),
-    };
-    store.lease(request).await.unwrap().remove(0)
+    }
+}
+
+async fn take(store: &Store) -> Lease {
+    store.lease(request()).await.unwrap().remove(0)
 }
 
 /// A store of [`TASKS`] tasks; and the ids of those that completed.
@@ -187,4 +198,31 @@ async fn a_claim_is_renewed_while_the_ledger_is_read() {
         before = commit(&redis);
     }
     assert!(commit(&redis) - before >= BUCKETS, "the claim is renewed with each bucket");
+}
+
+/// A lease of a store that its Redis then forgets, as a failover does: the last commits are gone.
+async fn lost_lease(redis: &RedisServer, store: &Store) -> (Lease, Proof, Instant) {
+    store.enqueue(vec![NewTask { payload: Arc::from([7]), ..long_task() }]).await.unwrap();
+    let before = commit(redis).to_string();
+    redis.query::<()>(&["COPY", "{nova.queue}:j", "{nova.queue}:before"]);
+    let brief = LeaseRequest { duration: Duration::from_secs(3), ..request() };
+    let lease = store.lease(brief).await.unwrap().remove(0);
+    let asked = Instant::now();
+    let proof = store.prove(&"default".into(), vec![lease.refer()]).await.unwrap()[0].expect("it is held");
+    redis.query::<()>(&["COPY", "{nova.queue}:before", "{nova.queue}:j", "REPLACE"]);
+    redis.query::<()>(&["HSET", "{nova.queue}:m", "commit", &before]);
+    (lease, proof, asked)
+}
+
+#[tokio::test]
+async fn a_lease_that_redis_has_lost_is_handed_on_only_after_its_proof() {
+    let redis = RedisServer::start();
+    let store = open(&redis).await;
+    let (lost, proof, asked) = lost_lease(&redis, &store).await;
+    let request = || LeaseRequest { wait: Duration::from_millis(500), ..request() };
+    // Memory still has the lease until the loss is noticed, and callers who wait then are told of it.
+    let given = || async { store.lease(request()).await.ok()?.pop() };
+    let next = soon("the task is given again", Duration::from_secs(60), given).await;
+    assert_eq!(next.task.id, lost.task.id);
+    assert!(asked.elapsed() >= proof.duration + MARGIN, "it was handed on after {:?}", asked.elapsed());
 }
