@@ -99,6 +99,8 @@ pub enum Error {
     Owned {
         /// Where it serves.
         url: Arc<str>,
+        /// The host that this URL was told on.
+        host: Arc<str>,
         /// Epoch of its claim.
         epoch: u64,
         /// How long its claim lasts unless it is renewed.

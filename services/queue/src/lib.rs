@@ -60,7 +60,6 @@ use nova_proto::queue::v1::queue_service_server::QueueServiceServer;
 use nova_runtime::{Daemon, Readiness, Routes, Runtime, StartError, StoreUrl};
 use nova_types::Violations;
 use tokio::sync::watch;
-use uuid::Uuid;
 
 pub use self::{config::Config, error::Error};
 use self::{
@@ -117,10 +116,7 @@ async fn open(config: &Config, runtime: &Runtime) -> Result<Store, StartError> {
     let (settings, clock) = (config.settings(), runtime.clock());
     let store = match runtime.store() {
         StoreUrl::Sqlite => open_sqlite(runtime.data_dir().join("queue.db"), settings, clock).await?,
-        StoreUrl::Redis(url) => {
-            let claimant = Claimant { instance: Uuid::now_v7(), url: runtime.url().into() };
-            open_redis(url, claimant, settings, clock).await?
-        }
+        StoreUrl::Redis(url) => open_redis(url, Claimant::new(runtime.url())?, settings, clock).await?,
     };
     let stopped = store.stopped();
     runtime.spawn_background("queue-engine", async move {

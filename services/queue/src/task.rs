@@ -182,7 +182,10 @@ impl Failure {
 
     /// The store does not have what the task was to work on.
     pub fn payload_lost() -> Self {
-        Self::new("PAYLOAD_LOST", "the store of the queue no longer has the payload of the task, or it is damaged")
+        Self::new(
+            "PAYLOAD_LOST",
+            "the store of the queue no longer has the payload of the task, or it is damaged",
+        )
     }
 
     /// A task that it waited for will not complete.

@@ -118,11 +118,7 @@ impl Core {
     }
 
     /// The first step of [`restored`](Self::restored): gives the rows of all live tasks.
-    pub fn restore_counters(
-        &mut self,
-        counters: Counters,
-        now: Micros,
-    ) -> impl Iterator<Item = Row> + use<> {
+    pub fn restore_counters(&mut self, counters: Counters, now: Micros) -> impl Iterator<Item = Row> + use<> {
         self.last_token = counters.last_token;
         self.next_row = counters.last_row + 1;
         self.next_entry = counters.last_entry + 1;

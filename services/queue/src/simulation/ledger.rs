@@ -162,7 +162,8 @@ impl SimLedger {
         if let Some(owner) = other.filter(|owner| !shelf.down.contains(owner)) {
             let left = crate::task::span(shelf.until - now);
             self.token = self.token.max(shelf.epoch).max(shelf.disk.last_token());
-            return Err(Error::Owned { url: owner.to_string().into(), epoch: shelf.epoch, left });
+            let (url, epoch) = (owner.to_string().into(), shelf.epoch);
+            return Err(Error::Owned { url, host: Arc::default(), epoch, left });
         }
         let (greatest, by_clock) = (shelf.epoch.max(shelf.disk.last_token()), u64::try_from(now).unwrap());
         if self.is(Broken::TrustsClocks) {

@@ -1,17 +1,14 @@
 //! Who leads: the daemon that owns the ledger runs the engine, the others wait for their turn.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use tokio::{net::TcpStream, sync::watch, time::timeout};
+use tokio::sync::watch;
 
 use super::{REST, RedisLedger};
 use crate::{
     engine::{Engine, Parts},
     error::Error,
 };
-
-/// How long an owner has to accept a connection before it is given the benefit of the doubt.
-const KNOCK: Duration = Duration::from_millis(500);
 
 /// What this daemon is to the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,12 +56,19 @@ pub(crate) async fn lead(
         };
         let Err(why) = ended else { break };
         let rest = match &why {
-            Error::Owned { url, epoch, .. } if ledger.is_gone(url).await => {
+            Error::Owned { url, host, epoch, .. } if ledger.claimant.finds_gone(url, host).await => {
                 ledger.gone = *epoch;
                 continue;
             }
-            Error::Owned { url, left, .. } => {
-                role.send_replace(Role::Follower(Arc::clone(url)));
+            Error::Owned { url, host, left, .. } => {
+                let before = role.send_replace(Role::Follower(Arc::clone(url)));
+                if before != *role.borrow() && ledger.claimant.cannot_reach(url, host) {
+                    tracing::error!(
+                        %url,
+                        "a daemon of another host leads the queue, and says that it is at an address that is not its \
+                         own alone: calls cannot be passed on to it, set runtime.advertise of each daemon"
+                    );
+                }
                 REST.min(*left)
             }
             error => {
@@ -77,17 +81,4 @@ pub(crate) async fn lead(
     }
     ledger.resign().await;
     Ok(())
-}
-
-impl RedisLedger {
-    /// Whether the owner at an address is surely gone: it refuses connections, or the URL is our own.
-    async fn is_gone(&self, url: &str) -> bool {
-        url == &*self.claimant.url || refuses(url).await
-    }
-}
-
-async fn refuses(url: &str) -> bool {
-    let address = url.rsplit('/').next().unwrap_or_default();
-    let knocked = timeout(KNOCK, TcpStream::connect(address)).await;
-    matches!(knocked, Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused)
 }

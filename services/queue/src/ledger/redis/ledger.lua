@@ -3,7 +3,7 @@
 --            above it, so that those of different owners never meet
 --   token    greatest token that was given
 --   commit   number of the last commit; a write names the one that it follows
---   owner    instance that owns the ledger      url  where it serves
+--   owner    instance that owns the ledger      url  where it serves      host  whose addresses that speaks of
 --   until    when its claim ends, microseconds of Redis's clock
 
 local function micros()
@@ -22,20 +22,20 @@ local function replicas()
 end
 
 -- ARGV: instance, URL, length of the claim, epoch whose owner is known to be gone, greatest token that the claimant
--- knows of, how many tokens may be given and lost.
+-- knows of, how many tokens may be given and lost, host.
 -- Answers { '1', epoch, commit, now, replicas } or, while somebody else owns it,
--- { '0', epoch, URL, microseconds left, greatest token }.
+-- { '0', epoch, URL, microseconds left, greatest token, host }.
 local function claim(keys, args)
-  local facts = redis.call('HMGET', keys[1], 'epoch', 'commit', 'owner', 'until', 'url', 'token')
+  local facts = redis.call('HMGET', keys[1], 'epoch', 'commit', 'owner', 'until', 'url', 'token', 'host')
   local now, epoch = micros(), tonumber(facts[1] or '0')
   local greatest = math.max(epoch, tonumber(facts[6] or '0'))
   local left = tonumber(facts[4] or '0') - now
   if facts[3] and facts[3] ~= args[1] and left > 0 and facts[1] ~= args[4] then
-    return { '0', facts[1], facts[5], whole(left), whole(greatest) }
+    return { '0', facts[1], facts[5], whole(left), whole(greatest), facts[7] or '' }
   end
   epoch = math.max(math.max(greatest, tonumber(args[5])) + args[6], now)
   redis.call('HSET', keys[1], 'epoch', whole(epoch), 'owner', args[1], 'url', args[2],
-    'until', whole(now + args[3]))
+    'host', args[7], 'until', whole(now + args[3]))
   return { '1', whole(epoch), facts[2] or '0', whole(now), replicas() }
 end
 

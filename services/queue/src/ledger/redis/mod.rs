@@ -5,6 +5,7 @@
 //! no more, a write whose answer was lost is repeated without harm, and when Redis itself has lost its last
 //! commits (a failover, a power cut) the owner notices with its next one and reads again what is left.
 
+mod claimant;
 mod events;
 mod heads;
 mod lead;
@@ -23,10 +24,10 @@ use std::{
 
 use nova_storage::redis::{Functions, Library, RedisUrl};
 use tokio::{sync::watch, time::sleep};
-use uuid::Uuid;
 
 use self::write::{Commands, Writer, text};
 pub(crate) use self::{
+    claimant::Claimant,
     lead::{Role, lead},
     read::RedisReader,
 };
@@ -58,15 +59,6 @@ const STRIDE: u64 = 1 << 28;
 
 /// How long replicas have to confirm a claim.
 const CONFIRM: Duration = Duration::from_millis(800);
-
-/// Who wants to own the ledger.
-#[derive(Debug, Clone)]
-pub(crate) struct Claimant {
-    /// Differs for each start of each daemon.
-    pub(crate) instance: Uuid,
-    /// Where other daemons reach it.
-    pub(crate) url: Arc<str>,
-}
 
 /// The ledger in Redis.
 #[derive(Debug)]
@@ -127,6 +119,7 @@ impl RedisLedger {
             text(self.gone),
             text(self.token),
             text(STRIDE),
+            self.claimant.host.as_bytes().to_vec(),
         ];
         let answer: Vec<String> = self.functions.call("claim", &[rows::facts()], &args).await?;
         let number = |at: usize| answer.get(at).and_then(|text| text.parse::<u64>().ok());
@@ -135,7 +128,8 @@ impl RedisLedger {
             let url = answer.get(2).map(|url| Arc::from(url.as_str())).unwrap_or_default();
             let left = Duration::from_micros(number(3).unwrap_or(0));
             self.token = self.token.max(number(4).unwrap_or(epoch));
-            return Err(Error::Owned { url, epoch, left });
+            let host = answer.get(5).map(|host| Arc::from(host.as_str())).unwrap_or_default();
+            return Err(Error::Owned { url, host, epoch, left });
         }
         let now = answer.get(3).and_then(|text| text.parse::<Micros>().ok()).ok_or_else(unreadable)?;
         (self.epoch, self.token) = (epoch, epoch);

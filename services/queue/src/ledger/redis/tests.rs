@@ -13,13 +13,10 @@ use uuid::Uuid;
 use super::{Claimant, RedisLedger, RedisReader};
 use crate::{
     config::Config,
-    core::entry::row_of,
     error::Error,
     ledger::{Ledger as _, Reader as _},
     mark::Mark,
-    record::{
-        Durability, Fits, Lease, LeaseRequest, NewTask, Outcome, Proof, Settlement, Spec, TaskFilter,
-    },
+    record::{Durability, Fits, Lease, LeaseRequest, NewTask, Outcome, Proof, Settlement, Spec, TaskFilter},
     store::{Store, open_redis},
     task::{Retry, State},
 };
@@ -34,7 +31,7 @@ const LONG: usize = 256 << 10;
 const TASKS: usize = 24;
 
 fn claimant() -> Claimant {
-    Claimant { instance: Uuid::now_v7(), url: "http://here:1".into() }
+    Claimant::new("http://here:1").unwrap()
 }
 
 async fn open(redis: &RedisServer) -> Store {
@@ -137,8 +134,9 @@ async fn an_ended_task_is_read_whole() {
 #[tokio::test]
 async fn a_read_looks_at_no_more_bytes_than_it_may() {
     let redis = RedisServer::start();
-    let (store, completed) = filled(&redis).await;
-    let reader = RedisReader { bytes: LONG, ..RedisReader::open(&redis.url().parse().unwrap()).await.unwrap() };
+    let (_store, _) = filled(&redis).await;
+    let reader =
+        RedisReader { bytes: LONG, ..RedisReader::open(&redis.url().parse().unwrap()).await.unwrap() };
     let (mut before, mut steps) = (u64::MAX, Vec::new());
     while let Some(step) = Some(reader.before(before).await.unwrap()).filter(|step| !step.is_empty()) {
         before = step.last().unwrap().row;
@@ -146,17 +144,16 @@ async fn a_read_looks_at_no_more_bytes_than_it_may() {
     }
     assert_eq!(steps.iter().sum::<usize>(), TASKS);
     assert!(steps.len() > 1, "{TASKS} tasks in one step");
-    drop(store);
     let events = reader.events(0, 10 * TASKS).await.unwrap();
     assert!(events.iter().filter(|event| event.task.result.is_some()).count() <= 1);
-    assert_eq!(completed.iter().map(|id| row_of(*id)).min(), Some(1));
 }
 
 #[tokio::test]
 async fn old_events_come_with_their_results_a_few_at_a_time() {
     let redis = RedisServer::start();
     let (_store, completed) = filled(&redis).await;
-    let reader = RedisReader { bytes: 3 * LONG, ..RedisReader::open(&redis.url().parse().unwrap()).await.unwrap() };
+    let reader =
+        RedisReader { bytes: 3 * LONG, ..RedisReader::open(&redis.url().parse().unwrap()).await.unwrap() };
     let (mut after, mut told) = (0, Vec::new());
     while let Some(page) = Some(reader.events(after, 1_000).await.unwrap()).filter(|page| !page.is_empty()) {
         after = page.last().unwrap().cursor.0;
@@ -225,4 +222,27 @@ async fn a_lease_that_redis_has_lost_is_handed_on_only_after_its_proof() {
     let next = soon("the task is given again", Duration::from_secs(60), given).await;
     assert_eq!(next.task.id, lost.task.id);
     assert!(asked.elapsed() >= proof.duration + MARGIN, "it was handed on after {:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn daemons_of_two_hosts_at_the_same_url_do_not_depose_each_other() {
+    let redis = RedisServer::start();
+    let url = "https://127.0.0.1:7101";
+    let claim = async |host: &str| {
+        let level = watch::Sender::new(Durability::Memory);
+        let claimant = Claimant { host: host.into(), ..Claimant::new(url).unwrap() };
+        let mut ledger = RedisLedger::open(&redis.url().parse().unwrap(), claimant, level).await.unwrap();
+        // Longer than this test takes.
+        ledger.lasts = Duration::from_secs(3_600);
+        let claimed = ledger.claim(0).await;
+        (ledger, claimed)
+    };
+    claim("a").await.1.expect("nobody owns it");
+    let (second, refused) = claim("b").await;
+    let Err(Error::Owned { url: told, host, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!((&*told, &*host), (url, "a"));
+    assert!(!second.claimant.finds_gone(&told, &host).await);
+    let (again, refused) = claim("a").await;
+    let Err(Error::Owned { url: told, host, .. }) = refused else { panic!("{refused:?}") };
+    assert!(again.claimant.finds_gone(&told, &host).await, "this daemon was started again");
 }

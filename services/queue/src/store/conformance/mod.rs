@@ -78,7 +78,7 @@ impl Home for SqliteHome {
 }
 
 async fn open_at_redis(url: &str, config: Config, clock: Arc<dyn Clock>) -> Store {
-    let claimant = Claimant { instance: Uuid::now_v7(), url: "http://here:1".into() };
+    let claimant = Claimant::new("http://here:1").unwrap();
     open_redis(&url.parse().unwrap(), claimant, config.settings(), clock).await.unwrap()
 }
 
