@@ -18,9 +18,9 @@ pub struct Config {
     pub authority_dir: Option<PathBuf>,
     /// More DNS names for the certificates of all daemons, such as the host's own name.
     pub dns_names: Vec<String>,
-    /// Life of certificates, in seconds: 4 to 30 days. They are renewed at half of it.
+    /// Life of certificates, 4 s to 30 days, in seconds. They are renewed at half of it.
     pub certificate_seconds: u64,
-    /// How long a `request_id` of PutMemory is remembered, in seconds: 60 to 30 days.
+    /// How long a `request_id` of PutMemory is remembered: 60 s to 30 days, in seconds.
     pub request_window_seconds: u64,
 }
 

@@ -1,9 +1,12 @@
-//! Only the runtime reads the environment and handles signals: everything else is told.
+//! Only the runtime reads the environment, handles signals and spawns without a name: everything else is told.
 
 use nova_repo::files::{self, File};
 use nova_repo::rust;
 
-const ENVIRONMENT: &[&str] = &["env::var(", "env::var_os(", "env::vars(", "env::vars_os(", "env::set_var("];
+/// The last is how a flag takes its default from there.
+const ENVIRONMENT: &[&str] =
+    &["env::var(", "env::var_os(", "env::vars(", "env::vars_os(", "env::set_var(", ", env = "];
+const SPAWN: &[&str] = &["tokio::spawn(", "task::spawn("];
 const SIGNALS: &[&str] = &["tokio::signal", "signal::unix", "signal::ctrl_c", "signal_hook"];
 const CLOCK: &[&str] = &["SystemTime::now("];
 
@@ -14,6 +17,10 @@ const AT_HOME: &[&str] = &["libs/runtime/", "libs/testkit/", "services/nova/", "
 const EXCEPTIONS: &[(&str, &str)] = &[
     // The processes that it starts are given PATH, HOME, LANG and TZ, and nothing else.
     ("services/node-agent/src/lib.rs", "env::var_os("),
+    // How deep it runs inside of the tests of its own repository.
+    ("services/runner/src/arguments.rs", ", env = "),
+    // A task that ends with the store, whoever opened it.
+    ("libs/storage/src/kv/redis/watcher.rs", "tokio::spawn("),
     // `run_until_signal`, for workers of users, which have no runtime.
     ("libs/worker/src/signals.rs", "signal::unix"),
     ("libs/worker/src/signals.rs", "tokio::signal"),
@@ -29,6 +36,11 @@ fn only_the_runtime_reads_the_environment() {
 #[test]
 fn only_the_runtime_handles_signals() {
     assert_only_at_home(SIGNALS);
+}
+
+#[test]
+fn only_the_runtime_spawns_tasks_without_a_name() {
+    assert_only_at_home(SPAWN);
 }
 
 #[test]
