@@ -192,7 +192,7 @@ pub(crate) fn begin(nova: &Nova) -> Child {
     begin_with(nova, &[])
 }
 
-fn begin_with(nova: &Nova, extra: &[&str]) -> Child {
+pub(crate) fn begin_with(nova: &Nova, extra: &[&str]) -> Child {
     let (plan, input) = (gated(nova).display().to_string(), repository_input(nova));
     nova.spawn(&[&["orchestrate", &plan, "--input", &input], extra].concat())
 }
@@ -212,7 +212,7 @@ fn gate(nova: &Nova) -> PathBuf {
     nova.folder().join("gate")
 }
 
-fn open_gate(nova: &Nova) {
+pub(crate) fn open_gate(nova: &Nova) {
     fs::write(gate(nova), "").expect("a writable folder");
 }
 
