@@ -172,7 +172,7 @@ impl Working {
 
     /// Tells it to end, and answers all that it said.
     fn end(self) -> String {
-        must(Command::new("kill").args(["-TERM", &self.0.id().to_string()]));
+        nova_testkit::send("TERM", self.0.id());
         let (status, told) = self.wait();
         assert!(status.success(), "{status}: {told}");
         told

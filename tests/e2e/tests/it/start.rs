@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use nova_testkit::{Nova, Ran, eventually};
+use nova_testkit::{Nova, Ran, eventually, send};
 
 /// Longest that a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -91,7 +91,8 @@ fn a_mesh_goes_down_with_a_command_that_is_ended_while_it_comes_up() {
     let mut up =
         without_room(&nova).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("nova starts");
     let supervisor = eventually("the mesh comes up", PATIENCE, || nova.mesh_file()?["pid"].as_u64());
-    terminate(up.id());
+    // Not SIGINT, which is ignored below a shell's background job.
+    send("TERM", up.id());
     assert_eq!(up.wait().expect("it is our child").signal(), Some(15), "it ends as any program does");
     eventually("every process is gone", PATIENCE, || Nova::session(supervisor).is_empty().then_some(()));
     assert_eq!(nova.mesh_file(), None);
@@ -104,12 +105,6 @@ fn without_room(nova: &Nova) -> Command {
     let mut up = nova.command(&["up"]);
     up.env("NOVA_RUNTIME__MIN_FREE_DISK_MIB", u32::MAX.to_string());
     up
-}
-
-/// Not by SIGINT, which is ignored below a shell's background job.
-fn terminate(pid: u32) {
-    let status = Command::new("kill").args(["-TERM", &pid.to_string()]).status().expect("kill is there");
-    assert!(status.success());
 }
 
 /// What a command was handed beside its three streams, such as a lock, must not live as long as the mesh.
