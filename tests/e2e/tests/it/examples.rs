@@ -156,7 +156,7 @@ fn fails(process: Working, why: &str) {
 }
 
 fn of_the_mesh(nova: &Nova, mut command: Command, token: &str) -> Command {
-    command.env("NOVA_HOME", nova.home()).env("NOVA_TOKEN", token.trim());
+    nova.at_home(&mut command).env("NOVA_TOKEN", token.trim());
     command
 }
 

@@ -71,7 +71,7 @@ fn bring_up_with(nova: &Nova, copy: &Path) {
     let up = nova.command(&["up"]);
     let copied = Command::new("cp").arg(up.get_program()).arg(copy).status().expect("cp is there");
     assert!(copied.success());
-    let up = Command::new(copy).arg("up").env("NOVA_HOME", nova.home()).output().expect("the copy starts");
+    let up = nova.at_home(&mut Command::new(copy)).arg("up").output().expect("the copy starts");
     assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
 }
 

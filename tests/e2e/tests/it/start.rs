@@ -115,8 +115,7 @@ fn a_mesh_keeps_nothing_open_that_its_command_was_handed() {
     let own = nova.command(&["up"]);
     let mut shell = Command::new("sh");
     shell.args(["-c", "exec 8>\"$0\"; \"$1\" up"]).arg(&lock).arg(own.get_program());
-    shell.env("NOVA_HOME", nova.home());
-    assert!(shell.output().expect("a shell").status.success());
+    assert!(nova.at_home(&mut shell).output().expect("a shell").status.success());
     let supervisor = nova.mesh_file().expect("the mesh is up")["pid"].as_u64().expect("a number");
     for pid in Nova::session(supervisor) {
         let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("it is ours").flatten();
@@ -140,4 +139,14 @@ fn a_disk_without_room_is_told_by_every_daemon() {
     let output = without_room(&nova).output().expect("nova starts");
     let told = refused(&nova, Ran::of(&output), 3);
     assert!(told.contains("is not ready: disk: ") && told.contains(" MiB are free for "), "{told}");
+}
+
+/// This very test binary, run by somebody who has a store and an identity of their own.
+#[test]
+fn a_test_uses_neither_store_nor_identity_of_whoever_runs_it() {
+    let test = "start::a_mesh_keeps_nothing_open_that_its_command_was_handed";
+    let mut run = Command::new(std::env::current_exe().expect("an executable has a path"));
+    run.args(["--exact", test]).env("NOVA_STORE", NOWHERE).env("NOVA_TOKEN", "nonsense");
+    let told = Ran::of(&run.output().expect("it starts")).ok();
+    assert!(told.contains("1 passed"), "{told}");
 }
