@@ -13,6 +13,7 @@ use nova_types::TrustDomain;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::Otlp;
 pub use crate::config_error::ConfigError;
 use crate::config_error::{self, Unreadable};
 use crate::grace;
@@ -101,6 +102,9 @@ pub struct TelemetryConfig {
     pub log_filter: String,
     /// OTLP/gRPC collector, such as `http://127.0.0.1:4317`; empty means none.
     pub otlp_endpoint: String,
+    /// Bearer token that the collector is shown. It comes with a handoff and is no setting: those are shown.
+    #[serde(skip)]
+    pub otlp_token: Option<String>,
     /// Push metrics to the collector too; `/metrics` is there in any case.
     pub otlp_metrics: bool,
     /// Share of new traces that are recorded, 0 to 1. A caller's decision is followed.
@@ -115,10 +119,18 @@ impl Default for TelemetryConfig {
             log_format: LogFormat::Human,
             log_filter: "info".to_owned(),
             otlp_endpoint: String::new(),
+            otlp_token: None,
             otlp_metrics: false,
             trace_ratio: 1.0,
             span_buffer: 65_536,
         }
+    }
+}
+
+impl TelemetryConfig {
+    /// Lets traces go to this collector.
+    pub fn send_to(&mut self, otlp: Otlp) {
+        (self.otlp_endpoint, self.otlp_token) = (otlp.endpoint, otlp.token);
     }
 }
 

@@ -141,7 +141,7 @@ async fn run<D: Daemon>(settings: Settings<D::Config>, listeners: Listeners) -> 
     let (handoff, lifeline) = receive(&settings.runtime.join).await?;
     let mut telemetry_config = settings.runtime.telemetry.clone();
     if let Some(otlp) = &handoff.otlp {
-        telemetry_config.otlp_endpoint.clone_from(otlp);
+        telemetry_config.send_to(otlp.clone());
     }
     let telemetry = Telemetry::start(D::NAME, &std::process::id().to_string(), &telemetry_config)?;
     let (listening, page) = (listeners.grpc.local_addr()?, telemetry.registry.clone());

@@ -46,7 +46,7 @@ pub mod token_crypto;
 pub use config::{Config, RuntimeConfig, Settings};
 pub use credentials::CredentialSource;
 pub use daemon::{Daemon, MISCONFIGURED, StartError, main, main_with};
-pub use handoff::Handoff;
+pub use handoff::{Handoff, Otlp};
 pub use histograms::Series;
 pub use loopback::{LoopbackAddr, NotLoopback};
 pub use readiness::Readiness;

@@ -58,7 +58,7 @@ pub(crate) struct Shared {
     pub(crate) policy: PolicyPoint,
     pub(crate) bundle_pem: String,
     pub(crate) jwks: String,
-    pub(crate) otlp: Option<String>,
+    pub(crate) otlp: Option<crate::Otlp>,
     pub(crate) metrics: prometheus::Registry,
     pub(crate) needs: Needs,
     pub(crate) shutdown: CancellationToken,

@@ -13,7 +13,7 @@ use command_fds::FdMapping;
 use nova_client::Endpoints;
 use nova_identity::authority::Authority;
 use nova_runtime::config::{LogFormat, RuntimeConfig};
-use nova_runtime::{Handoff, LoopbackAddr};
+use nova_runtime::{Handoff, LoopbackAddr, Otlp};
 use nova_types::{Clock as _, SpiffeId, SystemClock};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin, Command};
@@ -36,7 +36,8 @@ pub(crate) struct Spec<'a> {
     pub(crate) authority: &'a Authority,
     pub(crate) sockets: &'a Sockets,
     pub(crate) endpoints: &'a Endpoints,
-    pub(crate) collector: &'a str,
+    /// The mesh's own collector.
+    pub(crate) collector: &'a Otlp,
     pub(crate) store: &'a str,
     /// Whether somebody beyond the mesh's own collector wants metrics.
     pub(crate) pushes_metrics: bool,
@@ -91,7 +92,7 @@ impl Spec<'_> {
             bundle_pem: self.authority.bundle_pem(),
             jwks: self.authority.jwks(),
             endpoints: self.endpoints.clone(),
-            otlp: Some(self.collector.to_owned()),
+            otlp: Some(self.collector.clone()),
         })
     }
 
