@@ -56,6 +56,8 @@ pub struct RuntimeConfig {
     pub policy: nova_authz::Config,
     /// How long calls may take to finish after SIGTERM, seconds.
     pub drain_seconds: u64,
+    /// gRPC connections at once; one more is closed when it comes, and the log tells it now and then.
+    pub max_connections: usize,
     /// Threads that serve calls; 0 means one for each CPU.
     pub worker_threads: usize,
 }
@@ -77,6 +79,7 @@ impl Default for RuntimeConfig {
             telemetry: TelemetryConfig::default(),
             policy: nova_authz::Config::default(),
             drain_seconds: grace::DAEMON.as_secs(),
+            max_connections: 10_000,
             worker_threads: 0,
         }
     }

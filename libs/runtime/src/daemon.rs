@@ -22,6 +22,7 @@ use tower::Layer as _;
 use crate::authentication::MeshAuthenticator;
 use crate::command::{Command, Parsed};
 use crate::config::{Config, ConfigError, Join, RuntimeConfig, Settings};
+use crate::connections::Connections;
 use crate::credentials::{self, CredentialSource, IdentityDaemon};
 use crate::handoff::Lifeline;
 use crate::lease_proof::Verifier;
@@ -190,6 +191,7 @@ fn runtime<D: Daemon>(
         failed: CancellationToken::new(),
         stopped: CancellationToken::new(),
         running: RunningTasks::new(),
+        connections: Connections::at_most(config.max_connections),
     })))
 }
 

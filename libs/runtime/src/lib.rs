@@ -22,6 +22,7 @@ mod authentication;
 mod command;
 pub mod config;
 mod config_error;
+mod connections;
 pub mod credentials;
 mod daemon;
 mod disk;

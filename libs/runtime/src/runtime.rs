@@ -12,6 +12,7 @@ use nova_storage::{Kv, RedisKv, SqliteKv};
 use nova_types::{Clock, TrustDomain, Violation};
 use tokio_util::sync::CancellationToken;
 
+use crate::connections::Connections;
 use crate::daemon::StartError;
 use crate::readiness::{self, Needs, Readiness};
 use crate::running::RunningTasks;
@@ -65,6 +66,7 @@ pub(crate) struct Shared {
     pub(crate) failed: CancellationToken,
     pub(crate) stopped: CancellationToken,
     pub(crate) running: RunningTasks,
+    pub(crate) connections: Connections,
 }
 
 impl Runtime {

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tonic::body::Body;
 use tonic::server::NamedService;
 
-struct SlowDaemon;
+pub(crate) struct SlowDaemon;
 
 impl Daemon for SlowDaemon {
     const NAME: &'static str = "slow";
