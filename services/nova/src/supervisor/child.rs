@@ -12,6 +12,7 @@ use command_fds::CommandFdExt as _;
 use command_fds::FdMapping;
 use nova_client::Endpoints;
 use nova_identity::authority::Authority;
+use nova_node_agent::process::INHERITED;
 use nova_runtime::config::{LogFormat, RuntimeConfig};
 use nova_runtime::{Handoff, LoopbackAddr, Otlp};
 use nova_types::{Clock as _, SpiffeId, SystemClock};
@@ -173,11 +174,10 @@ fn runner() -> anyhow::Result<PathBuf> {
     if itself.exists() { Ok(itself) } else { executable() }
 }
 
-/// What a daemon may see of our environment: what programs need, and settings of its own.
+/// What a daemon may see of our environment: what an agent's process sees of its, and settings of its own.
 fn environment() -> impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)> {
-    const NEEDED: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "NOVA_DEPTH"];
     std::env::vars_os().filter(|(key, _)| {
         let key = key.to_string_lossy();
-        NEEDED.contains(&key.as_ref()) || (key.starts_with("NOVA_") && key.contains("__"))
+        INHERITED.contains(&key.as_ref()) || (key.starts_with("NOVA_") && key.contains("__"))
     })
 }
