@@ -36,6 +36,8 @@ mod unique;
 mod upkeep;
 
 #[cfg(test)]
+mod expiry_tests;
+#[cfg(test)]
 mod flow_tests;
 #[cfg(test)]
 mod model;
