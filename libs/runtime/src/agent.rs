@@ -57,8 +57,11 @@ impl AgentProcess {
 }
 
 fn telemetry_config(handoff: &Handoff) -> TelemetryConfig {
-    let otlp_endpoint = handoff.otlp.clone().unwrap_or_default();
-    TelemetryConfig { log_format: LogFormat::Json, otlp_endpoint, ..TelemetryConfig::default() }
+    let mut config = TelemetryConfig { log_format: LogFormat::Json, ..TelemetryConfig::default() };
+    if let Some(otlp) = &handoff.otlp {
+        config.send_to(otlp.clone());
+    }
+    config
 }
 
 fn agent_of(handoff: &Handoff) -> Result<AgentId, StartError> {

@@ -13,6 +13,7 @@ use nova_types::TrustDomain;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::Otlp;
 pub use crate::config_error::ConfigError;
 use crate::config_error::{self, Unreadable};
 use crate::grace;
@@ -55,6 +56,8 @@ pub struct RuntimeConfig {
     pub policy: nova_authz::Config,
     /// How long calls may take to finish after SIGTERM, seconds.
     pub drain_seconds: u64,
+    /// gRPC connections at once; one more is closed when it comes, and the log tells it now and then.
+    pub max_connections: usize,
     /// Threads that serve calls; 0 means one for each CPU.
     pub worker_threads: usize,
 }
@@ -76,6 +79,7 @@ impl Default for RuntimeConfig {
             telemetry: TelemetryConfig::default(),
             policy: nova_authz::Config::default(),
             drain_seconds: grace::DAEMON.as_secs(),
+            max_connections: 10_000,
             worker_threads: 0,
         }
     }
@@ -101,6 +105,9 @@ pub struct TelemetryConfig {
     pub log_filter: String,
     /// OTLP/gRPC collector, such as `http://127.0.0.1:4317`; empty means none.
     pub otlp_endpoint: String,
+    /// Bearer token that the collector is shown. It comes with a handoff and is no setting: those are shown.
+    #[serde(skip)]
+    pub otlp_token: Option<String>,
     /// Push metrics to the collector too; `/metrics` is there in any case.
     pub otlp_metrics: bool,
     /// Share of new traces that are recorded, 0 to 1. A caller's decision is followed.
@@ -115,10 +122,18 @@ impl Default for TelemetryConfig {
             log_format: LogFormat::Human,
             log_filter: "info".to_owned(),
             otlp_endpoint: String::new(),
+            otlp_token: None,
             otlp_metrics: false,
             trace_ratio: 1.0,
             span_buffer: 65_536,
         }
+    }
+}
+
+impl TelemetryConfig {
+    /// Lets traces go to this collector.
+    pub fn send_to(&mut self, otlp: Otlp) {
+        (self.otlp_endpoint, self.otlp_token) = (otlp.endpoint, otlp.token);
     }
 }
 

@@ -22,6 +22,7 @@ use tower::Layer as _;
 use crate::authentication::MeshAuthenticator;
 use crate::command::{Command, Parsed};
 use crate::config::{Config, ConfigError, Join, RuntimeConfig, Settings};
+use crate::connections::Connections;
 use crate::credentials::{self, CredentialSource, IdentityDaemon};
 use crate::handoff::Lifeline;
 use crate::lease_proof::Verifier;
@@ -141,7 +142,7 @@ async fn run<D: Daemon>(settings: Settings<D::Config>, listeners: Listeners) -> 
     let (handoff, lifeline) = receive(&settings.runtime.join).await?;
     let mut telemetry_config = settings.runtime.telemetry.clone();
     if let Some(otlp) = &handoff.otlp {
-        telemetry_config.otlp_endpoint.clone_from(otlp);
+        telemetry_config.send_to(otlp.clone());
     }
     let telemetry = Telemetry::start(D::NAME, &std::process::id().to_string(), &telemetry_config)?;
     let (listening, page) = (listeners.grpc.local_addr()?, telemetry.registry.clone());
@@ -190,6 +191,7 @@ fn runtime<D: Daemon>(
         failed: CancellationToken::new(),
         stopped: CancellationToken::new(),
         running: RunningTasks::new(),
+        connections: Connections::at_most(config.max_connections),
     })))
 }
 

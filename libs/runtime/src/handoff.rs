@@ -32,7 +32,18 @@ pub struct Handoff {
     /// Where the daemons are.
     pub endpoints: Endpoints,
     /// OTLP collector; none means that traces stay here.
-    pub otlp: Option<String>,
+    pub otlp: Option<Otlp>,
+}
+
+/// An OTLP/gRPC collector.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Otlp {
+    /// Its URL, such as `http://127.0.0.1:4317`.
+    pub endpoint: String,
+    /// Bearer token that it wants to be shown; none where it takes from everybody.
+    #[serde(default)]
+    pub token: Option<String>,
 }
 
 /// A handoff that cannot be used.

@@ -12,6 +12,7 @@ use nova_storage::{Kv, RedisKv, SqliteKv};
 use nova_types::{Clock, TrustDomain, Violation};
 use tokio_util::sync::CancellationToken;
 
+use crate::connections::Connections;
 use crate::daemon::StartError;
 use crate::readiness::{self, Needs, Readiness};
 use crate::running::RunningTasks;
@@ -58,13 +59,14 @@ pub(crate) struct Shared {
     pub(crate) policy: PolicyPoint,
     pub(crate) bundle_pem: String,
     pub(crate) jwks: String,
-    pub(crate) otlp: Option<String>,
+    pub(crate) otlp: Option<crate::Otlp>,
     pub(crate) metrics: prometheus::Registry,
     pub(crate) needs: Needs,
     pub(crate) shutdown: CancellationToken,
     pub(crate) failed: CancellationToken,
     pub(crate) stopped: CancellationToken,
     pub(crate) running: RunningTasks,
+    pub(crate) connections: Connections,
 }
 
 impl Runtime {

@@ -59,9 +59,14 @@ pub(crate) async fn serve(listener: TcpListener, security: Security, services: G
             },
             () = drain.cancelled() => break,
         };
+        // One without a place is closed, so that its caller tries again later, instead of waiting in silence.
+        let Some(place) = runtime.0.connections.enter() else { continue };
         let served =
             connection(stream, security.clone(), services.clone(), runtime.clone(), connections.clone());
-        runtime.spawn_background("connection", served);
+        runtime.spawn_background("connection", async move {
+            served.await;
+            drop(place);
+        });
     }
     drop(listener);
     if let Some(connections) = Arc::into_inner(connections) {

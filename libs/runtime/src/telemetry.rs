@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::WithExportConfig as _;
+use opentelemetry_otlp::{WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use tonic::metadata::MetadataMap;
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
 use tracing::{Metadata, Subscriber};
@@ -33,6 +34,9 @@ pub enum TelemetryError {
     /// Where spans go.
     #[error("the OTLP endpoint must be a URL, such as http://127.0.0.1:4317")]
     Endpoint(#[from] tonic::transport::Error),
+    /// What the collector is shown.
+    #[error("the token for the OTLP collector must be visible ASCII")]
+    Token(#[from] tonic::metadata::errors::InvalidMetadataValue),
     /// The exporter of metrics.
     #[error("the OTLP exporter cannot be built")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
@@ -104,7 +108,16 @@ fn spans_to(config: &TelemetryConfig, resource: &Resource) -> Result<Option<Span
     if config.otlp_endpoint.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Spans::to(&config.otlp_endpoint, config.span_buffer, resource)?))
+    Ok(Some(Spans::to(&config.otlp_endpoint, shown(config)?, config.span_buffer, resource)?))
+}
+
+/// What the collector is shown with each batch.
+fn shown(config: &TelemetryConfig) -> Result<MetadataMap, TelemetryError> {
+    let mut shown = MetadataMap::new();
+    if let Some(token) = &config.otlp_token {
+        shown.insert("authorization", format!("Bearer {token}").parse()?);
+    }
+    Ok(shown)
 }
 
 fn meter_provider(
@@ -118,6 +131,7 @@ fn meter_provider(
         let exporter = opentelemetry_otlp::MetricExporter::builder()
             .with_tonic()
             .with_endpoint(&config.otlp_endpoint)
+            .with_metadata(shown(config)?)
             .build()?;
         builder = builder.with_reader(PeriodicReader::builder(exporter).build());
     }

@@ -25,12 +25,13 @@ use tonic::transport::{Channel, Endpoint};
 use tower::Layer as _;
 
 pub use self::authority::TestAuthority;
+use crate::connections::Connections;
 use crate::lease_proof::Verifier;
 use crate::readiness::Needs;
 use crate::running::RunningTasks;
 use crate::runtime::{Shared, StoreUrl};
 use crate::server::{self, Security};
-use crate::{Daemon, Runtime, StartError};
+use crate::{Daemon, Runtime, RuntimeConfig, StartError};
 
 /// Header that names the caller.
 const CALLER: &str = "x-test-caller";
@@ -45,6 +46,7 @@ pub struct TestServerBuilder {
     endpoints: Endpoints,
     clock: Arc<dyn Clock>,
     denied: Vec<String>,
+    max_connections: usize,
 }
 
 /// A daemon that serves until it is stopped or dropped.
@@ -65,6 +67,7 @@ impl TestServer {
             endpoints: Endpoints::default(),
             clock: Arc::new(SystemClock),
             denied: Vec::new(),
+            max_connections: RuntimeConfig::default().max_connections,
         }
     }
 
@@ -118,6 +121,13 @@ impl TestServerBuilder {
         self
     }
 
+    /// So many connections at once.
+    #[must_use]
+    pub fn max_connections(mut self, most: usize) -> Self {
+        self.max_connections = most;
+        self
+    }
+
     /// Denies a method; all others are allowed.
     #[must_use]
     pub fn deny(mut self, method: &str) -> Self {
@@ -168,6 +178,7 @@ impl TestServerBuilder {
             failed: CancellationToken::new(),
             stopped: CancellationToken::new(),
             running: RunningTasks::new(),
+            connections: Connections::at_most(self.max_connections),
         })))
     }
 }

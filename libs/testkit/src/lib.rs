@@ -7,8 +7,10 @@ mod memory;
 pub mod nova;
 pub mod redis;
 pub mod repository;
+mod signals;
 
 pub use collector::{Collector, Tree};
 pub use eventually::{eventually, soon};
 pub use memory::pss_bytes;
 pub use nova::{Nova, Ran};
+pub use signals::send;

@@ -79,11 +79,17 @@ impl Nova {
     /// A command that is not started yet. Its environment is this one without `NOVA_…`.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(executable());
+        self.at_home(&mut command).args(args).stdin(Stdio::null());
+        command
+    }
+
+    /// Lets a program that starts `nova`, or speaks with its mesh, know this home and nothing else of `NOVA_…`: no
+    /// store or identity of whoever runs the tests. What it needs beside is set after this.
+    pub fn at_home<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("NOVA_")) {
             command.env_remove(key);
         }
-        command.env("NOVA_HOME", &self.home).args(args).stdin(Stdio::null());
-        command
+        command.env("NOVA_HOME", &self.home)
     }
 
     /// Runs a command to its end.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use nova_client::Endpoints;
+use nova_runtime::{Otlp, StoreUrl};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,9 @@ pub(crate) struct MeshFile {
     pub(crate) http: std::collections::BTreeMap<String, String>,
     /// The mesh's own OTLP collector.
     pub(crate) collector: String,
+    /// What that wants to be shown; not in what others see of this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) collector_token: Option<String>,
     /// Collector that spans are forwarded to.
     pub(crate) otlp: Option<String>,
     /// True when the mesh ends with the command that brought it up.
@@ -66,6 +70,16 @@ pub(crate) enum MeshState {
 }
 
 impl MeshFile {
+    /// The mesh's own collector, for those who send it their spans.
+    pub(crate) fn own_collector(&self) -> Otlp {
+        Otlp { endpoint: self.collector.clone(), token: self.collector_token.clone() }
+    }
+
+    /// The same without its secrets.
+    pub(crate) fn shown(&self) -> Self {
+        Self { store: StoreUrl::shown(&self.store), collector_token: None, ..self.clone() }
+    }
+
     pub(crate) fn is_ready(&self) -> bool {
         self.state == MeshState::Ready
     }

@@ -24,7 +24,7 @@
 //! | 10 | waits are bounded; shares converge to weights | `times`, `groups` | simulated |
 //! | 11 | a child runs after its parents, once | `flows` | simulated |
 //! | 12 | one firing for each tick | `flows` | simulated |
-//! | 13 | expired leases are reclaimed within a bound | `times` | simulated; not at ten million tasks |
+//! | 13 | expired leases are reclaimed within a bound | `times` | simulated; that a step stays as small when more leases end at once: `core::expiry_tests` of the queue |
 //! | 14 | a worker's clock changes nothing | all of the above | simulated: workers whose clocks jump |
 
 #![warn(missing_docs)]

@@ -47,6 +47,11 @@ impl Callers {
         Self { nova, authority, runtime }
     }
 
+    /// The home, and its commands.
+    pub fn nova(&self) -> &Nova {
+        &self.nova
+    }
+
     /// Makes calls, and waits for them.
     pub fn block_on<T>(&self, calls: impl Future<Output = T>) -> T {
         self.runtime.block_on(calls)

@@ -5,6 +5,14 @@ pub fn code_lines(text: &str) -> Vec<(usize, &str)> {
     split(text).filter(|(_, _, code)| *code).map(|(number, line, _)| (number, line)).collect()
 }
 
+/// What stands between single backticks on a line, in prose and in the remarks of code blocks, with line numbers from 1.
+pub fn code_spans(text: &str) -> Vec<(usize, &str)> {
+    let lines = split(text).map(|(number, line, _)| (number, line));
+    lines
+        .flat_map(|(number, line)| line.split('`').skip(1).step_by(2).map(move |span| (number, span)))
+        .collect()
+}
+
 /// Its headings, without the hashes and without code marks.
 pub fn headings(text: &str) -> Vec<String> {
     let lines = split(text).filter(|(_, line, code)| !code && line.starts_with('#'));
@@ -50,6 +58,10 @@ mod tests {
     fn code_prose_and_links_are_told_apart() {
         assert_eq!(headings(PAGE), ["A page"]);
         assert_eq!(links(PAGE), [(3, "b.md#c")]);
+        assert_eq!(
+            code_spans("Use `nova up`,\n```\nnova down # not `nova up`\n```\n"),
+            [(1, "nova up"), (3, "nova up")]
+        );
         assert_eq!(code_lines(PAGE), [(6, "nova up # [no](link)"), (9, "    nova down")]);
     }
 

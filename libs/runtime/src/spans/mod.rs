@@ -21,8 +21,9 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 use tokio_util::sync::CancellationToken;
 use tonic::client::Grpc;
+use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
+use tonic::{Code, Extensions, Status};
 
 use waiting::{Batch, Waiting};
 
@@ -54,11 +55,12 @@ struct Shared {
 }
 
 impl Spans {
-    /// Sends spans to the OTLP/gRPC collector at `endpoint`, while `capacity` may wait. Call it inside the Tokio
-    /// runtime.
+    /// Sends spans to the OTLP/gRPC collector at `endpoint`, which is `shown` this with each batch, while `capacity` may
+    /// wait. Call it inside the Tokio runtime.
     #[expect(clippy::disallowed_methods, reason = "telemetry is there before the runtime's handle")]
     pub(crate) fn to(
         endpoint: &str,
+        shown: MetadataMap,
         capacity: usize,
         resource: &Resource,
     ) -> Result<Self, tonic::transport::Error> {
@@ -72,7 +74,7 @@ impl Spans {
             stop: CancellationToken::new(),
             stopped: Mutex::new(stopped),
         }));
-        let collector = Collector { grpc: Grpc::new(channel), resource: otlp::resource(resource) };
+        let collector = Collector { grpc: Grpc::new(channel), shown, resource: otlp::resource(resource) };
         tokio::spawn(spans.clone().send(collector, ended));
         Ok(spans)
     }
@@ -186,6 +188,7 @@ impl SpanProcessor for Spans {
 /// Where batches go.
 struct Collector {
     grpc: Grpc<Channel>,
+    shown: MetadataMap,
     resource: Vec<u8>,
 }
 
@@ -194,7 +197,8 @@ impl Collector {
         let away = |error: tonic::transport::Error| Status::new(Code::Unavailable, error.to_string());
         self.grpc.ready().await.map_err(away)?;
         let path = PathAndQuery::from_static(EXPORT);
-        self.grpc.unary(tonic::Request::new(request), path, RawCodec).await.map(drop)
+        let request = tonic::Request::from_parts(self.shown.clone(), Extensions::new(), request);
+        self.grpc.unary(request, path, RawCodec).await.map(drop)
     }
 }
 

@@ -16,7 +16,7 @@ fn provider(spans: &Spans) -> SdkTracerProvider {
 async fn spans_arrive_at_the_collector() {
     let collector = tokio::task::spawn_blocking(Collector::start).await.unwrap();
     let resource = Resource::builder_empty().with_attribute(KeyValue::new("service.name", "queue")).build();
-    let spans = Spans::to(&collector.endpoint, 100, &resource).unwrap();
+    let spans = Spans::to(&collector.endpoint, MetadataMap::new(), 100, &resource).unwrap();
     let provider = provider(&spans);
     let tracer = provider.tracer("nova");
     tracer.in_span("outer", |_| tracer.in_span("inner", |_| ()));
@@ -37,7 +37,8 @@ async fn spans_arrive_at_the_collector() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spans_for_a_collector_that_is_away_are_counted() {
-    let spans = Spans::to("http://127.0.0.1:1", 2, &Resource::builder_empty().build()).unwrap();
+    let resource = Resource::builder_empty().build();
+    let spans = Spans::to("http://127.0.0.1:1", MetadataMap::new(), 2, &resource).unwrap();
     let provider = provider(&spans);
     let tracer = provider.tracer("nova");
     (0..5).for_each(|_| tracer.in_span("lost", |_| ()));

@@ -21,7 +21,7 @@ use tonic::server::NamedService;
 
 const LONG: Duration = Duration::from_secs(30);
 
-struct SlowDaemon;
+pub(crate) struct SlowDaemon;
 
 impl Daemon for SlowDaemon {
     const NAME: &'static str = "slow";

@@ -1,3 +1,4 @@
 //! A daemon as its callers see it.
 
+mod connections;
 mod deadline;

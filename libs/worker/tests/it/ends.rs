@@ -79,8 +79,7 @@ async fn sigterm_hands_back_what_runs_and_the_process_ends_well() {
     let id = queue.put("wait", ()).await;
     let mut child = child(queue.wire.address);
     queue.eventually(&id, TaskState::Leased).await;
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    nova_testkit::send("TERM", child.id());
     let task = queue.eventually(&id, TaskState::Ready).await;
     assert_eq!(task.attempts, 0, "the attempt does not count");
     let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();

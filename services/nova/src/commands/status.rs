@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use nova_runtime::StoreUrl;
 use serde::Serialize;
 
 use super::output;
@@ -19,7 +18,7 @@ pub(crate) struct Status {}
 
 #[derive(Debug, Serialize)]
 struct Report {
-    /// Without the password of its store.
+    /// Without its secrets.
     mesh: MeshFile,
     home: String,
     daemons: Vec<Daemon>,
@@ -57,7 +56,7 @@ pub(crate) async fn show(context: &Context, mesh: &MeshFile) -> anyhow::Result<E
     }
     let memory_bytes = daemons.iter().map(|daemon| daemon.memory_bytes).sum::<u64>() + pss(mesh.pid);
     let home = context.home.path().display().to_string();
-    let mesh = MeshFile { store: StoreUrl::shown(&mesh.store), ..mesh.clone() };
+    let mesh = mesh.shown();
     let spans = daemons.iter().map(|daemon| daemon.spans).sum();
     let report = Report { mesh, home, daemons, memory_bytes, spans };
     if context.json {

@@ -12,8 +12,9 @@ use command_fds::CommandFdExt as _;
 use command_fds::FdMapping;
 use nova_client::Endpoints;
 use nova_identity::authority::Authority;
+use nova_node_agent::process::INHERITED;
 use nova_runtime::config::{LogFormat, RuntimeConfig};
-use nova_runtime::{Handoff, LoopbackAddr};
+use nova_runtime::{Handoff, LoopbackAddr, Otlp};
 use nova_types::{Clock as _, SpiffeId, SystemClock};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin, Command};
@@ -36,7 +37,8 @@ pub(crate) struct Spec<'a> {
     pub(crate) authority: &'a Authority,
     pub(crate) sockets: &'a Sockets,
     pub(crate) endpoints: &'a Endpoints,
-    pub(crate) collector: &'a str,
+    /// The mesh's own collector.
+    pub(crate) collector: &'a Otlp,
     pub(crate) store: &'a str,
     /// Whether somebody beyond the mesh's own collector wants metrics.
     pub(crate) pushes_metrics: bool,
@@ -91,7 +93,7 @@ impl Spec<'_> {
             bundle_pem: self.authority.bundle_pem(),
             jwks: self.authority.jwks(),
             endpoints: self.endpoints.clone(),
-            otlp: Some(self.collector.to_owned()),
+            otlp: Some(self.collector.clone()),
         })
     }
 
@@ -172,11 +174,10 @@ fn runner() -> anyhow::Result<PathBuf> {
     if itself.exists() { Ok(itself) } else { executable() }
 }
 
-/// What a daemon may see of our environment: what programs need, and settings of its own.
+/// What a daemon may see of our environment: what an agent's process sees of its, and settings of its own.
 fn environment() -> impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)> {
-    const NEEDED: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "NOVA_DEPTH"];
     std::env::vars_os().filter(|(key, _)| {
         let key = key.to_string_lossy();
-        NEEDED.contains(&key.as_ref()) || (key.starts_with("NOVA_") && key.contains("__"))
+        INHERITED.contains(&key.as_ref()) || (key.starts_with("NOVA_") && key.contains("__"))
     })
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow, bail};
 use futures::future::join_all;
 use nova_identity::authority::Authority;
+use nova_runtime::Otlp;
 use nova_types::{Clock as _, SystemClock, TrustDomain};
 use rustix::process::{Pid, Signal};
 use tokio::io::AsyncReadExt as _;
@@ -53,7 +54,7 @@ pub(crate) async fn run(home: Home, orders: Orders) -> anyhow::Result<()> {
     let lifeline = orders.lifeline;
     home.withdraw().context("cannot remove mesh.json")?;
     let collector = Collector::start(&home.traces(), orders.otlp.as_deref())?;
-    let mesh = Mesh::new(home, orders, collector.endpoint())?;
+    let mesh = Mesh::new(home, orders, collector.address().clone())?;
     let operator = operator::issue(&mesh.home, &mesh.authority)?;
     let daemons = join_all(DAEMONS.map(|name| mesh.keep_running(name)));
     let outcome = tokio::select! {
@@ -67,7 +68,7 @@ pub(crate) async fn run(home: Home, orders: Orders) -> anyhow::Result<()> {
 }
 
 impl Mesh {
-    fn new(home: Home, orders: Orders, collector: String) -> anyhow::Result<Self> {
+    fn new(home: Home, orders: Orders, collector: Otlp) -> anyhow::Result<Self> {
         let now = SystemClock.now();
         let authority = Authority::open_or_create(&home.authority(), &TrustDomain::default(), now)?;
         let sockets = AllSockets::open(orders.plaintext).context("cannot open sockets on loopback")?;
@@ -79,7 +80,8 @@ impl Mesh {
             endpoints: sockets.endpoints()?,
             plaintext: orders.plaintext.then(|| sockets.plaintext()).transpose()?,
             http: sockets.http()?,
-            collector,
+            collector: collector.endpoint,
+            collector_token: collector.token,
             otlp: orders.otlp,
             for_one_run: orders.lifeline,
             pids: BTreeMap::new(),
@@ -169,7 +171,7 @@ impl Mesh {
             authority: &self.authority,
             sockets: self.sockets.of(name),
             endpoints: &file.endpoints,
-            collector: &file.collector,
+            collector: &file.own_collector(),
             store: &file.store,
             pushes_metrics: file.otlp.is_some(),
             reading: self.reading,

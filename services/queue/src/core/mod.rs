@@ -42,6 +42,8 @@ mod upkeep;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
+mod expiry_tests;
+#[cfg(test)]
 mod flow_tests;
 #[cfg(test)]
 mod model;

@@ -49,11 +49,17 @@ pub(super) enum Broken {
     HandsOnProven,
     /// Poison is tried on after its last attempt.
     RetriesForEver,
+    /// A lease that nobody extends does not end.
+    NeverReclaims,
+    /// Whatever waits, a higher priority is given first.
+    IgnoresAgeing,
+    /// A lease lasts until its end by the clock of its holder.
+    TrustsWorkerClock,
 }
 
 impl Broken {
     /// Every one of them.
-    pub(super) const ALL: [Self; 23] = [
+    pub(super) const ALL: [Self; 26] = [
         Self::NoTokenCheck,
         Self::ForgetsKeys,
         Self::AnswersBeforeCommit,
@@ -77,6 +83,9 @@ impl Broken {
         Self::RunsChildrenFirst,
         Self::HandsOnProven,
         Self::RetriesForEver,
+        Self::NeverReclaims,
+        Self::IgnoresAgeing,
+        Self::TrustsWorkerClock,
     ];
 
     /// Whether it shows only with two daemons, or only with one.
@@ -105,9 +114,10 @@ impl Broken {
             Self::ForgetsDelays | Self::ForgetsDeadlines | Self::IgnoresPauses => &[8],
             Self::FiresTwice => &[12],
             Self::IgnoresLimits | Self::IgnoresRates => &[9],
-            Self::IgnoresWeights => &[10],
+            Self::IgnoresWeights | Self::IgnoresAgeing => &[10],
             Self::IgnoresCancels => &[1, 5],
             Self::RunsChildrenFirst => &[11],
+            Self::NeverReclaims | Self::TrustsWorkerClock => &[13],
         }
     }
 }

@@ -19,11 +19,18 @@ use crate::{
     error::Error,
     record::{Beat, Lease, LeaseRef, LeaseRequest, NewTask, Report, Settled, Settlement},
     store::Store,
+    task::{Micros, span},
     trail::Progress,
 };
 
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How far a worker's clock jumps, either way.
+pub(super) const HOUR: Micros = 3_600_000_000;
+
+/// How much longer than it was asked to a broken queue lets a lease last: for the rest of a run.
+const BEYOND: Duration = Duration::from_secs(60);
 
 /// How often, of a hundred, a message is lost, repeated, or its answer lost.
 const EACH: u64 = 4;
@@ -46,9 +53,17 @@ pub(super) struct Way {
     pub(super) mesh: Rc<Mesh>,
     pub(super) client: u32,
     pub(super) seed: Seed,
+    /// What the clock of the client is wrong by.
+    pub(super) wrong: Micros,
 }
 
 impl Way {
+    pub(super) fn new(mesh: Rc<Mesh>, client: u32, seed: Seed) -> Self {
+        // What would believe them is to meet wrong ones from the start.
+        let wrong = if mesh.plan.broken == Some(Broken::TrustsWorkerClock) { HOUR } else { 0 };
+        Self { mesh, client, seed, wrong }
+    }
+
     /// Sends a message that may come again, later; nothing when no answer came.
     async fn send<T, F>(&mut self, ask: impl Fn(Store) -> F) -> Option<Result<T, Error>>
     where
@@ -130,6 +145,7 @@ impl Way {
     pub(super) async fn lease(&mut self, request: LeaseRequest) -> Vec<Lease> {
         let call = Call::Lease { queue: request.queues[0].to_string(), duration: micros(request.duration) };
         let ticket = self.mesh.recorder.begin(self.client, call);
+        let request = LeaseRequest { duration: self.lasting(request.duration), ..request };
         let answer = self.send(|store| {
             let request = request.clone();
             async move { store.lease(request).await }
@@ -158,6 +174,17 @@ impl Way {
         lease
     }
 
+    /// How long a lease lasts that is to last so long. A broken queue adds to it.
+    fn lasting(&self, duration: Duration) -> Duration {
+        let wrong = span(self.wrong.max(0)).min(BEYOND);
+        duration
+            + match self.mesh.plan.broken {
+                Some(Broken::NeverReclaims) => BEYOND,
+                Some(Broken::TrustsWorkerClock) => wrong,
+                _ => Duration::ZERO,
+            }
+    }
+
     pub(super) fn is(&self, broken: Broken) -> bool {
         self.mesh.plan.broken == Some(broken)
     }
@@ -166,11 +193,9 @@ impl Way {
     pub(super) async fn heartbeat(&mut self, lease: LeaseRef, duration: Duration) -> Option<bool> {
         let call = Call::Heartbeat(vec![hold(lease)], micros(duration));
         let ticket = self.mesh.recorder.begin(self.client, call);
-        let checked = self.checked(lease);
+        let (checked, lasting) = (self.checked(lease), Some(self.lasting(duration)));
         let answer = self
-            .send(|store| async move {
-                store.report(&namespace(), vec![checked], Vec::new(), Some(duration)).await
-            })
+            .send(|store| async move { store.report(&namespace(), vec![checked], Vec::new(), lasting).await })
             .await;
         let answer = told(answer, |ends| {
             Answer::Extended(ends.iter().map(|beat| matches!(beat, Beat::Until(_))).collect())
@@ -192,9 +217,10 @@ impl Way {
             progress: Some(Progress::new(0.5, "half")),
             checkpoint: Some(left.into_bytes().into()),
         };
+        let lasting = Some(self.lasting(duration));
         let answer = self.send_once(|store| {
             let report = report.clone();
-            async move { store.report(&namespace(), Vec::new(), vec![report], Some(duration)).await }
+            async move { store.report(&namespace(), Vec::new(), vec![report], lasting).await }
         });
         let answer = told(answer.await, |ends| Answer::Extended(vec![matches!(ends[0], Beat::Until(_))]));
         let held = match &answer {

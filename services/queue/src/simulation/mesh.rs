@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::{
     Plan,
+    broken::Broken,
     clock::SimClock,
     ledger::{Shared, SimLedger},
     words,
@@ -32,6 +33,9 @@ use crate::{
 
 /// Extra wait for each step of priority.
 pub(super) const AGEING: Duration = Duration::from_secs(1);
+
+/// With this the order is that of priorities for as long as a run takes.
+const NO_AGEING: Duration = Duration::from_secs(3_600);
 
 /// Rest of a daemon that cannot lead.
 const REST: Duration = Duration::from_millis(100);
@@ -94,7 +98,7 @@ impl Mesh {
         let clock = Arc::clone(&self.clock);
         let durability = watch::Sender::new(durability).subscribe();
         let nobody = Role::Unknown(Error::Leaderless);
-        let (store, mut parts, role) = assemble(settings(), clock, reader, durability, nobody);
+        let (store, mut parts, role) = assemble(settings(self.plan), clock, reader, durability, nobody);
         parts.noise = noise;
         self.shelf.get().down.retain(|down| *down != number);
         let (shelf, clock, recorder) = (self.shelf.clone(), Arc::clone(&self.clock), self.recorder.clone());
@@ -178,9 +182,10 @@ async fn serve(mut parts: Parts, mut ledger: SimLedger) {
     }
 }
 
-fn settings() -> Settings {
+fn settings(plan: Plan) -> Settings {
     let mut settings = Config { payload_cache_bytes: 64, keep_events: 64, ..Config::default() }.settings();
-    settings.limits.ageing_step = AGEING;
+    let ageing = if plan.broken == Some(Broken::IgnoresAgeing) { NO_AGEING } else { AGEING };
+    settings.limits.ageing_step = ageing;
     settings
 }
 

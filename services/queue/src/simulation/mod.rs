@@ -88,7 +88,8 @@ impl Plan {
     fn broken(seed: u64, broken: Broken) -> Self {
         let shared = broken.needs_sharing().unwrap_or(seed % 2 == 1);
         let (wild, fair) = (broken == Broken::TrustsClocks, broken == Broken::IgnoresWeights);
-        Self { seed, shared, calm: false, lone: false, wild, fair, broken: Some(broken) }
+        let calm = broken == Broken::IgnoresAgeing;
+        Self { seed, shared, calm, lone: false, wild, fair, broken: Some(broken) }
     }
 }
 

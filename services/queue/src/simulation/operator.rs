@@ -34,7 +34,7 @@ const TRIES: usize = 4;
 const CARETAKER: u32 = 40;
 
 pub(super) async fn operate(mesh: Rc<Mesh>, client: u32, mut seed: Seed) {
-    let mut way = Way { mesh, client, seed: seed.fork() };
+    let mut way = Way::new(mesh, client, seed.fork());
     way.schedule(&mut seed).await;
     while !way.mesh.stopping.get() {
         sleep(Duration::from_millis(seed.between(100, 1_500))).await;

@@ -21,7 +21,7 @@ pub(super) const POISON: &str = "poison";
 const TRIES: usize = 4;
 
 pub(super) async fn produce(mesh: Rc<Mesh>, client: u32, mut seed: Seed) {
-    let mut way = Way { mesh, client, seed: seed.fork() };
+    let mut way = Way::new(mesh, client, seed.fork());
     let mut keys = 0;
     while !way.mesh.stopping.get() {
         let count = seed.between(1, 3);

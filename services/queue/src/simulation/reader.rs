@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::{front::Way, mesh::Mesh};
 
 pub(super) async fn read(mesh: Rc<Mesh>, client: u32, mut seed: Seed) {
-    let mut way = Way { mesh, client, seed: seed.fork() };
+    let mut way = Way::new(mesh, client, seed.fork());
     while !way.mesh.stopping.get() {
         sleep(Duration::from_millis(seed.between(50, 400))).await;
         if let Some((id, _)) = way.mesh.any_task(&mut seed) {

@@ -29,7 +29,7 @@ pub(super) async fn share(mesh: &Rc<Mesh>, mut seed: Seed) {
         store.configure(&namespace(), &"q".into(), weigh).await
     })
     .await;
-    let mut way = Way { mesh: Rc::clone(mesh), client: 1, seed: seed.fork() };
+    let mut way = Way::new(Rc::clone(mesh), 1, seed.fork());
     for call in 0..CALLS {
         for group in weights().keys() {
             let job = |number| Job {

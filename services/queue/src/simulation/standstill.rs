@@ -19,7 +19,7 @@ async fn stand_still() {
     let plan = Plan { shared: true, lone: true, calm: true, ..Plan::of(0) };
     let mesh = Rc::new(Mesh::new(plan, &mut seed));
     mesh.start_all();
-    let mut way = Way { mesh: Rc::clone(&mesh), client: 1, seed: seed.fork() };
+    let mut way = Way::new(Rc::clone(&mesh), 1, seed.fork());
     let job = Job { queue: "q".into(), key: "k".into(), max_attempts: 1, ..Job::default() };
     while !way.enqueue(std::slice::from_ref(&job), vec![task(&job)]).await {}
     let request = LeaseRequest {

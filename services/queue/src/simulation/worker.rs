@@ -9,7 +9,7 @@ use nova_chaos::{
 use tokio::time::sleep;
 
 use super::{
-    front::Way,
+    front::{HOUR, Way},
     mesh::Mesh,
     operator::reopen,
     producer::POISON,
@@ -21,9 +21,6 @@ use crate::{
     task::Micros,
 };
 
-/// How far a worker's clock jumps, either way.
-const HOUR: Micros = 3_600_000_000;
-
 /// How often a worker repeats a settlement that is not answered.
 const TRIES: usize = 4;
 
@@ -34,8 +31,6 @@ struct Worker {
     way: Way,
     seed: Seed,
     duration: Duration,
-    /// What its own clock is wrong by.
-    wrong: Micros,
     said: u64,
 }
 
@@ -76,9 +71,9 @@ pub(super) async fn work_off(mesh: &Rc<Mesh>, mut leases: usize, mut seed: Seed)
 
 impl Worker {
     fn new(mesh: Rc<Mesh>, client: u32, seed: &mut Seed) -> Self {
-        let way = Way { mesh, client, seed: seed.fork() };
+        let way = Way::new(mesh, client, seed.fork());
         let duration = Duration::from_millis(seed.between(1_000, 5_000));
-        Self { way, seed: seed.fork(), duration, wrong: 0, said: 0 }
+        Self { way, seed: seed.fork(), duration, said: 0 }
     }
 
     /// Takes tasks and ends them as they are meant to end; answers how many there were.
@@ -109,9 +104,9 @@ impl Worker {
     /// The time, as this worker believes.
     fn believes(&mut self) -> Micros {
         if self.seed.chance(10) {
-            self.wrong = if self.seed.chance(50) { HOUR } else { -HOUR };
+            self.way.wrong = if self.seed.chance(50) { HOUR } else { -HOUR };
         }
-        self.way.mesh.clock.micros() + self.wrong
+        self.way.mesh.clock.micros() + self.way.wrong
     }
 
     async fn handle(&mut self, lease: Lease) {

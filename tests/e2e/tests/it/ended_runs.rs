@@ -1,11 +1,10 @@
 //! A run that has ended has no more effects, however it ended: nobody does what is left of it.
 
 use std::fs;
-use std::process::Command;
 use std::time::Duration;
 
 use nova_proto::lifecycle::v1::CancelRunRequest;
-use nova_testkit::{Nova, eventually};
+use nova_testkit::{Nova, eventually, send};
 use serde_json::Value;
 
 /// Longest that anything here may take.
@@ -77,11 +76,11 @@ pub(crate) fn a_run_that_was_cancelled_ends_though_lifecycle_is_killed(store: &s
     let nova = Nova::new();
     nova.run(&["up", "--store", store]).ok();
     let run = begin(&nova);
-    let lifecycle = nova.pid_of("lifecycle").to_string();
+    let lifecycle = nova.pid_of("lifecycle");
     let request = CancelRunRequest { run_id: run.clone(), ..Default::default() };
     let tokio = tokio::runtime::Runtime::new().expect("a runtime");
     tokio.block_on(async { nova.mesh().workflows().cancel_run(request).await }).expect("it is kept");
-    assert!(Command::new("kill").args(["-9", &lifecycle]).status().expect("kill is there").success());
+    send("KILL", lifecycle);
     eventually("the run is cancelled", PATIENCE, || {
         let shown = nova.run(&["--json", "workflow", "show", &run]);
         (shown.code == 0 && shown.json()["state"] == "cancelled").then_some(())

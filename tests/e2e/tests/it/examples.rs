@@ -156,7 +156,7 @@ fn fails(process: Working, why: &str) {
 }
 
 fn of_the_mesh(nova: &Nova, mut command: Command, token: &str) -> Command {
-    command.env("NOVA_HOME", nova.home()).env("NOVA_TOKEN", token.trim());
+    nova.at_home(&mut command).env("NOVA_TOKEN", token.trim());
     command
 }
 
@@ -172,7 +172,7 @@ impl Working {
 
     /// Tells it to end, and answers all that it said.
     fn end(self) -> String {
-        must(Command::new("kill").args(["-TERM", &self.0.id().to_string()]));
+        nova_testkit::send("TERM", self.0.id());
         let (status, told) = self.wait();
         assert!(status.success(), "{status}: {told}");
         told

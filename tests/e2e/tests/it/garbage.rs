@@ -1,6 +1,7 @@
 //! Garbage harms nobody: whatever arrives as a message, the daemon answers with a proper error and lives on.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tonic::Code;
 
-/// How long garbage is thrown.
+/// How long garbage is thrown at least: until each RPC was hit.
 const SHORT: Duration = Duration::from_secs(45);
 const LONG: Duration = Duration::from_secs(600);
 
@@ -78,13 +79,16 @@ fn no_message_kills_a_daemon_or_is_answered_with_internal() {
     let callers = Callers::of_a_new_mesh();
     let (mesh, pids) = (callers.everybody(), callers.pids());
     let (rpcs, messages) = (contracts::rpcs(), contracts::messages());
-    let (thrown, until) = (Cell::new(0_usize), Instant::now() + duration());
-    while Instant::now() < until {
+    let (thrown, hit) = (Cell::new(0_usize), RefCell::new(BTreeSet::new()));
+    let until = Instant::now() + duration();
+    let goes_on = |now| now < until || (hit.borrow().len() < rpcs.len() && now < until + LONG);
+    while goes_on(Instant::now()) {
         // A runner is good for one round: it counts its cases over all its runs.
         let mut runner = TestRunner::new(config());
         let outcome = runner.run(&vec(garbage(), 1..=AT_ONCE), |garbage| {
             let calls = garbage.iter().map(|garbage| {
                 let rpc = garbage.rpc.get(&rpcs);
+                hit.borrow_mut().insert(rpc.name.as_str());
                 assert_survived(&mesh, rpc, garbage.body.encoded(rpc, &messages))
             });
             thrown.set(thrown.get() + garbage.len());
@@ -93,6 +97,8 @@ fn no_message_kills_a_daemon_or_is_answered_with_internal() {
         outcome.unwrap_or_else(|failure| panic!("{failure}"));
         callers.assert_unharmed(&pids);
     }
+    let missed: Vec<_> = rpcs.iter().filter(|rpc| !hit.borrow().contains(rpc.name.as_str())).collect();
+    assert!(missed.is_empty(), "at these nothing was thrown: {missed:#?}");
     eprintln!("{} messages were thrown at {} RPCs", thrown.get(), rpcs.len());
 }
 

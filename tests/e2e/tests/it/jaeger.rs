@@ -1,6 +1,8 @@
 //! The same trace in a real Jaeger, read back from its API. Long: `tests/run --full`.
 
 use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -12,7 +14,8 @@ use crate::run::orchestrated;
 
 /// Version that is built where Go is there.
 const MODULE: &str = "github.com/jaegertracing/jaeger@v1.76.0";
-/// Jaeger's own ports.
+/// Jaeger's own ports, which nobody else may have.
+const PORTS: [&str; 2] = ["127.0.0.1:4317", QUERY];
 const OTLP: &str = "http://127.0.0.1:4317";
 const QUERY: &str = "127.0.0.1:16686";
 
@@ -44,10 +47,14 @@ impl Jaeger {
             );
             return None;
         };
+        PORTS.iter().for_each(|port| drop(TcpListener::bind(port).expect("Jaeger's own port is free")));
         let child =
             Command::new(program).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("jaeger starts");
-        let jaeger = Self(child);
-        eventually("Jaeger answers", Duration::from_secs(60), || get("/api/services"));
+        let mut jaeger = Self(child);
+        eventually("Jaeger answers", Duration::from_secs(60), || {
+            assert_eq!(jaeger.0.try_wait().expect("it is our child"), None, "Jaeger ended");
+            get("/api/services")
+        });
         Some(jaeger)
     }
 
@@ -88,11 +95,13 @@ fn parent_of(span: &Value) -> Option<&str> {
 
 /// A page of Jaeger's API; none while it does not answer with JSON.
 fn get(path: &str) -> Option<Value> {
-    let output = Command::new("curl")
-        .args(["--silent", "--max-time", "5"])
-        .arg(format!("http://{QUERY}{path}"))
-        .output();
-    serde_json::from_slice(&output.ok()?.stdout).ok()
+    let mut stream = TcpStream::connect(QUERY).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    // HTTP 1.0: the page comes in one piece, and the connection ends with it.
+    write!(stream, "GET {path} HTTP/1.0\r\nhost: {QUERY}\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
 }
 
 /// Jaeger on PATH, or in the cache, or built into it.

@@ -3,10 +3,10 @@
 use std::fs;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
-use nova_testkit::{Nova, eventually};
+use nova_testkit::{Nova, eventually, send};
 use serde_json::Value;
 
 use crate::run::{blueprint, repository_input};
@@ -53,7 +53,7 @@ pub(crate) fn a_run_survives_the_death_of_an_agent(store: &str) {
     let run = begin(&nova);
     at_some_point(&nova, "an agent");
     let (_, agents) = at_work(&nova);
-    kill(agents[random(agents.len())]);
+    send("KILL", agents[random(agents.len())]);
     ends_well(&nova, run);
 }
 
@@ -118,7 +118,7 @@ fn what_reads_while_a_mesh_goes_down_waits_for_its_turn() {
     let nova = Nova::new();
     let mut run = begin_with(&nova, &[]);
     at_work(&nova);
-    send("-HUP", u64::from(run.id()));
+    send("HUP", run.id());
     let listed = nova.run(&["--json", "workflow", "ls"]).json();
     assert_eq!(listed[0]["state"], "running", "{listed}");
     run.wait().expect("it is our child");
@@ -130,14 +130,14 @@ fn a_command_that_is_interrupted_again_waits_for_nothing_more() {
     let mut run = begin_with(&nova, &[]);
     let (supervisor, _) = at_work(&nova);
     let queue = u64::from(nova.pid_of("queue"));
-    send("-STOP", queue);
+    send("STOP", queue);
     let code = eventually("the command ended", STARTUP, || {
-        send("-INT", u64::from(run.id()));
+        send("INT", run.id());
         run.try_wait().expect("it is our child")
     });
     assert_eq!(code.code(), Some(130), "as shells count Ctrl-C");
     assert!(Nova::session(supervisor).contains(&queue), "it did not wait for the queue, which stands still");
-    send("-CONT", queue);
+    send("CONT", queue);
     eventually("every process is gone", STARTUP, || Nova::session(supervisor).is_empty().then_some(()));
 }
 
@@ -147,7 +147,7 @@ fn survives(daemon: &str, store: &str) {
     let pid = nova.pid_of(daemon);
     let run = begin(&nova);
     at_some_point(&nova, daemon);
-    kill(u64::from(pid));
+    send("KILL", pid);
     ends_well(&nova, run);
     assert_ne!(nova.pid_of(daemon), pid, "{daemon} was started again");
 }
@@ -192,7 +192,7 @@ pub(crate) fn begin(nova: &Nova) -> Child {
     begin_with(nova, &[])
 }
 
-fn begin_with(nova: &Nova, extra: &[&str]) -> Child {
+pub(crate) fn begin_with(nova: &Nova, extra: &[&str]) -> Child {
     let (plan, input) = (gated(nova).display().to_string(), repository_input(nova));
     nova.spawn(&[&["orchestrate", &plan, "--input", &input], extra].concat())
 }
@@ -212,7 +212,7 @@ fn gate(nova: &Nova) -> PathBuf {
     nova.folder().join("gate")
 }
 
-fn open_gate(nova: &Nova) {
+pub(crate) fn open_gate(nova: &Nova) {
     fs::write(gate(nova), "").expect("a writable folder");
 }
 
@@ -296,17 +296,8 @@ fn kill_command(mut command: Child) {
 
 /// Sends SIGTERM to the command that a run was begun with, and reads what it said to people.
 fn terminated(command: Child) -> String {
-    send("-TERM", u64::from(command.id()));
+    send("TERM", command.id());
     let output = command.wait_with_output().expect("it is our child");
     assert_eq!(output.status.code(), Some(143), "as shells count SIGTERM");
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn kill(pid: u64) {
-    send("-9", pid);
-}
-
-pub(crate) fn send(signal: &str, pid: u64) {
-    let status = Command::new("kill").args([signal, &pid.to_string()]).status().expect("kill is there");
-    assert!(status.success());
 }

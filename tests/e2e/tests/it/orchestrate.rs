@@ -1,13 +1,13 @@
 //! What a newcomer does first.
 
-use nova_testkit::Nova;
-use std::fs;
+use nova_testkit::{Nova, Ran};
 use std::net::TcpListener;
 
+use crate::kill::{at_work, begin_with, open_gate};
 use crate::run::{blueprint, orchestrate, orchestrated, repository_input};
 
 #[test]
-fn a_plan_runs_with_no_mesh_and_leaves_no_process_behind() {
+fn a_plan_runs_with_no_mesh() {
     let nova = Nova::new();
     for _ in 0..2 {
         let run = orchestrated(&nova, &[]);
@@ -15,19 +15,21 @@ fn a_plan_runs_with_no_mesh_and_leaves_no_process_behind() {
             assert!(run.report.to_lowercase().contains(part), "no {part:?} in the report:\n{}", run.report);
         }
         assert!(nova.mesh_file().is_none(), "the mesh went down with the run");
-        assert_eq!(processes_with(&nova), Vec::<String>::new());
     }
 }
 
-/// Command lines of processes that name the home: a mesh's daemons and agents do.
-fn processes_with(nova: &Nova) -> Vec<String> {
-    let home = nova.home().display().to_string();
-    let processes = fs::read_dir("/proc").expect("this is Linux").flatten();
-    let environment_and_line = |entry: fs::DirEntry| {
-        let read = |file| fs::read(entry.path().join(file)).unwrap_or_default();
-        String::from_utf8_lossy(&[read("environ"), read("cmdline")].concat()).replace('\0', " ")
-    };
-    processes.map(environment_and_line).filter(|line| line.contains(&home)).collect()
+#[test]
+fn a_run_with_no_mesh_leaves_no_process_behind() {
+    let nova = Nova::new();
+    let run = begin_with(&nova, &[]);
+    let (supervisor, _) = at_work(&nova);
+    open_gate(&nova);
+    Ran::of(&run.wait_with_output().expect("it is our child")).ok();
+    assert_eq!(
+        Nova::session(supervisor),
+        Vec::<u64>::new(),
+        "daemons and agents are in the supervisor's session"
+    );
 }
 
 #[test]

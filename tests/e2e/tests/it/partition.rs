@@ -150,8 +150,7 @@ impl StoppedWorker {
     }
 
     fn signal(&self, signal: &str) {
-        let status = Command::new("kill").args(["-s", signal, &self.0.id().to_string()]).status();
-        assert!(status.unwrap().success());
+        nova_testkit::send(signal, self.0.id());
     }
 
     fn go_on(&mut self) {

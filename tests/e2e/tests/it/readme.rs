@@ -18,13 +18,9 @@ fn every_command_of_the_readme_runs() {
     let nova = Nova::new();
     let path = path_with_nova(&nova);
     for command in commands {
-        let output = Command::new("sh")
-            .args(["-c", &command])
-            .current_dir(&root)
-            .env("PATH", &path)
-            .env("NOVA_HOME", nova.home())
-            .output()
-            .expect("there is a shell");
+        let mut shell = Command::new("sh");
+        nova.at_home(&mut shell).args(["-c", &command]).current_dir(&root).env("PATH", &path);
+        let output = shell.output().expect("there is a shell");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{command}\n{}\n{stderr}", String::from_utf8_lossy(&output.stdout));
     }

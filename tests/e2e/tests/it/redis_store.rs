@@ -1,6 +1,8 @@
 //! The same on Redis: the queue's and the key-value's state are there.
 
+use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use nova_testkit::redis::{RedisCluster, RedisSentinel, RedisServer, RedisTls};
@@ -12,6 +14,8 @@ use crate::run::orchestrated;
 
 /// Nobody fails over because the machine is busy.
 const LONG: Duration = Duration::from_secs(60);
+/// What is made from the store again, when it is missing.
+const INDEX: &str = "memory-index.db";
 
 fn a_plan_runs_and_stays_readable(store: &str) {
     let nova = Nova::new();
@@ -21,6 +25,17 @@ fn a_plan_runs_and_stays_readable(store: &str) {
     nova.run(&["up", "--store", store]).ok();
     let shown = nova.run(&["workflow", "show", &run.id]).ok();
     assert!(shown.contains("foundation"), "{shown}");
+    assert_eq!(state_in(&nova.home().join("daemons")), Vec::<String>::new(), "state is beside the store");
+}
+
+/// Names of files below a folder that would hold state of the queue or of the key-value store.
+fn state_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a folder of the home").flatten();
+    let names = entries.flat_map(|entry| {
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        if path.is_dir() { state_in(&path) } else { vec![name] }
+    });
+    names.filter(|name| name.ends_with(".db") && name != INDEX).collect()
 }
 
 #[test]
@@ -52,6 +67,8 @@ fn a_home_keeps_to_the_last_store_that_worked() {
     let refused = nova.run(&["up", "--store", "redis://:hidden@127.0.0.1:1/0"]);
     assert_ne!(refused.code, 0);
     nova.run(&["workflow", "ls"]).ok();
+    let kept = state_in(&nova.home().join("daemons"));
+    assert!(["queue.db", "kv.db"].iter().all(|file| kept.iter().any(|kept| kept == file)), "{kept:?}");
     let store = redis.url();
     nova.run(&["up", "--store", &store]).ok();
     let supervisor = nova.mesh_file().expect("a mesh runs")["pid"].clone();

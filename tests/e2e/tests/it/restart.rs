@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use nova_testkit::{Nova, eventually};
+use nova_testkit::{Nova, eventually, send};
 
 #[test]
 fn a_daemon_that_could_not_be_started_again_is_tried_until_it_can() {
@@ -14,7 +14,7 @@ fn a_daemon_that_could_not_be_started_again_is_tried_until_it_can() {
     let config = nova.home().join("daemons/queue/config.toml");
     fs::remove_file(&config).unwrap();
     fs::create_dir(&config).unwrap();
-    kill(nova.pid_of("queue"));
+    send("KILL", nova.pid_of("queue"));
     eventually("the supervisor says what is wrong", Duration::from_secs(60), || {
         let log = fs::read_to_string(nova.home().join("logs/supervisor.log")).ok()?;
         log.contains("cannot be run").then_some(())
@@ -50,7 +50,7 @@ fn a_mesh_goes_on_when_its_executable_is_replaced() {
     fs::rename(&other, &copy).expect("a writable folder");
     for daemon in ["queue", "node"] {
         let pid = nova.pid_of(daemon);
-        kill(pid);
+        send("KILL", pid);
         eventually(&format!("{daemon} is back"), Duration::from_secs(60), || {
             (nova.pid_of(daemon) != pid && nova.run(&["status"]).code == 0).then_some(())
         });
@@ -71,7 +71,7 @@ fn bring_up_with(nova: &Nova, copy: &Path) {
     let up = nova.command(&["up"]);
     let copied = Command::new("cp").arg(up.get_program()).arg(copy).status().expect("cp is there");
     assert!(copied.success());
-    let up = Command::new(copy).arg("up").env("NOVA_HOME", nova.home()).output().expect("the copy starts");
+    let up = nova.at_home(&mut Command::new(copy)).arg("up").output().expect("the copy starts");
     assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
 }
 
@@ -123,9 +123,4 @@ pub(crate) fn a_step_in_progress_outlives_down_and_up(store: &str) {
         Some(shown()).filter(|run| run["state"] != "running")
     });
     assert_eq!(ended["state"], "succeeded", "{ended}");
-}
-
-fn kill(pid: u32) {
-    let status = Command::new("kill").args(["-9", &pid.to_string()]).status().expect("kill is there");
-    assert!(status.success());
 }

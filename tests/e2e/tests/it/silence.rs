@@ -5,9 +5,9 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
-use nova_testkit::eventually;
+use nova_testkit::{eventually, send};
 
-use crate::kill::{at_work, begin, ends_well, kept_mesh, send};
+use crate::kill::{at_work, begin, ends_well, kept_mesh};
 
 /// Longest that anything here may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,10 +18,10 @@ fn who_follows_a_silent_run_is_told_what_its_mesh_misses() {
     let mut run = begin(&nova);
     at_work(&nova);
     let queue = u64::from(nova.pid_of("queue"));
-    send("-STOP", queue);
+    send("STOP", queue);
     let said = BufReader::new(run.stderr.take().expect("it is kept"));
     let told = said.lines().map_while(Result::ok).find(|line| line.contains("the run waits"));
-    send("-CONT", queue);
+    send("CONT", queue);
     let told = told.expect("the run was waited for in silence");
     assert!(told.contains("queue: does not answer"), "{told}");
     ends_well(&nova, run);
@@ -37,7 +37,7 @@ fn a_log_that_grows_large_is_begun_anew_while_its_daemon_writes_to_it() {
     let size = |log: &Path| fs::metadata(log).map_or(0, |log| log.len());
     eventually("the log was begun anew", PATIENCE, || (size(&log) < 1 << 20).then_some(()));
     assert!(size(&log.with_extension("log.1")) > 16 << 20, "the old one is kept beside it");
-    send("-TERM", u64::from(nova.pid_of("queue")));
+    send("TERM", nova.pid_of("queue"));
     eventually("the daemon goes on with the new one", PATIENCE, || (size(&log) > 0).then_some(()));
     let text = fs::read_to_string(&log).expect("text");
     assert!(text.starts_with(|first: char| !first.is_control()), "no hole at its begin");

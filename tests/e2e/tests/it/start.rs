@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use nova_testkit::{Nova, Ran, eventually};
+use nova_testkit::{Nova, Ran, eventually, send};
 
 /// Longest that a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -91,7 +91,8 @@ fn a_mesh_goes_down_with_a_command_that_is_ended_while_it_comes_up() {
     let mut up =
         without_room(&nova).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("nova starts");
     let supervisor = eventually("the mesh comes up", PATIENCE, || nova.mesh_file()?["pid"].as_u64());
-    terminate(up.id());
+    // Not SIGINT, which is ignored below a shell's background job.
+    send("TERM", up.id());
     assert_eq!(up.wait().expect("it is our child").signal(), Some(15), "it ends as any program does");
     eventually("every process is gone", PATIENCE, || Nova::session(supervisor).is_empty().then_some(()));
     assert_eq!(nova.mesh_file(), None);
@@ -106,12 +107,6 @@ fn without_room(nova: &Nova) -> Command {
     up
 }
 
-/// Not by SIGINT, which is ignored below a shell's background job.
-fn terminate(pid: u32) {
-    let status = Command::new("kill").args(["-TERM", &pid.to_string()]).status().expect("kill is there");
-    assert!(status.success());
-}
-
 /// What a command was handed beside its three streams, such as a lock, must not live as long as the mesh.
 #[test]
 fn a_mesh_keeps_nothing_open_that_its_command_was_handed() {
@@ -120,8 +115,7 @@ fn a_mesh_keeps_nothing_open_that_its_command_was_handed() {
     let own = nova.command(&["up"]);
     let mut shell = Command::new("sh");
     shell.args(["-c", "exec 8>\"$0\"; \"$1\" up"]).arg(&lock).arg(own.get_program());
-    shell.env("NOVA_HOME", nova.home());
-    assert!(shell.output().expect("a shell").status.success());
+    assert!(nova.at_home(&mut shell).output().expect("a shell").status.success());
     let supervisor = nova.mesh_file().expect("the mesh is up")["pid"].as_u64().expect("a number");
     for pid in Nova::session(supervisor) {
         let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("it is ours").flatten();
@@ -145,4 +139,14 @@ fn a_disk_without_room_is_told_by_every_daemon() {
     let output = without_room(&nova).output().expect("nova starts");
     let told = refused(&nova, Ran::of(&output), 3);
     assert!(told.contains("is not ready: disk: ") && told.contains(" MiB are free for "), "{told}");
+}
+
+/// This very test binary, run by somebody who has a store and an identity of their own.
+#[test]
+fn a_test_uses_neither_store_nor_identity_of_whoever_runs_it() {
+    let test = "start::a_mesh_keeps_nothing_open_that_its_command_was_handed";
+    let mut run = Command::new(std::env::current_exe().expect("an executable has a path"));
+    run.args(["--exact", test]).env("NOVA_STORE", NOWHERE).env("NOVA_TOKEN", "nonsense");
+    let told = Ran::of(&run.output().expect("it starts")).ok();
+    assert!(told.contains("1 passed"), "{told}");
 }

@@ -1,7 +1,7 @@
 //! `nova queue`, as people put tasks in, follow them, and give dead ones another life.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Child, Command};
+use std::process::Child;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -167,8 +167,7 @@ impl Watch {
 
     /// Presses Ctrl-C; gives the lines that had not been taken, and what was said to people.
     fn interrupt(mut self) -> (Vec<String>, String) {
-        let pid = self.command.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill is there").success());
+        nova_testkit::send("INT", self.command.id());
         let mut told = String::new();
         let errors = self.command.stderr.as_mut().expect("its errors are piped");
         errors.read_to_string(&mut told).expect("they are text");

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use nova_client::{Endpoint, Endpoints};
+use nova_e2e::callers::Callers;
+use nova_e2e::raw;
 use nova_testkit::{Collector, Nova, eventually};
+use tonic::Code;
 
 use crate::run::orchestrated;
 
@@ -61,4 +66,25 @@ fn the_mesh_keeps_the_same_trace_for_itself() {
     let kept = nova.run(&["--json", "trace", &run.trace]).json();
     let kept = kept.as_array().expect("a list of spans").len();
     assert_eq!(kept, collector.tree(&run.trace).spans.len());
+}
+
+/// An export of no spans is one, too.
+const EXPORT: &str = "opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+#[test]
+fn nobody_but_the_mesh_puts_spans_among_its_own() {
+    let callers = Callers::of_a_new_mesh();
+    let file = callers.nova().mesh_file().expect("a mesh runs");
+    let token = file["collector_token"].as_str().expect("its processes know a token").to_owned();
+    let collector = Endpoint(file["collector"].as_str().expect("a URL").to_owned());
+    let export = |token: Option<String>| {
+        let endpoints = Endpoints { queue: collector.clone(), ..callers.endpoints() };
+        let channel = callers.bearer_at(token, endpoints).channel("queue").expect("it has a place");
+        callers.block_on(raw::call(channel, EXPORT, vec![Bytes::new()])).map_err(|status| status.code())
+    };
+    assert_eq!(export(None).unwrap_err(), Code::Unauthenticated);
+    assert_eq!(export(Some("another".to_owned())).unwrap_err(), Code::Unauthenticated);
+    export(Some(token.clone())).expect("who knows the token may");
+    let status = callers.nova().run(&["--json", "status"]).ok();
+    assert!(!status.contains(&token), "{status}");
 }

@@ -33,22 +33,21 @@ fn assert_all_parse(pages: &[File]) {
 
 /// What `nova` says against these words; none when it understands them. With --help nothing is done.
 fn refusal(words: &[String]) -> Option<String> {
-    let output = Command::new(nova()).args(words).arg("--help").output().expect("nova starts");
+    // Settings of whoever runs this are not looked at.
+    let output = Command::new(nova()).env_clear().args(words).arg("--help").output().expect("nova starts");
     (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// The words behind `nova` or `cargo run … --`, with line numbers.
+/// The words behind `nova` or `cargo run … --` in code blocks, in their remarks and in prose, with line numbers.
 fn commands(text: &str) -> Vec<(usize, Vec<String>)> {
-    let lines = markdown::code_lines(text).into_iter();
+    let lines = markdown::code_lines(text).into_iter().chain(markdown::code_spans(text));
     lines.filter_map(|(number, line)| Some((number, words(line)?))).collect()
 }
 
 fn words(line: &str) -> Option<Vec<String>> {
     let line = line.trim().trim_start_matches("$ ");
-    let rest = match line.strip_prefix("cargo run ") {
-        Some(rest) => rest.split_once("-- ")?.1,
-        None => line.strip_prefix("nova ")?,
-    };
+    let starts = ["cargo run --release -- ", "cargo run -- ", "nova "];
+    let rest = starts.iter().find_map(|start| line.strip_prefix(start))?;
     let end = rest.find([';', '|', '>', '#', '&', '─']).unwrap_or(rest.len());
     // In a picture the next thing stands far to the right.
     let shown = rest[..end].split("   ").next().unwrap_or_default();
@@ -80,9 +79,19 @@ fn nova() -> PathBuf {
 }
 
 #[test]
+fn a_command_in_prose_or_in_a_remark_is_looked_at() {
+    let page = "Say `nova up`.\n\n```sh\nnova trace   # `nova workflow show RUN` has more\n```\n";
+    let shown = commands(page).into_iter().map(|(line, words)| (line, words.join(" "))).collect::<Vec<_>>();
+    let expected = [(4, "trace"), (1, "up"), (4, "workflow show RUN")];
+    assert_eq!(shown, expected.map(|(line, words)| (line, words.to_owned())));
+    assert!(refusal(&["frobnicate".to_owned()]).is_some(), "what is no command is refused");
+}
+
+#[test]
 fn a_command_is_split_like_a_shell_does() {
     let line = "cargo run --release -- orchestrate a.yaml --input 'name=two words' # comment";
     assert_eq!(words(line).unwrap(), ["orchestrate", "a.yaml", "--input", "name=two words"]);
     assert_eq!(words("    nova status --json | jq ."), Some(vec!["status".to_owned(), "--json".to_owned()]));
     assert_eq!(words("cargo test"), None);
+    assert_eq!(words("cargo run -p nova-queue --example load -- unary"), None, "that is another program");
 }

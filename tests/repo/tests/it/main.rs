@@ -10,6 +10,7 @@ mod figures;
 mod licences;
 mod links;
 mod policy;
+mod programs;
 mod reasons;
 mod seams;
 mod words;

@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use nova_client::Mesh;
-use nova_proto::lifecycle::v1::{Run, StepState};
+use nova_proto::lifecycle::v1::Run;
 use nova_proto::policy::v1::{Decision, Verdict};
 use serde_json::Value;
 
@@ -18,9 +17,6 @@ use crate::commands::{cells, output};
 
 /// Denials that a summary shows.
 const DENIALS: u32 = 20;
-/// Decisions reach the policy daemon in batches: how often, and after what pause, to look for them.
-const LOOKS: u32 = 20;
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// Writes the report of a run that is over, and prints its summary.
 pub(crate) async fn conclude(
@@ -48,21 +44,12 @@ fn save(context: &Context, path: &Path, copy: Option<&Path>, markdown: &str) -> 
     kept.with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// What policy denied in the run. A step that ended as denied says that there is something to wait for.
+/// What policy denied in the run. Daemons report that in batches: lifecycle waits for it before it ends a run.
 async fn denials(mesh: &Mesh, run: &Run) -> anyhow::Result<Vec<Decision>> {
     if run.trace_id.is_empty() {
         return Ok(Vec::new());
     }
-    let mut steps = run.phases.iter().flat_map(|phase| &phase.steps);
-    let expected = steps.any(|step| step.state() == StepState::Denied);
-    for _ in 0..LOOKS {
-        let found = decisions::list(mesh, Verdict::Deny, &run.trace_id, Limit::silently(DENIALS)).await?;
-        if !found.is_empty() || !expected {
-            return Ok(found);
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-    Ok(Vec::new())
+    decisions::list(mesh, Verdict::Deny, &run.trace_id, Limit::silently(DENIALS)).await
 }
 
 fn print(run: &Run, report: &Path, denials: &[Decision]) -> anyhow::Result<()> {

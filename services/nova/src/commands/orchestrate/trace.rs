@@ -10,8 +10,8 @@ use crate::home::MeshFile;
 
 /// Starts the telemetry of this command, which the mesh's own collector receives.
 pub(crate) fn start(mesh: &MeshFile) -> anyhow::Result<Telemetry> {
-    let (otlp_endpoint, log_filter) = (mesh.collector.clone(), "off".to_owned());
-    let config = TelemetryConfig { otlp_endpoint, log_filter, ..TelemetryConfig::default() };
+    let mut config = TelemetryConfig { log_filter: "off".to_owned(), ..TelemetryConfig::default() };
+    config.send_to(mesh.own_collector());
     Ok(Telemetry::start("nova", &std::process::id().to_string(), &config)?)
 }
 
