@@ -3,6 +3,7 @@
 mod control;
 mod forward;
 mod lists;
+mod outgoing;
 mod parse;
 mod proof;
 mod queues;
@@ -20,17 +21,13 @@ use std::{sync::Arc, time::Duration};
 
 use nova_proto::queue::v1 as pb;
 use nova_runtime::Runtime;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use self::forward::{Forward, Leadership};
-use self::workers::Workers;
+use self::{outgoing::Outgoing, workers::Workers};
 use crate::{record::Intake, store::Store};
 
 type Answer<T> = Result<Response<T>, Status>;
-
-/// Answers of a stream on their way out.
-type Outgoing<T> = ReceiverStream<Result<T, Status>>;
 
 /// Serves the contract over any store.
 #[derive(Debug, Clone)]

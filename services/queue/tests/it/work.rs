@@ -132,6 +132,29 @@ pub(crate) async fn a_dropped_stream_keeps_its_leases(home: &Home) {
     assert_eq!(taken.task.unwrap().id, next, "the dropped stream takes nothing more");
 }
 
+pub(crate) async fn leases_that_a_stream_has_not_taken_go_back_with_it(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    let worker = Worker::open(&mut client, 100).await;
+    let large = "x".repeat(512 << 10);
+    for _ in 0..40 {
+        put(&mut client, task(&large)).await;
+    }
+    // It reads nothing: a few messages fill the connection's window, and sixteen wait behind it.
+    let held = || {
+        let mut client = client.clone();
+        async move {
+            let queues = client.list_queues(pb::ListQueuesRequest::default()).await.unwrap().into_inner().queues;
+            (queues[0].leased > 16).then_some(())
+        }
+    };
+    soon("the stream holds what it cannot send", PATIENCE, held).await;
+    drop(worker);
+    for _ in 0..25 {
+        assert_eq!(take(&mut client, ask()).await.attempt, 1);
+    }
+}
+
 pub(crate) async fn a_draining_daemon_says_so(home: &Home) {
     let server = home.serve().await;
     let mut client = client(&server);

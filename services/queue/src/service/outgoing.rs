@@ -1,0 +1,86 @@
+//! Answers of a stream on their way out.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures::Stream;
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use crate::{record::LeaseRef, store::Store};
+
+/// The end that the transport takes answers from, at the pace of who reads them.
+#[derive(Debug)]
+pub(crate) struct Outgoing<T>(mpsc::Receiver<Parcel<T>>);
+
+/// The end that answers are put in.
+pub(super) type Answers<T> = mpsc::Sender<Parcel<T>>;
+
+/// Both ends, with room for this many answers between them.
+pub(super) fn outgoing<T>(room: usize) -> (Answers<T>, Outgoing<T>) {
+    let (answers, receiver) = mpsc::channel(room);
+    (answers, Outgoing(receiver))
+}
+
+impl<T> Stream for Outgoing<T> {
+    type Item = Result<T, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(context).map(|next| next.map(Parcel::take))
+    }
+}
+
+/// An answer, and the leases in it.
+#[derive(Debug)]
+pub(super) struct Parcel<T> {
+    answer: Result<T, Status>,
+    leases: Option<Undelivered>,
+}
+
+impl<T> Parcel<T> {
+    /// An answer with leases, which go back unless it is taken.
+    pub(super) fn with_leases(answer: T, leases: Undelivered) -> Self {
+        Self { answer: Ok(answer), leases: Some(leases) }
+    }
+
+    fn take(self) -> Result<T, Status> {
+        if let Some(leases) = self.leases {
+            leases.delivered();
+        }
+        self.answer
+    }
+}
+
+impl<T> From<Result<T, Status>> for Parcel<T> {
+    fn from(answer: Result<T, Status>) -> Self {
+        Self { answer, leases: None }
+    }
+}
+
+/// Leases that are on their way to a worker; dropped, they go back, unstarted.
+#[derive(Debug)]
+pub(super) struct Undelivered {
+    store: Store,
+    namespace: Arc<str>,
+    leases: Vec<LeaseRef>,
+}
+
+impl Undelivered {
+    /// Leases of a namespace.
+    pub(super) fn new(store: Store, namespace: Arc<str>, leases: Vec<LeaseRef>) -> Self {
+        Self { store, namespace, leases }
+    }
+
+    fn delivered(mut self) {
+        self.leases.clear();
+    }
+}
+
+impl Drop for Undelivered {
+    fn drop(&mut self) {
+        self.store.hand_back(&self.namespace, std::mem::take(&mut self.leases));
+    }
+}
