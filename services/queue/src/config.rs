@@ -41,6 +41,8 @@ pub struct Config {
     pub max_waiting_calls: usize,
     /// Bytes that each of these three may hold.
     pub max_waiting_bytes: usize,
+    /// `Lease` calls that may wait for work. What `Work` streams wait for is not counted.
+    pub max_waiting_leases: usize,
 }
 
 /// Seconds of a day.
@@ -61,6 +63,7 @@ impl Default for Config {
             keep_events: 200_000,
             max_waiting_calls: 8_192,
             max_waiting_bytes: 64 << 20,
+            max_waiting_leases: 16_384,
         }
     }
 }
@@ -78,6 +81,7 @@ impl Config {
             ("keep_events", self.keep_events),
             ("max_waiting_calls", self.max_waiting_calls),
             ("max_waiting_bytes", self.max_waiting_bytes),
+            ("max_waiting_leases", self.max_waiting_leases),
         ];
         for (field, value) in positive {
             if value == 0 {
@@ -111,7 +115,12 @@ impl Config {
 
     /// Bounds of what the store holds.
     pub(crate) fn settings(&self) -> Settings {
-        Settings { limits: self.limits(), calls: self.max_waiting_calls, bytes: self.max_waiting_bytes }
+        Settings {
+            limits: self.limits(),
+            calls: self.max_waiting_calls,
+            bytes: self.max_waiting_bytes,
+            waiting_leases: self.max_waiting_leases,
+        }
     }
 }
 

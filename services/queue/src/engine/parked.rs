@@ -9,9 +9,6 @@ use crate::{
     task::{Micros, after},
 };
 
-/// Most calls that may wait.
-const MOST: usize = 16_384;
-
 /// A call that waits.
 #[derive(Debug)]
 pub(crate) struct Waiter {
@@ -23,16 +20,31 @@ pub(crate) struct Waiter {
     until: Micros,
 }
 
-/// Every call that waits.
+/// Every call that waits. Those of streams always may: how many streams there are is bounded elsewhere.
 #[derive(Debug, Default)]
 pub(crate) struct Parked {
+    /// Most calls without a stream that may wait.
+    most: usize,
+    /// How many do.
+    alone: usize,
     waiters: BTreeMap<u64, Waiter>,
     by_queue: HashMap<u32, BTreeSet<u64>>,
     by_time: BTreeSet<(Micros, u64)>,
     next: u64,
 }
 
+impl Waiter {
+    fn is_alone(&self) -> bool {
+        self.request.stream == 0
+    }
+}
+
 impl Parked {
+    /// None yet, and at most so many without a stream.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, ..Self::default() }
+    }
+
     /// Lets a call wait on these queues.
     pub(crate) fn park(
         &mut self,
@@ -41,19 +53,21 @@ impl Parked {
         queues: Vec<u32>,
         now: Micros,
     ) {
-        if self.waiters.len() >= MOST {
+        let until = after(now, request.wait);
+        let waiter = Waiter { request, reply, queues, until };
+        if waiter.is_alone() && self.alone >= self.most {
             // A caller that is gone needs no answer.
-            drop(reply.send(Err(Error::Busy("waiting lease calls"))));
+            drop(waiter.reply.send(Err(Error::Busy("waiting lease calls"))));
             return;
         }
+        self.alone += usize::from(waiter.is_alone());
         let number = self.next;
         self.next += 1;
-        let until = after(now, request.wait);
-        for queue in &queues {
+        for queue in &waiter.queues {
             self.by_queue.entry(*queue).or_default().insert(number);
         }
         self.by_time.insert((until, number));
-        self.waiters.insert(number, Waiter { request, reply, queues, until });
+        self.waiters.insert(number, waiter);
     }
 
     /// The call that has waited longest on a queue and is still there.
@@ -77,6 +91,7 @@ impl Parked {
     pub(crate) fn take_all(&mut self) -> Vec<Waiter> {
         self.by_queue.clear();
         self.by_time.clear();
+        self.alone = 0;
         std::mem::take(&mut self.waiters).into_values().collect()
     }
 
@@ -87,6 +102,7 @@ impl Parked {
 
     fn remove(&mut self, number: u64) -> Option<Waiter> {
         let waiter = self.waiters.remove(&number)?;
+        self.alone -= usize::from(waiter.is_alone());
         self.by_time.remove(&(waiter.until, number));
         for queue in &waiter.queues {
             if let Some(numbers) = self.by_queue.get_mut(queue) {

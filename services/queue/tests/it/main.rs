@@ -68,6 +68,7 @@ on_both_stores! {
     work::a_stream_never_sends_more_than_its_credit,
     work::a_dropped_stream_keeps_its_leases,
     work::leases_that_a_stream_has_not_taken_go_back_with_it,
+    work::a_stream_waits_where_a_call_is_refused,
     work::a_draining_daemon_says_so,
     work::a_stream_that_does_not_open_is_refused,
     control::tasks_are_cancelled_by_what_they_are_like,

@@ -1,6 +1,11 @@
 //! The stream a worker lives on.
 
+use futures::{
+    FutureExt as _,
+    future::{Either, select},
+};
 use nova_proto::queue::v1 as pb;
+use nova_queue::Config;
 use nova_testkit::soon;
 use pb::{TaskState, work_request::Message as Say, work_response::Message as Hear};
 use tokio::sync::mpsc;
@@ -8,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};
 
 use crate::harness::{
-    Client, Home, PATIENCE, ask, broken, client, enqueue, get, put, refer, refused, take, task,
+    Client, Home, PATIENCE, ask, broken, client, enqueue, get, put, refer, refused, seconds, take, task,
 };
 
 /// A worker's ends of its stream.
@@ -153,6 +158,22 @@ pub(crate) async fn leases_that_a_stream_has_not_taken_go_back_with_it(home: &Ho
     for _ in 0..25 {
         assert_eq!(take(&mut client, ask()).await.attempt, 1);
     }
+}
+
+pub(crate) async fn a_stream_waits_where_a_call_is_refused(home: &Home) {
+    let server = home.serve_with(Config { max_waiting_leases: 1, ..Config::default() }).await;
+    let mut client = client(&server);
+    let (mut first, mut second) = (client.clone(), client.clone());
+    let long = || pb::LeaseRequest { wait: seconds(60), ..ask() };
+    let (waits, one_too_many) = (first.lease(long()).boxed(), second.lease(long()).boxed());
+    let (refusal, waits) = match select(waits, one_too_many).await {
+        Either::Left(ended) | Either::Right(ended) => ended,
+    };
+    refused(refusal, Code::ResourceExhausted, "OVERLOADED");
+    let mut worker = Worker::open(&mut client, 1).await;
+    client.enqueue(enqueue(vec![task("a"), task("b")])).await.unwrap();
+    let (called, streamed) = tokio::join!(waits, worker.leases());
+    assert_eq!((called.unwrap().into_inner().leases.len(), streamed.len()), (1, 1));
 }
 
 pub(crate) async fn a_draining_daemon_says_so(home: &Home) {
