@@ -43,6 +43,8 @@ pub struct Config {
     pub max_waiting_bytes: usize,
     /// `Lease` calls that may wait for work. What `Work` streams wait for is not counted.
     pub max_waiting_leases: usize,
+    /// `Work` and `WatchTasks` streams together.
+    pub max_streams: usize,
 }
 
 /// Seconds of a day.
@@ -64,6 +66,7 @@ impl Default for Config {
             max_waiting_calls: 8_192,
             max_waiting_bytes: 64 << 20,
             max_waiting_leases: 16_384,
+            max_streams: 16_384,
         }
     }
 }
@@ -82,6 +85,7 @@ impl Config {
             ("max_waiting_calls", self.max_waiting_calls),
             ("max_waiting_bytes", self.max_waiting_bytes),
             ("max_waiting_leases", self.max_waiting_leases),
+            ("max_streams", self.max_streams),
         ];
         for (field, value) in positive {
             if value == 0 {

@@ -24,8 +24,11 @@ use nova_runtime::Runtime;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use self::forward::{Forward, Leadership};
-use self::{outgoing::Outgoing, workers::Workers};
-use crate::{record::Intake, store::Store};
+use self::{
+    outgoing::{Outgoing, Streams},
+    workers::Workers,
+};
+use crate::{config::Config, record::Intake, store::Store};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -35,15 +38,17 @@ pub(crate) struct QueueService {
     store: Store,
     runtime: Runtime,
     workers: Arc<Workers>,
+    streams: Streams,
     /// Longest that an ended task may be kept.
     longest_kept: Duration,
 }
 
 impl QueueService {
     /// A service over `store`.
-    pub(crate) fn new(store: Store, runtime: Runtime, longest_kept: Duration) -> Self {
+    pub(crate) fn new(store: Store, runtime: Runtime, config: &Config) -> Self {
         let workers = Arc::new(Workers::new(runtime.clock()));
-        Self { store, runtime, workers, longest_kept }
+        let (streams, longest_kept) = (Streams::new(config.max_streams), config.longest_kept());
+        Self { store, runtime, workers, streams, longest_kept }
     }
 }
 
@@ -187,6 +192,6 @@ impl pb::queue_service_server::QueueService for QueueService {
 
     async fn work(&self, request: Request<Streaming<pb::WorkRequest>>) -> Answer<Self::WorkStream> {
         let caller = nova_rpc::caller(&request);
-        Ok(Response::new(work::work(self, caller, request.into_inner())))
+        Ok(Response::new(work::work(self, caller, request.into_inner())?))
     }
 }

@@ -1,4 +1,4 @@
-//! Answers of a stream on their way out.
+//! Streams of answers: only so many at once, each at the pace of its reader.
 
 use std::{
     pin::Pin,
@@ -7,29 +7,49 @@ use std::{
 };
 
 use futures::Stream;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::Status;
 
-use crate::{record::LeaseRef, store::Store};
+use crate::{error::Error, record::LeaseRef, store::Store};
+
+/// Opens streams.
+#[derive(Debug, Clone)]
+pub(super) struct Streams {
+    most: usize,
+    room: Arc<Semaphore>,
+}
+
+impl Streams {
+    /// None yet, and at most so many.
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, room: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))) }
+    }
+
+    /// Both ends of a stream, with so many answers between them.
+    pub(super) fn open<T>(&self, between: usize) -> Result<(Answers<T>, Outgoing<T>), Error> {
+        let room = Arc::clone(&self.room).try_acquire_owned();
+        let _room = room.map_err(|_| Error::TooManyStreams(self.most))?;
+        let (answers, receiver) = mpsc::channel(between);
+        Ok((answers, Outgoing { answers: receiver, _room }))
+    }
+}
 
 /// The end that the transport takes answers from, at the pace of who reads them.
 #[derive(Debug)]
-pub(crate) struct Outgoing<T>(mpsc::Receiver<Parcel<T>>);
+pub(crate) struct Outgoing<T> {
+    answers: mpsc::Receiver<Parcel<T>>,
+    /// Until the transport is done with it.
+    _room: OwnedSemaphorePermit,
+}
 
 /// The end that answers are put in.
 pub(super) type Answers<T> = mpsc::Sender<Parcel<T>>;
-
-/// Both ends, with room for this many answers between them.
-pub(super) fn outgoing<T>(room: usize) -> (Answers<T>, Outgoing<T>) {
-    let (answers, receiver) = mpsc::channel(room);
-    (answers, Outgoing(receiver))
-}
 
 impl<T> Stream for Outgoing<T> {
     type Item = Result<T, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context).map(|next| next.map(Parcel::take))
+        self.answers.poll_recv(context).map(|next| next.map(Parcel::take))
     }
 }
 

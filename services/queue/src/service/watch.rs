@@ -12,7 +12,7 @@ use crate::{
     record::{Cursor, TaskEvent},
     service::{
         QueueService, lists,
-        outgoing::{Answers, Outgoing, outgoing},
+        outgoing::{Answers, Outgoing},
         parse,
         unary::refused,
         wire,
@@ -58,7 +58,7 @@ pub(super) async fn watch_tasks(
     };
     // An expired cursor is refused at once, not in the stream.
     service.store.events(cursor, 1, &|_| false).await?;
-    let (out, answers) = outgoing(BUFFER);
+    let (out, answers) = service.streams.open(BUFFER)?;
     let watch = Watch { service: service.clone(), filter, cursor, told: cursor, news, out };
     service.runtime.spawn("watch-tasks", watch.run());
     Ok(answers)

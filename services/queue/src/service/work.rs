@@ -11,6 +11,7 @@ use futures::{StreamExt as _, stream::FuturesOrdered};
 use nova_proto::queue::v1::{self as pb, work_request::Message, work_response};
 use nova_rpc::Caller;
 use nova_types::{Violation, Violations};
+use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     record::{Lease, LeaseRef, LeaseRequest, Report, Settled, Settlement},
     service::{
         QueueService,
-        outgoing::{Answers, Outgoing, Parcel, Undelivered, outgoing},
+        outgoing::{Answers, Outgoing, Parcel, Undelivered},
         parse, reserved,
         unary::{kind, refused},
         wire,
@@ -37,6 +38,9 @@ const BATCH: usize = 1_000;
 /// How long one lease call waits before it is made anew.
 const WAIT: Duration = Duration::from_secs(60);
 
+/// How long a stream may say nothing until it is opened.
+const OPENING: Duration = Duration::from_secs(10);
+
 /// Settlements and heartbeats under way, beyond which the stream is not read.
 const UNDER_WAY: usize = 64;
 
@@ -51,8 +55,8 @@ pub(super) fn work(
     service: &QueueService,
     caller: Arc<Caller>,
     incoming: Streaming<pb::WorkRequest>,
-) -> Outgoing<pb::WorkResponse> {
-    let (out, answers) = outgoing(BUFFER);
+) -> Result<Outgoing<pb::WorkResponse>, Error> {
+    let (out, answers) = service.streams.open(BUFFER)?;
     let service = service.clone();
     let runtime = service.runtime.clone();
     runtime.spawn_background("work-stream", async move {
@@ -61,7 +65,7 @@ pub(super) fn work(
             drop(out.send(Err(status).into()).await);
         }
     });
-    answers
+    Ok(answers)
 }
 
 async fn session(
@@ -70,7 +74,9 @@ async fn session(
     mut incoming: Streaming<pb::WorkRequest>,
     out: Answers<pb::WorkResponse>,
 ) -> Result<(), Status> {
-    let Some(first) = incoming.message().await.map_err(nova_rpc::unreadable)? else { return Ok(()) };
+    let first =
+        timeout(OPENING, incoming.message()).await.map_err(|_| nova_rpc::Error::deadline_exceeded())?;
+    let Some(first) = first.map_err(nova_rpc::unreadable)? else { return Ok(()) };
     let Some(Message::Open(open)) = first.message else {
         return Err(refused(Violation::new("message", "the first must be open")));
     };

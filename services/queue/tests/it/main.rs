@@ -71,6 +71,8 @@ on_both_stores! {
     work::a_stream_waits_where_a_call_is_refused,
     work::a_draining_daemon_says_so,
     work::a_stream_that_does_not_open_is_refused,
+    work::a_stream_that_says_nothing_ends,
+    work::there_are_only_so_many_streams,
     control::tasks_are_cancelled_by_what_they_are_like,
     control::dead_tasks_are_found_redriven_and_purged,
     control::a_queue_is_paused_drained_and_resumed,

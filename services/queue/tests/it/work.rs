@@ -149,7 +149,8 @@ pub(crate) async fn leases_that_a_stream_has_not_taken_go_back_with_it(home: &Ho
     let held = || {
         let mut client = client.clone();
         async move {
-            let queues = client.list_queues(pb::ListQueuesRequest::default()).await.unwrap().into_inner().queues;
+            let queues =
+                client.list_queues(pb::ListQueuesRequest::default()).await.unwrap().into_inner().queues;
             (queues[0].leased > 16).then_some(())
         }
     };
@@ -194,6 +195,29 @@ pub(crate) async fn a_stream_that_does_not_open_is_refused(home: &Home) {
     let first = pb::WorkRequest { message: Some(Say::Credit(1)) };
     let mut hear = client.work(tokio_stream::once(first)).await.unwrap().into_inner();
     refused(hear.message().await, Code::InvalidArgument, "INVALID_ARGUMENT");
+}
+
+pub(crate) async fn a_stream_that_says_nothing_ends(home: &Home) {
+    let server = home.serve().await;
+    let mut hear = client(&server).work(tokio_stream::pending()).await.unwrap().into_inner();
+    let ended = tokio::time::timeout(PATIENCE, hear.message()).await.expect("it ends in time");
+    refused(ended, Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+}
+
+pub(crate) async fn there_are_only_so_many_streams(home: &Home) {
+    let server = home.serve_with(Config { max_streams: 2, ..Config::default() }).await;
+    let mut client = client(&server);
+    let watch = client.watch_tasks(pb::WatchTasksRequest::default()).await.unwrap();
+    let worker = Worker::open(&mut client, 1).await;
+    let third = client.watch_tasks(pb::WatchTasksRequest::default()).await;
+    refused(third, Code::ResourceExhausted, "OVERLOADED");
+    refused(client.work(tokio_stream::pending()).await, Code::ResourceExhausted, "OVERLOADED");
+    drop((watch, worker));
+    let opened = || {
+        let mut client = client.clone();
+        async move { client.watch_tasks(pb::WatchTasksRequest::default()).await.ok() }
+    };
+    soon("there is room again", PATIENCE, opened).await;
 }
 
 pub(crate) async fn a_stream_hears_at_once_of_a_cancelled_task(home: &Home) {
