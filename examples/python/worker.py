@@ -115,7 +115,8 @@ def attempt(stub, lease):
     beating.start()
     try:
         if lease.task.kind != KIND:
-            raise Failure("UNKNOWN_KIND", lease.task.kind, permanent=True)
+            print(f"handed back: {lease.task.kind} is for a newer worker", flush=True)
+            raise Snooze(5)
         task, report = json.loads(lease.task.payload), reporter(stub, mine, beating.lost)
         result = count(task, lease, report)
         settle = queue.CompleteRequest(lease=mine, result=json.dumps(result).encode())

@@ -121,7 +121,8 @@ func (w *worker) run(ctx context.Context, lease *queue.Lease) (result []byte, er
 		}
 	}()
 	if lease.Task.Kind != mesh.Kind {
-		return nil, &failure{reason: "UNKNOWN_KIND", message: lease.Task.Kind, permanent: true}
+		log.Printf("handed back: %s is for a newer worker", lease.Task.Kind)
+		return nil, snooze(5 * time.Second)
 	}
 	var task mesh.CountWords
 	if err := json.Unmarshal(lease.Task.Payload, &task); err != nil {

@@ -72,7 +72,10 @@ function report(lease: Lease__Output, fraction: number, checkpoint: unknown): Pr
 async function attempt(lease: Lease__Output): Promise<Settlement> {
   const mine = refer(lease);
   try {
-    if (lease.task?.kind !== KIND) throw new Failure("UNKNOWN_KIND", `${lease.task?.kind}`, true);
+    if (lease.task?.kind !== KIND) {
+      console.log(`handed back: ${lease.task?.kind} is for a newer worker`);
+      throw new Snooze(5000);
+    }
     const result = await count(JSON.parse(lease.task.payload.toString()), lease);
     return { lease: mine, completed: Buffer.from(JSON.stringify(result)) };
   } catch (error) {

@@ -10,12 +10,12 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt as _, Full};
 use nova_rpc::trace::{self, CallTrace};
-use nova_rpc::{Method, deadline, lease};
+use nova_rpc::{Method, Reason, deadline, lease, repeatable};
 use nova_types::SpiffeId;
 use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::transport::{Channel as Transport, Endpoint as TransportEndpoint};
-use tonic::{Code, Status, TimeoutExpired};
+use tonic::{Code, ConnectError, Status, TimeoutExpired};
 use tower::Service;
 
 use crate::connector::Connector;
@@ -33,7 +33,8 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(15);
 /// Calls that run on the connection before are not disturbed.
 ///
 /// A unary call carries a deadline, and is repeated with backoff until it passes while the
-/// daemon cannot be reached or answers UNAVAILABLE. A stream is opened once.
+/// daemon cannot be reached or answers UNAVAILABLE. One that makes something new and has no `request_id` is repeated only
+/// while it has surely not reached the daemon: made twice, it would count twice. A stream is opened once.
 #[derive(Clone, Debug)]
 pub struct Channel {
     shared: Arc<Shared>,
@@ -81,6 +82,19 @@ pub const ON_BEHALF_OF: &str = "nova-on-behalf-of";
 
 type Answer = Result<Response<Body>, Status>;
 
+/// A call that got no answer.
+struct Unanswered {
+    status: Status,
+    /// Whether the daemon may have got it.
+    sent: bool,
+}
+
+impl From<Unanswered> for Status {
+    fn from(unanswered: Unanswered) -> Self {
+        unanswered.status
+    }
+}
+
 impl Channel {
     /// A channel to `daemon` at `endpoint`; connects at the first call.
     ///
@@ -116,21 +130,25 @@ impl Channel {
         let caller = caller.and_then(|caller| HeaderValue::from_str(caller.as_ref()).ok());
         // Nobody is somebody too: without the header the call would be this daemon's own.
         request.headers_mut().insert(ON_BEHALF_OF, caller.unwrap_or(HeaderValue::from_static("anonymous")));
-        trace.run(self.send(request)).await
+        Ok(trace.run(self.send(request)).await?)
     }
 
-    async fn send(self, mut request: Request<Body>) -> Answer {
+    async fn send(self, mut request: Request<Body>) -> Result<Response<Body>, Unanswered> {
         if request.uri().path() != ATTEST {
             self.shared.credentials.joined().await;
         }
         self.authorize(&mut request);
         if let Some(lease) = &self.lease {
             // For each attempt anew: a daemon may be away for longer than a proof lasts.
-            request.headers_mut().insert(lease::HEADER, lease.header().await?);
+            let proof = lease.header().await.map_err(|status| Unanswered { status, sent: false })?;
+            request.headers_mut().insert(lease::HEADER, proof);
         }
         let mut transport = self.shared.transport();
-        std::future::poll_fn(|cx| transport.poll_ready(cx)).await.map_err(|error| self.unanswered(&error))?;
-        transport.call(request).await.map_err(|error| self.unanswered(&error))
+        let ready = std::future::poll_fn(|cx| transport.poll_ready(cx)).await;
+        ready.map_err(|error| Unanswered { status: self.unanswered(&error), sent: false })?;
+        let answer = transport.call(request).await;
+        answer
+            .map_err(|error| Unanswered { status: self.unanswered(&error), sent: !is_of_connecting(&error) })
     }
 
     /// Sends the call again and again until it is answered by other than UNAVAILABLE. At the deadline that answer, which
@@ -144,15 +162,16 @@ impl Channel {
         loop {
             let left = give_up.saturating_duration_since(Instant::now());
             let attempt = self.clone().send(attempt(&head, &body, left));
-            let answer = match tokio::time::timeout_at(give_up, attempt).await {
-                Ok(answer) => answer,
-                Err(_) => Err(Status::from(nova_rpc::Error::deadline_exceeded())),
+            let (answer, reached) = match tokio::time::timeout_at(give_up, attempt).await {
+                Ok(answer) => told(answer),
+                Err(_) => (Err(Status::from(nova_rpc::Error::deadline_exceeded())), true),
             };
             if is(&answer, Code::DeadlineExceeded) {
                 return refused.unwrap_or(answer);
             }
             let wait = backoff.next_wait();
-            if !is(&answer, Code::Unavailable) || Instant::now() + wait >= give_up {
+            let again = is(&answer, Code::Unavailable) && !(reached && !repeatable(head.uri.path(), &body));
+            if !again || Instant::now() + wait >= give_up {
                 return answer;
             }
             refused = Some(answer);
@@ -162,8 +181,7 @@ impl Channel {
 
     /// Why a call got no answer. The transport keeps its deadline, too: one that has passed says nothing of the daemon.
     fn unanswered(&self, error: &tonic::transport::Error) -> Status {
-        let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-        let Some(cause) = chain.last().filter(|cause| !cause.is::<TimeoutExpired>()) else {
+        let Some(cause) = chain(error).last().filter(|cause| !cause.is::<TimeoutExpired>()) else {
             return nova_rpc::Error::deadline_exceeded().into();
         };
         nova_rpc::Error::unavailable(self.shared.daemon, cause.to_string()).into()
@@ -197,7 +215,7 @@ impl Service<Request<Body>> for Channel {
         let timeout = timeout_of(&request);
         let call = async move {
             let answer = if streams {
-                this.send(request).await
+                this.send(request).await.map_err(Status::from)
             } else {
                 this.send_until_answered(request, timeout.unwrap_or(DEFAULT_DEADLINE)).await
             };
@@ -220,6 +238,27 @@ fn attempt(head: &http::request::Parts, body: &Bytes, left: Duration) -> Request
     request
 }
 
+fn chain(error: &tonic::transport::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source())
+}
+
+/// True when there was no connection to send the call on.
+fn is_of_connecting(error: &tonic::transport::Error) -> bool {
+    chain(error).any(|cause| cause.is::<ConnectError>())
+}
+
+/// The answer, and whether what it answers may have been done. A daemon without a policy does nothing.
+fn told(answer: Result<Response<Body>, Unanswered>) -> (Answer, bool) {
+    match answer {
+        Ok(response) => {
+            let refused = Status::from_header_map(response.headers());
+            let reached = !refused.is_some_and(|status| Reason::PolicyNotLoaded.is_of(&status));
+            (Ok(response), reached)
+        }
+        Err(Unanswered { status, sent }) => (Err(status), sent),
+    }
+}
+
 fn is(answer: &Answer, code: Code) -> bool {
     code_of(answer) == code as i32
 }
@@ -235,17 +274,41 @@ fn code_of(answer: &Answer) -> i32 {
 mod tests {
     use super::*;
 
+    fn channel_to(address: std::net::SocketAddr) -> Channel {
+        crate::install_crypto_provider();
+        let credentials = Credentials::new(Credential::bearer(Vec::new(), None)).unwrap();
+        Channel::new("queue", &Endpoint(format!("http://{address}")), credentials).unwrap()
+    }
+
+    fn call(method: &str) -> Request<Body> {
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = format!("/nova.queue.v1.QueueService/{method}").parse().unwrap();
+        request
+    }
+
     #[tokio::test]
     async fn a_daemon_that_is_silent_until_the_deadline_is_not_called_unavailable() {
-        crate::install_crypto_provider();
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = Endpoint(format!("http://{}", silent.local_addr().unwrap()));
-        let credentials = Credentials::new(Credential::bearer(Vec::new(), None)).unwrap();
-        let mut channel = Channel::new("queue", &endpoint, credentials).unwrap();
-        let mut request = Request::new(Body::empty());
-        *request.uri_mut() = "/nova.queue.v1.QueueService/Lease".parse().unwrap();
+        let mut channel = channel_to(silent.local_addr().unwrap());
+        let mut request = call("Lease");
         request.headers_mut().insert(deadline::HEADER, HeaderValue::from_static("20m"));
         let status = channel.call(request).await.expect_err("nobody answers");
         assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    }
+
+    #[tokio::test]
+    async fn a_call_was_sent_once_there_was_a_connection() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let channel = channel_to(listener.local_addr().unwrap());
+        let hang_up = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // All of the client's preface, and then no more.
+            tokio::io::AsyncReadExt::read_exact(&mut stream, &mut [0; 24]).await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(channel.clone().send(call("Enqueue")), hang_up);
+        assert!(answer.err().expect("no answer came").sent);
+        drop(listener);
+        let unanswered = channel.send(call("Enqueue")).await.err().expect("nobody listens");
+        assert_eq!((unanswered.sent, unanswered.status.code()), (false, Code::Unavailable));
     }
 }

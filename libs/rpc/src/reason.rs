@@ -1,5 +1,8 @@
 //! The stable reasons of errors. `docs/errors.md` explains each to users.
 
+use tonic::Status;
+use tonic_types::StatusExt as _;
+
 /// Why a call failed, for programs: the `reason` of `google.rpc.ErrorInfo`, in the domain `nova`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
@@ -106,5 +109,10 @@ impl Reason {
             Self::ProcessNotStarted => "PROCESS_NOT_STARTED",
             Self::Internal => "INTERNAL",
         }
+    }
+
+    /// Whether this is why a call failed.
+    pub fn is_of(self, status: &Status) -> bool {
+        status.get_details_error_info().is_some_and(|info| info.reason == self.as_str())
     }
 }

@@ -147,6 +147,15 @@ impl WorkerBuilder {
         self
     }
 
+    /// Tasks of kinds that have no handler here are dead at once. Unless told they are handed back, to be ready again
+    /// after 5 s, and the attempt does not count: in a deployment under way a worker that is newer may know them. For
+    /// queues whose every worker knows every kind, where an unknown one is a mistake.
+    #[must_use]
+    pub fn fail_unknown_kinds(mut self) -> Self {
+        self.handlers.fail_unknown();
+        self
+    }
+
     /// Puts a layer around every handler, whenever registered; the first layer is the outermost. Each kind has
     /// the layer to itself: [`ConcurrencyLimitLayer`](crate::ConcurrencyLimitLayer) limits each kind.
     #[must_use]

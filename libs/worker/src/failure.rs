@@ -66,6 +66,11 @@ impl Failure {
         Self { next, ..Self::new("SNOOZED", "the worker put the task off") }
     }
 
+    /// A snooze with a reason of its own, for metrics: the queue is told none.
+    pub(crate) fn put_off(reason: &str, message: impl fmt::Display, wait: Duration) -> Self {
+        Self { next: Next::Release(Some(wait)), ..Self::new(reason, message) }
+    }
+
     /// A call of the mesh failed. Its reason is kept; what was denied, malformed or absent is permanent.
     pub fn call(status: &Status) -> Self {
         let message = format!("{}: {}", status.code().description(), status.message());

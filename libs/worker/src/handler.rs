@@ -1,10 +1,12 @@
 //! Handlers by kind, and how their types meet the bytes of a task.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::future::ready;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{self, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -82,6 +84,13 @@ where
     TaskService::new(service.map_err(Into::into as fn(S::Error) -> BoxError))
 }
 
+/// Reason of an attempt that had no handler.
+const UNKNOWN_KIND: &str = "UNKNOWN_KIND";
+/// How long a task of a kind that this worker does not know waits for one that does.
+const ELSEWHERE: Duration = Duration::from_secs(5);
+/// Most unknown kinds that are told in the log; whoever enqueues makes up any number.
+const TOLD: usize = 100;
+
 /// What was registered.
 #[derive(Clone)]
 pub(crate) struct Handlers {
@@ -92,7 +101,7 @@ pub(crate) struct Handlers {
 
 impl Default for Handlers {
     fn default() -> Self {
-        Self { by_kind: BTreeMap::new(), unknown: boxed(tower::service_fn(unknown_kind)) }
+        Self { by_kind: BTreeMap::new(), unknown: hand_back_unknown() }
     }
 }
 
@@ -114,7 +123,12 @@ impl Handlers {
         Self { by_kind: by_kind.collect(), unknown: wrapping(self.unknown) }
     }
 
-    /// The handler of a kind; one that fails for good where there is none.
+    /// Tasks of other kinds are dead at once, in place of being handed back.
+    pub(crate) fn fail_unknown(&mut self) {
+        self.unknown = boxed(tower::service_fn(fail_unknown));
+    }
+
+    /// The handler of a kind; the one of unknown kinds where there is none.
     pub(crate) fn of(&self, kind: &str) -> TaskService {
         self.by_kind.get(kind).unwrap_or(&self.unknown).clone()
     }
@@ -135,9 +149,27 @@ where
     move |service| boxed(layer.layer(service))
 }
 
-async fn unknown_kind(request: TaskRequest) -> Result<Bytes, Failure> {
-    let message = format!("this worker has no handler for {:?}", request.context.task.kind);
-    Err(Failure::permanent("UNKNOWN_KIND", message))
+/// Leaves tasks of unknown kinds to other workers: this one may only be older than who enqueued them. The log tells of
+/// each kind once.
+fn hand_back_unknown() -> TaskService {
+    let told = Arc::new(Mutex::new(BTreeSet::new()));
+    boxed(tower::service_fn(move |request: TaskRequest| {
+        let kind = request.context.task.kind;
+        let message = no_handler(&kind);
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < TOLD && told.insert(kind) {
+            tracing::warn!(queue = request.context.task.queue, "{message}: its tasks are handed back");
+        }
+        ready(Err::<Bytes, _>(Failure::put_off(UNKNOWN_KIND, message, ELSEWHERE)))
+    }))
+}
+
+async fn fail_unknown(request: TaskRequest) -> Result<Bytes, Failure> {
+    Err(Failure::permanent(UNKNOWN_KIND, no_handler(&request.context.task.kind)))
+}
+
+fn no_handler(kind: &str) -> String {
+    format!("this worker has no handler for {kind:?}")
 }
 
 /// An empty payload is read as null.

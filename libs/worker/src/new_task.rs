@@ -26,7 +26,8 @@ impl NewTask {
     }
 
     /// Idempotency key, up to 128 bytes: the same key in the same namespace and queue is the same task, for as long as
-    /// that is kept. The body must be the same, too; else `IDEMPOTENCY_MISMATCH`.
+    /// that is kept. The body must be the same, too; else `IDEMPOTENCY_MISMATCH`. A fresh one for each call, unless told:
+    /// then no repeat of the call by the client stores it twice, but another call does.
     #[must_use]
     pub fn request_id(mut self, key: &str) -> Self {
         key.clone_into(&mut self.0.request_id);
@@ -140,9 +141,13 @@ impl NewTask {
         self
     }
 
-    /// The message that is sent.
-    pub(crate) fn into_wire(self) -> pb::NewTask {
-        self.0
+    /// The message that is sent, and whether it has a fresh key, so that only a repeat of its own call can know it.
+    pub(crate) fn into_wire(mut self) -> (pb::NewTask, bool) {
+        let fresh = self.0.request_id.is_empty();
+        if fresh {
+            self.0.request_id = format!("{:032x}", rand::random::<u128>());
+        }
+        (self.0, fresh)
     }
 
     fn retry(&mut self) -> &mut pb::RetryPolicy {

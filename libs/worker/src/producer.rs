@@ -26,7 +26,8 @@ impl Producer {
         self
     }
 
-    /// Stores a task and answers its id once it is durable. The present span's trace goes with it.
+    /// Stores a task and answers its id once it is durable, once however often the call had to be sent. The present
+    /// span's trace goes with it.
     /// Fails as `QueueService.Enqueue` does.
     pub async fn enqueue(&self, task: NewTask) -> Result<Enqueued, Status> {
         let mut ids = self.enqueue_all([task]).await?;
@@ -39,11 +40,17 @@ impl Producer {
         &self,
         tasks: impl IntoIterator<Item = NewTask>,
     ) -> Result<Vec<Enqueued>, Status> {
-        let tasks = tasks.into_iter().map(NewTask::into_wire).collect();
+        let (tasks, fresh): (Vec<_>, Vec<_>) = tasks.into_iter().map(NewTask::into_wire).unzip();
+        // A fresh key is known only where the client had to repeat this very call.
+        let own: Vec<_> =
+            tasks.iter().zip(fresh).map(|(task, fresh)| fresh && task.unique_key.is_empty()).collect();
         let request = pb::EnqueueRequest { namespace: self.namespace.clone(), tasks };
         let answer = self.mesh.queue().enqueue(request).await?.into_inner();
-        let receipt = |task: pb::EnqueuedTask| Enqueued { id: task.id, duplicate: task.duplicate };
-        Ok(answer.tasks.into_iter().map(receipt).collect())
+        let receipt = |(task, own): (pb::EnqueuedTask, bool)| Enqueued {
+            id: task.id,
+            duplicate: task.duplicate && !own,
+        };
+        Ok(answer.tasks.into_iter().zip(own).map(receipt).collect())
     }
 }
 

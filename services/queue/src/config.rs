@@ -44,6 +44,10 @@ pub struct Config {
     pub max_waiting_calls: usize,
     /// Bytes that each of these three may hold.
     pub max_waiting_bytes: usize,
+    /// `Lease` calls that may wait for work. What `Work` streams wait for is not counted.
+    pub max_waiting_leases: usize,
+    /// `Work` and `WatchTasks` streams together.
+    pub max_streams: usize,
 }
 
 /// Seconds of a day.
@@ -65,6 +69,8 @@ impl Default for Config {
             keep_events: 200_000,
             max_waiting_calls: 8_192,
             max_waiting_bytes: 64 << 20,
+            max_waiting_leases: 16_384,
+            max_streams: 16_384,
         }
     }
 }
@@ -83,6 +89,8 @@ impl Config {
             ("keep_events", self.keep_events),
             ("max_waiting_calls", self.max_waiting_calls),
             ("max_waiting_bytes", self.max_waiting_bytes),
+            ("max_waiting_leases", self.max_waiting_leases),
+            ("max_streams", self.max_streams),
         ];
         for (field, value) in positive {
             if value == 0 {
@@ -117,7 +125,12 @@ impl Config {
 
     /// Bounds of what the store holds.
     pub(crate) fn settings(&self) -> Settings {
-        Settings { limits: self.limits(), calls: self.max_waiting_calls, bytes: self.max_waiting_bytes }
+        Settings {
+            limits: self.limits(),
+            calls: self.max_waiting_calls,
+            bytes: self.max_waiting_bytes,
+            waiting_leases: self.max_waiting_leases,
+        }
     }
 }
 

@@ -106,6 +106,9 @@ pub enum Error {
     /// As many calls wait as may.
     #[error("the queue takes no more {0} now")]
     Busy(&'static str),
+    /// As many streams are open as may be.
+    #[error("{0} streams are open, which is the most that may be; close one, or raise max_streams")]
+    TooManyStreams(usize),
     /// The event log has passed the cursor.
     #[error("the event log no longer reaches back to this cursor")]
     CursorExpired,
@@ -182,6 +185,7 @@ impl From<Error> for nova_rpc::Error {
             | Error::TooManyBytes { .. }
             | Error::TooManyQueues(_)
             | Error::TooManySchedules(_)
+            | Error::TooManyStreams(_)
             | Error::TooManyEdges(_) => Self::exhausted(Reason::Overloaded, text, REST * 20),
             Error::Busy(_) => Self::exhausted(Reason::Overloaded, text, REST),
             Error::CursorExpired => Self::out_of_range(Reason::CursorExpired, text),

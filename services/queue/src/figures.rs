@@ -33,8 +33,7 @@ impl Figures {
         mine.dead += theirs.dead;
         mine.cancelled += theirs.cancelled;
         mine.oldest_ready = mine.oldest_ready.into_iter().chain(theirs.oldest_ready).min();
-        self.counts.enqueued += other.counts.enqueued;
-        self.counts.started += other.counts.started;
+        self.counts.add(&other.counts);
         self.wait.add(&other.wait);
         self.run.add(&other.run);
     }
@@ -50,6 +49,29 @@ impl Figures {
             ("dead", stats.dead),
             ("cancelled", stats.cancelled),
         ]
+    }
+}
+
+impl Counts {
+    /// Adds what happened in another queue.
+    pub fn add(&mut self, other: &Self) {
+        self.enqueued += other.enqueued;
+        self.started += other.started;
+        self.completed += other.completed;
+        self.failed += other.failed;
+        self.expired += other.expired;
+        self.dead += other.dead;
+        self.cancelled += other.cancelled;
+    }
+
+    /// How attempts ended that were not handed back.
+    pub fn attempts(&self) -> [(&'static str, u64); 3] {
+        [("completed", self.completed), ("failed", self.failed), ("expired", self.expired)]
+    }
+
+    /// In which states tasks ended.
+    pub fn ended(&self) -> [(&'static str, u64); 3] {
+        [("completed", self.completed), ("dead", self.dead), ("cancelled", self.cancelled)]
     }
 }
 
@@ -142,6 +164,17 @@ mod tests {
         assert_eq!(found[..2], [(Duration::from_millis(5), 2), (Duration::from_millis(10), 3)]);
         assert_eq!(found[BOUNDS.len() - 1], (Duration::from_secs(3_600), 3));
         assert_eq!((histogram.count(), histogram.sum().as_secs()), (4, 4_000));
+    }
+
+    #[test]
+    fn queues_without_a_name_are_counted_together() {
+        let counts =
+            Counts { completed: 1, failed: 2, expired: 3, dead: 4, cancelled: 5, ..Counts::default() };
+        let one = Figures { counts, ..Figures::default() };
+        let mut both = one.clone();
+        both.add(&one);
+        assert_eq!(both.counts.attempts(), [("completed", 2), ("failed", 4), ("expired", 6)]);
+        assert_eq!(both.counts.ended(), [("completed", 2), ("dead", 8), ("cancelled", 10)]);
     }
 
     #[test]

@@ -24,6 +24,12 @@ use crate::{
 /// Queues that are told by name.
 const NAMED: usize = 100;
 
+/// State of a task.
+const STATE: &str = "nova.queue.state";
+
+/// How an attempt ended.
+const OUTCOME: &str = "nova.queue.outcome";
+
 /// How often memory is looked at.
 const EVERY: Duration = Duration::from_secs(10);
 
@@ -52,10 +58,23 @@ static SEEN: LazyLock<Mutex<Seen>> = LazyLock::new(|| {
         meter.u64_observable_counter(name).with_unit("{message}").with_description(what)
     };
     counter("messaging.client.sent.messages", "Tasks that were stored in a queue")
-        .with_callback(|counter| observe_counts(counter, "send", |seen| seen.counts.enqueued))
+        .with_callback(|counter| {
+            observe_counts(counter, OPERATION_NAME, |seen| [("send", seen.counts.enqueued)])
+        })
         .build();
     counter("messaging.client.consumed.messages", "Leases that were given of a queue")
-        .with_callback(|counter| observe_counts(counter, "receive", |seen| seen.counts.started))
+        .with_callback(|counter| {
+            observe_counts(counter, OPERATION_NAME, |seen| [("receive", seen.counts.started)])
+        })
+        .build();
+    counter("nova.queue.ended.messages", "Tasks of a queue that ended, by the state in which")
+        .with_callback(|counter| observe_counts(counter, STATE, |seen| seen.counts.ended()))
+        .build();
+    meter
+        .u64_observable_counter("nova.queue.attempts")
+        .with_unit("{attempt}")
+        .with_description("Attempts at tasks of a queue that ended and were not handed back, by how")
+        .with_callback(|counter| observe_counts(counter, OUTCOME, |seen| seen.counts.attempts()))
         .build();
     Mutex::default()
 });
@@ -89,11 +108,7 @@ pub(crate) async fn follow(store: Store, clock: Arc<dyn Clock>) {
 }
 
 fn observe_depths(gauge: &dyn AsyncInstrument<u64>) {
-    for figures in &seen().figures {
-        for (state, count) in figures.by_state() {
-            gauge.observe(count, &attributes(figures, [KeyValue::new("nova.queue.state", state)]));
-        }
-    }
+    observe_counts(gauge, STATE, Figures::by_state);
 }
 
 fn observe_ages(gauge: &dyn AsyncInstrument<f64>) {
@@ -104,13 +119,16 @@ fn observe_ages(gauge: &dyn AsyncInstrument<f64>) {
     }
 }
 
-fn observe_counts(
+/// Observes counts of each queue, told apart by the values of `key`.
+fn observe_counts<const N: usize>(
     counter: &dyn AsyncInstrument<u64>,
-    operation: &'static str,
-    count: impl Fn(&Figures) -> u64,
+    key: &'static str,
+    counts: impl Fn(&Figures) -> [(&'static str, u64); N],
 ) {
     for figures in &seen().figures {
-        counter.observe(count(figures), &attributes(figures, [KeyValue::new(OPERATION_NAME, operation)]));
+        for (value, count) in counts(figures) {
+            counter.observe(count, &attributes(figures, [KeyValue::new(key, value)]));
+        }
     }
 }
 

@@ -91,7 +91,7 @@ impl Daemon for QueueDaemon {
         runtime.spawn_background("queue-gauges", gauges::follow(store.clone(), runtime.clock()));
         gauges::show_histograms(&runtime);
         let leader = Leadership::new(store.role(), runtime.clients().credentials().clone());
-        let service = QueueServiceServer::new(QueueService::new(store, runtime, config.longest_kept()))
+        let service = QueueServiceServer::new(QueueService::new(store, runtime, &config))
             .max_decoding_message_size(REQUEST_BYTES);
         Ok(Routes::new(Forward::new(service, leader)))
     }

@@ -56,6 +56,8 @@ async fn work(process: &AgentProcess, arguments: &Arguments) -> Result<(), Agent
         .name(agent.as_ref())
         .concurrency(usize::from(arguments.concurrency))
         .lease_duration(arguments.lease_duration())
+        // A step that asks for what no agent can do fails its run, and does not wait for one that can.
+        .fail_unknown_kinds()
         .drain_timeout(grace::SKILL)
         .stop_timeout(grace::STOP);
     let worker = work::register(builder, agent, arguments).build().map_err(AgentError::Worker)?;

@@ -78,10 +78,22 @@ async fn handler_that_hogs_the_runtime_cannot_stop_heartbeats() {
 }
 
 #[tokio::test]
+async fn kind_without_a_handler_is_handed_back() {
+    let queue = FakeQueue::start().await;
+    let count = |number: u32, _: Context| async move { Ok(number) };
+    let _worker = spawn(queue.worker().handle("count", count));
+    let (mut stream, _) = queue.stream().await;
+    stream.lease("t1", "other", 1, "1").await;
+    let outcome = stream.hear_settlements().await.remove(0).outcome;
+    let Some(Outcome::Released(released)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(released.delay.map(|delay| delay.seconds), Some(5));
+}
+
+#[tokio::test]
 async fn kind_without_a_handler_and_bad_payloads_fail_for_good() {
     let queue = FakeQueue::start().await;
     let count = |number: u32, _: Context| async move { Ok(number) };
-    let _worker = spawn(queue.worker().concurrency(2).handle("count", count));
+    let _worker = spawn(queue.worker().concurrency(2).handle("count", count).fail_unknown_kinds());
     let (mut stream, _) = queue.stream().await;
     for (kind, payload, reason) in [("other", "1", "UNKNOWN_KIND"), ("count", "\"x\"", "INVALID_PAYLOAD")] {
         stream.lease(kind, kind, 1, payload).await;

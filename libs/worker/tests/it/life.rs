@@ -59,12 +59,26 @@ async fn permanent_failure_and_bad_payload_are_dead_at_once() {
     let queue = RealQueue::start().await;
     let refuse = |text: String, _: Context| async move { text.parse::<u32>().or_fail_for_good("NO_NUMBER") };
     let ids = [queue.put("refuse", "x").await, queue.put("refuse", 1).await, queue.put("unknown", 1).await];
-    let working = Working::start(queue.worker().handle("refuse", refuse));
+    let working = Working::start(queue.worker().handle("refuse", refuse).fail_unknown_kinds());
     for (id, reason) in ids.iter().zip(["NO_NUMBER", "INVALID_PAYLOAD", "UNKNOWN_KIND"]) {
         let task = queue.eventually(id, TaskState::Dead).await;
         assert_eq!((task.attempts, task.last_error.unwrap().reason.as_str()), (1, reason));
     }
     assert_eq!(working.finish().await.failed, 3);
+}
+
+#[tokio::test]
+async fn a_kind_that_an_old_worker_does_not_know_waits_for_a_newer_one() {
+    let queue = RealQueue::start().await;
+    let done = |(): (), context: Context| async move { Ok(context.attempt) };
+    let id = queue.put("new", ()).await;
+    let old = Working::start(queue.worker().handle("old", done));
+    queue.until(&id, |task| task.state() == TaskState::Waiting && task.attempts == 0).await;
+    assert!(old.finish().await.released > 0);
+    let newer = Working::start(queue.worker().handle("old", done).handle("new", done));
+    let task = queue.eventually(&id, TaskState::Completed).await;
+    assert_eq!((&task.result[..], task.attempts), (&b"1"[..], 1));
+    assert_eq!(newer.finish().await.completed, 1);
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ async fn handlers_that_block_every_thread_keep_their_leases() {
 
 #[tokio::test]
 async fn worker_that_was_cut_off_stops_and_its_late_result_has_no_effect() {
-    let mut queue = RealQueue::start().await;
+    let queue = RealQueue::start().await;
     let (began, mut beginnings) = mpsc::unbounded_channel();
     let (told, mut why) = mpsc::unbounded_channel();
     let wait = move |_: Value, context: Context| {
@@ -104,7 +104,7 @@ async fn what_runs_outlives_a_restart_of_the_daemon() {
 
 #[tokio::test]
 async fn result_that_finds_no_wire_is_told_once_there_is_one() {
-    let mut queue = RealQueue::start().await;
+    let queue = RealQueue::start().await;
     let runs = Arc::new(AtomicU32::new(0));
     let (counted, (told, mut done)) = (runs.clone(), mpsc::unbounded_channel());
     let (began, mut beginnings) = mpsc::unbounded_channel();

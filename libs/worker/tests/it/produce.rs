@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use nova_proto::queue::v1 as pb;
 use nova_proto::queue::v1::TaskState;
+use nova_testkit::soon;
 use nova_worker::{Context, Failure, NewTask, Producer};
 use tonic::Code;
 
-use crate::real_queue::{RealQueue, Working};
+use crate::real_queue::{PATIENCE, RealQueue, Working};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -112,4 +113,37 @@ async fn a_time_that_no_message_can_hold_is_refused() {
     let refused = Producer::new(queue.mesh()).enqueue(task).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert!(refused.message().contains("tasks[0].delay"), "{refused}");
+}
+
+/// Calls over a wire on which no answer comes back, and mends it once the queue has stored something.
+async fn cut_before_the_answer<T>(queue: &RealQueue, call: impl Future<Output = T>) -> T {
+    queue.wire.swallow_answers();
+    let cut = async {
+        soon("the task is stored", PATIENCE, || async { queue.all().await.pop() }).await;
+        queue.join_wire();
+    };
+    tokio::join!(call, cut).0
+}
+
+#[tokio::test]
+async fn a_task_whose_answer_was_lost_is_stored_once() {
+    let queue = RealQueue::start().await;
+    let producer = Producer::new(queue.far_mesh());
+    let call = producer.enqueue(NewTask::new("q", "k", &()).unwrap());
+    let stored = cut_before_the_answer(&queue, call).await.unwrap();
+    let all = queue.all().await;
+    assert_eq!(all.iter().map(|task| task.id.as_str()).collect::<Vec<_>>(), [stored.id.as_str()]);
+    assert!(!stored.duplicate, "the call was repeated, not made again");
+}
+
+#[tokio::test]
+async fn a_call_without_a_key_is_not_repeated_once_it_may_have_arrived() {
+    let queue = RealQueue::start().await;
+    let task = pb::NewTask { queue: "q".into(), kind: "k".into(), ..Default::default() };
+    let request = pb::EnqueueRequest { tasks: vec![task], ..Default::default() };
+    let mut client = queue.far_mesh().queue();
+    let call = client.enqueue(request);
+    let status = cut_before_the_answer(&queue, call).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    assert_eq!(queue.all().await.len(), 1);
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nova_client::{Credential, Credentials, Endpoint, Endpoints, Mesh};
-use nova_proto::queue::v1::{GetTaskRequest, Task, TaskState};
+use nova_proto::queue::v1::{GetTaskRequest, ListTasksRequest, Task, TaskState};
 use nova_queue::{Config, QueueDaemon};
 use nova_runtime::testing::TestServer;
 use nova_testkit::soon;
@@ -43,6 +43,16 @@ impl RealQueue {
         worker(self.wire.address)
     }
 
+    /// Clients at the other end of the wire.
+    pub(crate) fn far_mesh(&self) -> Mesh {
+        mesh(self.wire.address)
+    }
+
+    /// Whatever is stored.
+    pub(crate) async fn all(&self) -> Vec<Task> {
+        self.mesh().queue().list_tasks(ListTasksRequest::default()).await.unwrap().into_inner().tasks
+    }
+
     /// Drains the daemon and starts it again.
     pub(crate) async fn restart(&mut self) {
         self.server.take().expect("a daemon that serves").stop().await;
@@ -52,7 +62,7 @@ impl RealQueue {
     }
 
     /// Mends a wire that was cut.
-    pub(crate) fn join_wire(&mut self) {
+    pub(crate) fn join_wire(&self) {
         self.wire.lead_to(self.server.as_ref().expect("a daemon that serves").address);
     }
 
@@ -103,6 +113,8 @@ pub(crate) struct Wire {
 
 struct Connected {
     target: Option<SocketAddr>,
+    /// Whether nothing comes back.
+    deaf: bool,
     cut: CancellationToken,
 }
 
@@ -110,17 +122,17 @@ impl Wire {
     async fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let connected = Connected { target: Some(target), cut: CancellationToken::new() };
+        let connected = Connected { target: Some(target), deaf: false, cut: CancellationToken::new() };
         let state = Arc::new(Mutex::new(connected));
         let shared = state.clone();
         #[expect(clippy::disallowed_methods, reason = "the wire ends with the test")]
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                let (target, cut) = {
+                let (target, deaf, cut) = {
                     let state = shared.lock().unwrap();
-                    (state.target, state.cut.clone())
+                    (state.target, state.deaf, state.cut.clone())
                 };
-                tokio::spawn(cut.run_until_cancelled_owned(join(near, target)));
+                tokio::spawn(cut.run_until_cancelled_owned(join(near, target, deaf)));
             }
         });
         Self { address, state }
@@ -128,28 +140,39 @@ impl Wire {
 
     /// Breaks every connection, and lets none through until the wire leads somewhere again.
     pub(crate) fn cut(&self) {
-        self.set(None);
+        self.set(None, false);
+    }
+
+    /// Breaks every connection; on new ones calls arrive, and no answer comes back.
+    pub(crate) fn swallow_answers(&self) {
+        let target = self.state.lock().unwrap().target;
+        self.set(target, true);
     }
 
     /// Breaks every connection; new ones lead there.
     pub(crate) fn lead_to(&self, target: SocketAddr) {
-        self.set(Some(target));
+        self.set(Some(target), false);
     }
 
-    fn set(&self, target: Option<SocketAddr>) {
+    fn set(&self, target: Option<SocketAddr>, deaf: bool) {
         let mut state = self.state.lock().unwrap();
         state.cut.cancel();
-        *state = Connected { target, cut: CancellationToken::new() };
+        *state = Connected { target, deaf, cut: CancellationToken::new() };
     }
 }
 
-async fn join(mut near: TcpStream, target: Option<SocketAddr>) {
+async fn join(mut near: TcpStream, target: Option<SocketAddr>, deaf: bool) {
     let Some(target) = target else { return };
     near.set_nodelay(true).unwrap();
     if let Ok(mut far) = TcpStream::connect(target).await {
         far.set_nodelay(true).unwrap();
         // How a connection ends is nothing that a wire would know.
-        drop(copy_bidirectional(&mut near, &mut far).await);
+        if deaf {
+            let (mut from_near, _to_near) = near.split();
+            drop(tokio::io::copy(&mut from_near, &mut far).await);
+        } else {
+            drop(copy_bidirectional(&mut near, &mut far).await);
+        }
     }
 }
 

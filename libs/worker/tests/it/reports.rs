@@ -140,7 +140,7 @@ async fn next_attempt_goes_on_from_the_checkpoint_and_its_own_replaces_it() {
 
 #[tokio::test]
 async fn checkpoint_that_finds_no_wire_is_saved_once_there_is_one() {
-    let mut queue = RealQueue::start().await;
+    let queue = RealQueue::start().await;
     let (began, mut beginnings) = mpsc::unbounded_channel();
     static OPEN: Semaphore = Semaphore::const_new(0);
     let save = move |_: Value, context: Context| {

@@ -47,10 +47,11 @@ pub(super) struct Desk<'a> {
 impl<'a> Desk<'a> {
     /// A desk over what the ledger holds.
     pub(super) fn new(parts: &'a mut Parts, core: Core, offset: Micros) -> Self {
+        let parked = Parked::new(parts.waiting_leases);
         let mut desk = Self {
             parts,
             core,
-            parked: Parked::default(),
+            parked,
             answers: Vec::new(),
             charges: Vec::new(),
             posted: Vec::with_capacity(3 * GATHER),

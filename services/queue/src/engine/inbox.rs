@@ -248,18 +248,43 @@ impl Inbox {
     /// There is no room, the engine is gone, or the verb fails.
     pub(crate) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        let command = command(reply);
+        self.post(command(reply)).await?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Asks for leases and waits for them; a caller that is dropped takes none, not even those that were just given.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask).
+    pub(crate) async fn lease(&self, request: LeaseRequest) -> Result<Vec<Lease>, Error> {
+        let (reply, answer) = oneshot::channel();
+        let mut awaited = Awaited { inbox: self, namespace: Arc::clone(&request.namespace), answer };
+        self.post(Command::Lease(request, reply)).await?;
+        (&mut awaited.answer).await.map_err(|_| Error::Closed)?
+    }
+
+    /// Ends leases as if they had never been given, without waiting for it.
+    pub(crate) fn hand_back(&self, namespace: &Arc<str>, leases: Vec<LeaseRef>) {
+        if leases.is_empty() {
+            return;
+        }
+        let settlement = |lease| Settlement { lease, outcome: Outcome::Released };
+        let settlements = leases.into_iter().map(settlement).collect();
+        // Nobody waits for the answer.
+        let (reply, _) = oneshot::channel();
+        if let Err(error) = self.settlements.post(Command::Settle(Arc::clone(namespace), settlements, reply))
+        {
+            tracing::warn!(%error, "leases without a worker could not be handed back; they will expire");
+        }
+    }
+
+    async fn post(&self, command: Command) -> Result<(), Error> {
         let lane = match command {
             Command::Settle(..) | Command::Heartbeat(..) => &self.settlements,
             Command::Enqueue(..) => &self.tasks,
             Command::Lease(..) | Command::Alter(_) | Command::Look(_) => &self.calls,
         };
-        if self.patient {
-            lane.post_in_turn(command).await?;
-        } else {
-            lane.post(command)?;
-        }
-        answer.await.map_err(|_| Error::Closed)?
+        if self.patient { lane.post_in_turn(command).await } else { lane.post(command) }
     }
 
     /// Changes memory; answers what the change gives once it is committed.
@@ -296,6 +321,22 @@ impl Inbox {
             })))
         })
         .await
+    }
+}
+
+/// Leases that somebody waits for; dropped with them in hand, it hands them back.
+struct Awaited<'a> {
+    inbox: &'a Inbox,
+    namespace: Arc<str>,
+    answer: oneshot::Receiver<Result<Vec<Lease>, Error>>,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.answer.close();
+        if let Ok(Ok(leases)) = self.answer.try_recv() {
+            self.inbox.hand_back(&self.namespace, leases.iter().map(Lease::refer).collect());
+        }
     }
 }
 

@@ -37,6 +37,8 @@ const REST: Duration = Duration::from_millis(100);
 pub(crate) struct Parts {
     /// Bounds of what is held.
     pub(crate) limits: Limits,
+    /// Most lease calls, those of streams aside, that may wait for work.
+    pub(crate) waiting_leases: usize,
     /// Seed of jitter and ids.
     pub(crate) noise: u64,
     /// The daemon's clock.

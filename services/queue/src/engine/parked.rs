@@ -14,9 +14,6 @@ use crate::{
     task::{Micros, after},
 };
 
-/// Most calls that may wait.
-const MOST: usize = 16_384;
-
 /// Namespace and name of a queue.
 type Name = (Arc<str>, Arc<str>);
 
@@ -35,11 +32,19 @@ impl Waiter {
         let LeaseRequest { namespace, queues, .. } = &self.request;
         queues.iter().map(|queue| (Arc::clone(namespace), Arc::clone(queue)))
     }
+
+    fn is_alone(&self) -> bool {
+        self.request.stream == 0
+    }
 }
 
-/// Every call that waits.
+/// Every call that waits. Those of streams always may: how many streams there are is bounded elsewhere.
 #[derive(Debug, Default)]
 pub(crate) struct Parked {
+    /// Most calls without a stream that may wait.
+    most: usize,
+    /// How many do.
+    alone: usize,
     waiters: BTreeMap<u64, Waiter>,
     by_queue: HashMap<Name, BTreeSet<u64>>,
     by_time: BTreeSet<(Micros, u64)>,
@@ -47,17 +52,23 @@ pub(crate) struct Parked {
 }
 
 impl Parked {
+    /// None yet, and at most so many without a stream.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, ..Self::default() }
+    }
+
     /// Lets a call wait on its queues.
     pub(crate) fn park(&mut self, request: LeaseRequest, reply: Reply<Vec<Lease>>, now: Micros) {
-        if self.waiters.len() >= MOST {
-            // A caller that is gone needs no answer.
-            drop(reply.send(Err(Error::Busy("waiting lease calls"))));
-            return;
-        }
-        let number = self.next;
-        self.next += 1;
         let until = after(now, request.wait);
         let waiter = Waiter { request, reply, until };
+        if waiter.is_alone() && self.alone >= self.most {
+            // A caller that is gone needs no answer.
+            drop(waiter.reply.send(Err(Error::Busy("waiting lease calls"))));
+            return;
+        }
+        self.alone += usize::from(waiter.is_alone());
+        let number = self.next;
+        self.next += 1;
         for name in waiter.names() {
             self.by_queue.entry(name).or_default().insert(number);
         }
@@ -86,6 +97,7 @@ impl Parked {
     pub(crate) fn take_all(&mut self) -> Vec<Waiter> {
         self.by_queue.clear();
         self.by_time.clear();
+        self.alone = 0;
         std::mem::take(&mut self.waiters).into_values().collect()
     }
 
@@ -96,6 +108,7 @@ impl Parked {
 
     fn remove(&mut self, number: u64) -> Option<Waiter> {
         let waiter = self.waiters.remove(&number)?;
+        self.alone -= usize::from(waiter.is_alone());
         self.by_time.remove(&(waiter.until, number));
         for name in waiter.names() {
             if let Some(numbers) = self.by_queue.get_mut(&name) {

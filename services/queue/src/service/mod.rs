@@ -3,6 +3,7 @@
 mod control;
 mod forward;
 mod lists;
+mod outgoing;
 mod parse;
 mod proof;
 mod queues;
@@ -20,17 +21,16 @@ use std::{sync::Arc, time::Duration};
 
 use nova_proto::queue::v1 as pb;
 use nova_runtime::Runtime;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use self::forward::{Forward, Leadership};
-use self::workers::Workers;
-use crate::{record::Intake, store::Store};
+use self::{
+    outgoing::{Outgoing, Streams},
+    workers::Workers,
+};
+use crate::{config::Config, record::Intake, store::Store};
 
 type Answer<T> = Result<Response<T>, Status>;
-
-/// Answers of a stream on their way out.
-type Outgoing<T> = ReceiverStream<Result<T, Status>>;
 
 /// Serves the contract over any store.
 #[derive(Debug, Clone)]
@@ -38,15 +38,17 @@ pub(crate) struct QueueService {
     store: Store,
     runtime: Runtime,
     workers: Arc<Workers>,
+    streams: Streams,
     /// Longest that an ended task may be kept.
     longest_kept: Duration,
 }
 
 impl QueueService {
     /// A service over `store`.
-    pub(crate) fn new(store: Store, runtime: Runtime, longest_kept: Duration) -> Self {
+    pub(crate) fn new(store: Store, runtime: Runtime, config: &Config) -> Self {
         let workers = Arc::new(Workers::new(runtime.clock()));
-        Self { store, runtime, workers, longest_kept }
+        let (streams, longest_kept) = (Streams::new(config.max_streams), config.longest_kept());
+        Self { store, runtime, workers, streams, longest_kept }
     }
 }
 
@@ -197,6 +199,6 @@ impl pb::queue_service_server::QueueService for QueueService {
 
     async fn work(&self, request: Request<Streaming<pb::WorkRequest>>) -> Answer<Self::WorkStream> {
         let caller = nova_rpc::caller(&request);
-        Ok(Response::new(work::work(self, caller, request.into_inner())))
+        Ok(Response::new(work::work(self, caller, request.into_inner())?))
     }
 }

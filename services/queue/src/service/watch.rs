@@ -4,14 +4,19 @@ use std::sync::Arc;
 
 use nova_proto::queue::v1 as pb;
 use nova_types::{Violation, Violations};
-use tokio::sync::mpsc;
 use tonic::Status;
 
 use crate::{
     engine::ring::Passage,
     ledger::redis::Role,
     record::{Cursor, TaskEvent},
-    service::{Outgoing, QueueService, lists, parse, unary::refused, wire},
+    service::{
+        QueueService, lists,
+        outgoing::{Answers, Outgoing},
+        parse,
+        unary::refused,
+        wire,
+    },
 };
 
 /// Events read at once.
@@ -53,10 +58,10 @@ pub(super) async fn watch_tasks(
     };
     // An expired cursor is refused at once, not in the stream.
     service.store.events(cursor, 1, &|_| false).await?;
-    let (out, answers) = mpsc::channel(BUFFER);
+    let (out, answers) = service.streams.open(BUFFER)?;
     let watch = Watch { service: service.clone(), filter, cursor, told: cursor, news, out };
     service.runtime.spawn("watch-tasks", watch.run());
-    Ok(Outgoing::new(answers))
+    Ok(answers)
 }
 
 fn parsed(request: &pb::WatchTasksRequest) -> Result<(Filter, Option<Cursor>), Violations> {
@@ -97,7 +102,7 @@ struct Watch {
     /// Where the reader was last told that it stands.
     told: Cursor,
     news: tokio::sync::watch::Receiver<Cursor>,
-    out: mpsc::Sender<Result<pb::WatchTasksResponse, Status>>,
+    out: Answers<pb::WatchTasksResponse>,
 }
 
 impl Watch {
@@ -109,19 +114,19 @@ impl Watch {
             ended = self.follow() => {
                 if let Err(status) = ended {
                     // A reader that is gone needs no status.
-                    drop(out.send(Err(status)).await);
+                    drop(out.send(Err(status).into()).await);
                 }
             }
             () = out.closed() => {}
             () = deposed(&mut role) => {
                 let why = nova_rpc::Error::from(role.borrow().refusal());
                 // As below.
-                drop(out.try_send(Err(why.into())));
+                drop(out.try_send(Err(why.into()).into()));
             }
             () = drain.cancelled() => {
                 let draining = nova_rpc::Error::unavailable("queue", "the daemon drains; resume from the cursor");
                 // A reader that is full or gone sees the stream end, and resumes from its cursor all the same.
-                drop(out.try_send(Err(draining.into())));
+                drop(out.try_send(Err(draining.into()).into()));
             }
         }
     }
@@ -157,6 +162,6 @@ impl Watch {
         self.told = self.cursor;
         let answer = pb::WatchTasksResponse { cursor: wire::cursor(self.cursor), event };
         // A reader that is gone is noticed before the next read.
-        drop(self.out.send(Ok(answer)).await);
+        drop(self.out.send(Ok(answer).into()).await);
     }
 }

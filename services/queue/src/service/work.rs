@@ -2,25 +2,27 @@
 //!
 //! One session runs for each stream. It keeps one lease call waiting while there is credit, settles and
 //! heartbeats in the order in which they came (several commits may be under way), and never blocks one on the
-//! other. When the stream ends, leases that could not be handed over go back; those the worker has stay its own
+//! other. When the stream ends, leases that the transport has not taken go back; those the worker has stay its own
 //! until they expire.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use futures::{FutureExt as _, StreamExt as _, stream::FuturesOrdered};
+use futures::{StreamExt as _, stream::FuturesOrdered};
 use nova_proto::queue::v1::{self as pb, work_request::Message, work_response};
 use nova_rpc::Caller;
 use nova_types::{Violation, Violations};
-use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
 use crate::{
     Error,
     mark::Mark,
     metrics,
-    record::{Lease, LeaseRef, LeaseRequest, Outcome, Report, Settled, Settlement},
+    record::{Lease, LeaseRef, LeaseRequest, Report, Settled, Settlement},
     service::{
-        Outgoing, QueueService, parse, reserved,
+        QueueService,
+        outgoing::{Answers, Outgoing, Parcel, Undelivered},
+        parse, reserved,
         unary::{kind, refused},
         wire,
     },
@@ -36,6 +38,9 @@ const BATCH: usize = 1_000;
 /// How long one lease call waits before it is made anew.
 const WAIT: Duration = Duration::from_secs(60);
 
+/// How long a stream may say nothing until it is opened.
+const OPENING: Duration = Duration::from_secs(10);
+
 /// Settlements and heartbeats under way, beyond which the stream is not read.
 const UNDER_WAY: usize = 64;
 
@@ -50,26 +55,28 @@ pub(super) fn work(
     service: &QueueService,
     caller: Arc<Caller>,
     incoming: Streaming<pb::WorkRequest>,
-) -> Outgoing<pb::WorkResponse> {
-    let (out, answers) = mpsc::channel(BUFFER);
+) -> Result<Outgoing<pb::WorkResponse>, Error> {
+    let (out, answers) = service.streams.open(BUFFER)?;
     let service = service.clone();
     let runtime = service.runtime.clone();
     runtime.spawn_background("work-stream", async move {
         if let Err(status) = session(service, &caller, incoming, out.clone()).await {
             // A worker that is gone needs no status.
-            drop(out.send(Err(status)).await);
+            drop(out.send(Err(status).into()).await);
         }
     });
-    Outgoing::new(answers)
+    Ok(answers)
 }
 
 async fn session(
     service: QueueService,
     caller: &Caller,
     mut incoming: Streaming<pb::WorkRequest>,
-    out: mpsc::Sender<Result<pb::WorkResponse, Status>>,
+    out: Answers<pb::WorkResponse>,
 ) -> Result<(), Status> {
-    let Some(first) = incoming.message().await.map_err(nova_rpc::unreadable)? else { return Ok(()) };
+    let first =
+        timeout(OPENING, incoming.message()).await.map_err(|_| nova_rpc::Error::deadline_exceeded())?;
+    let Some(first) = first.map_err(nova_rpc::unreadable)? else { return Ok(()) };
     let Some(Message::Open(open)) = first.message else {
         return Err(refused(Violation::new("message", "the first must be open")));
     };
@@ -89,9 +96,7 @@ async fn session(
         out,
         draining: false,
     };
-    let ended = session.run(&mut incoming, service.runtime.shutdown()).await;
-    session.hand_back().await;
-    ended
+    session.run(&mut incoming, service.runtime.shutdown()).await
 }
 
 fn opened(open: &pb::WorkOpen, mark: Mark) -> Result<(LeaseRequest, usize), Violations> {
@@ -124,7 +129,7 @@ struct Session {
     credit: usize,
     leasing: Option<Leasing>,
     replying: FuturesOrdered<Replying>,
-    out: mpsc::Sender<Result<pb::WorkResponse, Status>>,
+    out: Answers<pb::WorkResponse>,
     draining: bool,
 }
 
@@ -216,7 +221,7 @@ impl Session {
         })
     }
 
-    /// Hands leases to the worker; each takes one credit.
+    /// Hands leases to the worker; each takes one credit. What it does not take goes back.
     async fn deliver(&mut self, leases: Vec<Lease>) {
         if leases.is_empty() {
             return;
@@ -225,14 +230,15 @@ impl Session {
         let refs: Vec<LeaseRef> = leases.iter().map(Lease::refer).collect();
         let leases = leases.into_iter().map(wire::lease).collect();
         let message = work_response::Message::Leases(pb::WorkLeases { leases });
-        if self.out.send(Ok(pb::WorkResponse { message: Some(message) })).await.is_err() {
-            self.release(refs).await;
-        }
+        let undelivered = Undelivered::new(self.store.clone(), Arc::clone(&self.request.namespace), refs);
+        let answer = pb::WorkResponse { message: Some(message) };
+        // A worker that is gone is noticed by the loop.
+        drop(self.out.send(Parcel::with_leases(answer, undelivered)).await);
     }
 
     async fn tell(&mut self, message: work_response::Message) {
         // A worker that is gone is noticed by the loop.
-        drop(self.out.send(Ok(pb::WorkResponse { message: Some(message) })).await);
+        drop(self.out.send(Ok(pb::WorkResponse { message: Some(message) }).into()).await);
     }
 
     /// Tells the worker which of its tasks were cancelled: that of this lease, and those that followed it.
@@ -244,29 +250,9 @@ impl Session {
 
     async fn announce_drain(&mut self) {
         self.draining = true;
-        self.hand_back().await;
+        // What it may just have been given goes back.
+        self.leasing = None;
         self.tell(work_response::Message::Draining(pb::WorkDraining {})).await;
-    }
-
-    /// Ends the lease call that waits. What it may just have been given goes back, unstarted.
-    async fn hand_back(&mut self) {
-        if let Some(Ok(leases)) = self.leasing.take().and_then(|waiting| waiting.now_or_never()) {
-            self.release(leases.iter().map(Lease::refer).collect()).await;
-        }
-    }
-
-    fn release(&self, leases: Vec<LeaseRef>) -> impl Future<Output = ()> + Send + use<> {
-        let (store, namespace) = (self.store.clone(), Arc::clone(&self.request.namespace));
-        let settlements: Vec<Settlement> =
-            leases.into_iter().map(|lease| Settlement { lease, outcome: Outcome::Released }).collect();
-        async move {
-            if settlements.is_empty() {
-                return;
-            }
-            if let Err(error) = store.settle(&namespace, settlements).await {
-                tracing::warn!(%error, "leases without a worker could not be handed back; they will expire");
-            }
-        }
     }
 }
 

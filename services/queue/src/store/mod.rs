@@ -95,9 +95,14 @@ impl Store {
     }
 
     /// Takes ready tasks, and waits up to `request.wait` for the first.
-    /// A waiting call that is dropped takes nothing.
+    /// A call that is dropped takes nothing.
     pub(crate) async fn lease(&self, request: LeaseRequest) -> Result<Vec<Lease>, Error> {
-        self.inbox.ask(|reply| Command::Lease(request, reply)).await
+        self.inbox.lease(request).await
+    }
+
+    /// Ends leases as if they had never been given, without waiting for it.
+    pub(crate) fn hand_back(&self, namespace: &Arc<str>, leases: Vec<LeaseRef>) {
+        self.inbox.hand_back(namespace, leases);
     }
 
     /// Extends leases to `duration` from now, or each to its own length, and takes what is reported on others; each answers its new end, or how it was lost, first the

@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) calls: usize,
     /// Most bytes that those calls hold.
     pub(crate) bytes: usize,
+    /// Most lease calls, those of streams aside, that may wait for work.
+    pub(crate) waiting_leases: usize,
 }
 
 /// Opens a store over a file that this daemon has for itself.
@@ -96,8 +98,10 @@ pub(crate) fn assemble(
 ) -> (Store, Parts, watch::Sender<Role>) {
     let (inbox, outlet) = inbox(settings.calls, settings.bytes);
     let ring = Arc::new(Ring::new(0, 0));
+    let Settings { limits, waiting_leases, .. } = settings;
     let parts = Parts {
-        limits: settings.limits,
+        limits,
+        waiting_leases,
         noise: rand::random(),
         clock,
         outlet,

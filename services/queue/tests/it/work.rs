@@ -1,6 +1,11 @@
 //! The stream a worker lives on.
 
+use futures::{
+    FutureExt as _,
+    future::{Either, select},
+};
 use nova_proto::queue::v1 as pb;
+use nova_queue::Config;
 use nova_testkit::soon;
 use pb::{TaskState, work_request::Message as Say, work_response::Message as Hear};
 use tokio::sync::mpsc;
@@ -8,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};
 
 use crate::harness::{
-    Client, Home, PATIENCE, ask, broken, client, enqueue, get, put, refer, refused, take, task,
+    Client, Home, PATIENCE, ask, broken, client, enqueue, get, put, refer, refused, seconds, take, task,
 };
 
 /// A worker's ends of its stream.
@@ -132,6 +137,46 @@ pub(crate) async fn a_dropped_stream_keeps_its_leases(home: &Home) {
     assert_eq!(taken.task.unwrap().id, next, "the dropped stream takes nothing more");
 }
 
+pub(crate) async fn leases_that_a_stream_has_not_taken_go_back_with_it(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    let worker = Worker::open(&mut client, 100).await;
+    let large = "x".repeat(512 << 10);
+    for _ in 0..40 {
+        put(&mut client, task(&large)).await;
+    }
+    // It reads nothing: a few messages fill the connection's window, and sixteen wait behind it.
+    let held = || {
+        let mut client = client.clone();
+        async move {
+            let queues =
+                client.list_queues(pb::ListQueuesRequest::default()).await.unwrap().into_inner().queues;
+            (queues[0].leased > 16).then_some(())
+        }
+    };
+    soon("the stream holds what it cannot send", PATIENCE, held).await;
+    drop(worker);
+    for _ in 0..25 {
+        assert_eq!(take(&mut client, ask()).await.attempt, 1);
+    }
+}
+
+pub(crate) async fn a_stream_waits_where_a_call_is_refused(home: &Home) {
+    let server = home.serve_with(Config { max_waiting_leases: 1, ..Config::default() }).await;
+    let mut client = client(&server);
+    let (mut first, mut second) = (client.clone(), client.clone());
+    let long = || pb::LeaseRequest { wait: seconds(60), ..ask() };
+    let (waits, one_too_many) = (first.lease(long()).boxed(), second.lease(long()).boxed());
+    let (refusal, waits) = match select(waits, one_too_many).await {
+        Either::Left(ended) | Either::Right(ended) => ended,
+    };
+    refused(refusal, Code::ResourceExhausted, "OVERLOADED");
+    let mut worker = Worker::open(&mut client, 1).await;
+    client.enqueue(enqueue(vec![task("a"), task("b")])).await.unwrap();
+    let (called, streamed) = tokio::join!(waits, worker.leases());
+    assert_eq!((called.unwrap().into_inner().leases.len(), streamed.len()), (1, 1));
+}
+
 pub(crate) async fn a_draining_daemon_says_so(home: &Home) {
     let server = home.serve().await;
     let mut client = client(&server);
@@ -150,6 +195,29 @@ pub(crate) async fn a_stream_that_does_not_open_is_refused(home: &Home) {
     let first = pb::WorkRequest { message: Some(Say::Credit(1)) };
     let mut hear = client.work(tokio_stream::once(first)).await.unwrap().into_inner();
     refused(hear.message().await, Code::InvalidArgument, "INVALID_ARGUMENT");
+}
+
+pub(crate) async fn a_stream_that_says_nothing_ends(home: &Home) {
+    let server = home.serve().await;
+    let mut hear = client(&server).work(tokio_stream::pending()).await.unwrap().into_inner();
+    let ended = tokio::time::timeout(PATIENCE, hear.message()).await.expect("it ends in time");
+    refused(ended, Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+}
+
+pub(crate) async fn there_are_only_so_many_streams(home: &Home) {
+    let server = home.serve_with(Config { max_streams: 2, ..Config::default() }).await;
+    let mut client = client(&server);
+    let watch = client.watch_tasks(pb::WatchTasksRequest::default()).await.unwrap();
+    let worker = Worker::open(&mut client, 1).await;
+    let third = client.watch_tasks(pb::WatchTasksRequest::default()).await;
+    refused(third, Code::ResourceExhausted, "OVERLOADED");
+    refused(client.work(tokio_stream::pending()).await, Code::ResourceExhausted, "OVERLOADED");
+    drop((watch, worker));
+    let opened = || {
+        let mut client = client.clone();
+        async move { client.watch_tasks(pb::WatchTasksRequest::default()).await.ok() }
+    };
+    soon("there is room again", PATIENCE, opened).await;
 }
 
 pub(crate) async fn a_stream_hears_at_once_of_a_cancelled_task(home: &Home) {

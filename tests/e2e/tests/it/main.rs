@@ -26,6 +26,7 @@ mod shared_agents;
 mod silence;
 mod start;
 mod task_command;
+mod task_file;
 mod trace;
 
 /// Instantiates every claim for both stores.

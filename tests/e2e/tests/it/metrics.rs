@@ -14,13 +14,19 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Lines that the page must have once one of three tasks has completed, one is dead and one waits for a worker: name,
 /// what is among its labels, and value.
-const EXPECTED: [(&str, &str, &str); 12] = [
+const EXPECTED: [(&str, &str, &str); 18] = [
     ("nova_queue_depth", r#"nova_queue_state="ready""#, "1"),
     ("nova_queue_depth", r#"nova_queue_state="leased""#, "0"),
     ("nova_queue_depth", r#"nova_queue_state="completed""#, "1"),
     ("nova_queue_depth", r#"nova_queue_state="dead""#, "1"),
     ("messaging_client_sent_messages_total", r#"messaging_operation_name="send""#, "3"),
     ("messaging_client_consumed_messages_total", r#"messaging_operation_name="receive""#, "2"),
+    ("nova_queue_attempts_total", r#"nova_queue_outcome="completed""#, "1"),
+    ("nova_queue_attempts_total", r#"nova_queue_outcome="failed""#, "1"),
+    ("nova_queue_attempts_total", r#"nova_queue_outcome="expired""#, "0"),
+    ("nova_queue_ended_messages_total", r#"nova_queue_state="completed""#, "1"),
+    ("nova_queue_ended_messages_total", r#"nova_queue_state="dead""#, "1"),
+    ("nova_queue_ended_messages_total", r#"nova_queue_state="cancelled""#, "0"),
     ("nova_queue_wait_duration_seconds_bucket", r#"le="+Inf""#, "2"),
     ("nova_queue_wait_duration_seconds_bucket", r#"le="3600""#, "2"),
     ("nova_queue_wait_duration_seconds_count", "", "2"),

@@ -20,6 +20,9 @@ const WAIT: Duration = Duration::from_secs(30);
 /// How long it holds one: past the end of a test on a busy machine.
 const HOLD: Duration = Duration::from_secs(1_800);
 
+/// Trace context of an attempt that failed.
+const SPAN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
 /// Somebody who takes tasks, with a token that the command made.
 struct Worker {
     mesh: Mesh,
@@ -54,7 +57,8 @@ impl Worker {
         let task_id = task.expect("a lease is of a task").id;
         let lease = Some(LeaseRef { task_id: task_id.clone(), token });
         let error = Some(TaskError { reason: reason.to_owned(), message: "no route".to_owned() });
-        let request = FailRequest { lease, error, permanent, ..FailRequest::default() };
+        let traceparent = SPAN.to_owned();
+        let request = FailRequest { lease, error, permanent, traceparent, ..FailRequest::default() };
         let answer = self.runtime.block_on(self.mesh.queue().fail(request)).expect("the lease is held");
         let again = answer.into_inner().retry_time.map(|time| Timestamp::from_wire(&time));
         (task_id, again.map(|again| again.since(SystemClock.now())).unwrap_or_default())
@@ -80,6 +84,22 @@ pub(crate) fn dead_tasks_live_again(store: &str) {
         shown.contains("last error  NO_ROUTE: no route") && shown.contains("1  NO_ROUTE after"),
         "{shown}"
     );
+    assert!(shown.contains("by mailer\n") && shown.matches("no route").count() == 2, "{shown}");
+    assert_eq!(json(&nova, &["show", &lost])["history"][0]["traceparent"], SPAN);
+    let listed = json(&nova, &["workers", "--queue", "mail"]);
+    let [workers] = &listed.as_array().expect("a list")[..] else { panic!("one works: {listed}") };
+    assert_eq!((&workers["name"], &workers["leases"]), (&value!("mailer"), &value!(1)));
+    assert_eq!((&workers["queues"], &workers["streaming"]), (&value!(["mail"]), &value!(false)));
+    assert!(workers["identity"].as_str().is_some_and(|id| id.ends_with("/worker/mailer")), "{workers}");
+    let listed = nova.run(&["queue", "workers"]).ok();
+    assert!(listed.lines().nth(1).is_some_and(|row| row.starts_with("mailer ")), "{listed}");
+    let dry = json(&nova, &["redrive", "--queue", "mail", "--error", "NO_ROUTE", "--dry-run"]);
+    assert_eq!((&dry["would_be_redriven"], &dry["first"][0]["id"]), (&value!(1), &value!(lost)));
+    let dry = json(&nova, &["cancel", "--queue", "mail", "--dry-run"]);
+    assert_eq!((&dry["would_be_cancelled"], &dry["first"][0]["id"]), (&value!(1), &value!(held)));
+    let dry = nova.run(&["queue", "purge", &held, &lost, "--dry-run"]).ok();
+    assert!(dry.contains(&lost) && !dry.contains(&held) && dry.ends_with("1 would be purged\n"), "{dry}");
+    assert_eq!(json(&nova, &["show", &lost])["state"], "dead", "nothing was changed");
     refused(&nova, &["purge", &held], 1, "is held by mailer: cancel it first");
     refused(&nova, &["redrive", &held, &down], 1, &format!("{held} is not dead: it is leased"));
     assert_eq!(json(&nova, &["show", &down])["state"], "ready", "though the other one was not");

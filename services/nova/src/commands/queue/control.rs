@@ -4,6 +4,7 @@ use clap::Args;
 use nova_proto::queue::v1::{CancelTasksRequest, PurgeTasksRequest, RedriveTasksRequest, Task, TaskState};
 use serde_json::json;
 
+use super::dry_run;
 use super::scope::Scope;
 use super::select::{Page, Selection};
 use super::task::{STATES, state, state_of};
@@ -25,6 +26,9 @@ pub(crate) struct Cancel {
 impl Cancel {
     pub(crate) async fn run(self, scope: &Scope<'_>) -> anyhow::Result<()> {
         let found = self.which.find(scope).await?;
+        if self.which.dry_run {
+            return dry_run::tell(scope, &self.which, found, &LIVE, "cancelled").await;
+        }
         let call = async |Page { namespace, task_ids, queue, filter, page_token }| {
             let message = self.message.clone();
             let request = CancelTasksRequest { namespace, task_ids, queue, filter, message, page_token };
@@ -38,6 +42,9 @@ impl Cancel {
         found.ends(Vec::new())
     }
 }
+
+/// States of tasks that have not ended.
+const LIVE: [TaskState; 3] = [TaskState::Waiting, TaskState::Ready, TaskState::Leased];
 
 fn has_ended(task: &Task) -> bool {
     matches!(task.state(), TaskState::Completed | TaskState::Dead | TaskState::Cancelled)
@@ -56,6 +63,9 @@ pub(crate) struct Redrive {
 impl Redrive {
     pub(crate) async fn run(self, scope: &Scope<'_>) -> anyhow::Result<()> {
         let found = self.which.find(scope).await?;
+        if self.which.dry_run {
+            return dry_run::tell(scope, &self.which, found, &[TaskState::Dead], "redriven").await;
+        }
         let call = async |Page { namespace, task_ids, queue, filter, page_token }| {
             let request = RedriveTasksRequest { namespace, task_ids, queue, filter, page_token };
             let answer = scope.mesh.queue().redrive_tasks(request).await?.into_inner();
@@ -101,6 +111,9 @@ pub(crate) struct Purge {
 impl Purge {
     pub(crate) async fn run(self, scope: &Scope<'_>) -> anyhow::Result<()> {
         let found = self.which.find(scope).await?;
+        if self.which.dry_run {
+            return dry_run::tell(scope, &self.which, found, &self.purgeable(), "purged").await;
+        }
         let states: Vec<i32> = self.state.iter().map(|name| state_of(name).into()).collect();
         let call = async |Page { namespace, task_ids, queue, filter, page_token }| {
             let states = states.clone();
@@ -111,6 +124,13 @@ impl Purge {
         let count = self.which.each(scope, &found, call).await?;
         told(scope, count, "purged")?;
         found.ends(not_purged(&found.tasks, count))
+    }
+
+    /// The states that were given, or all, but that of tasks that somebody holds.
+    fn purgeable(&self) -> Vec<TaskState> {
+        let asked = |name: &&str| self.state.is_empty() || self.state.iter().any(|state| state == name);
+        let states = STATES.iter().copied().filter(asked).map(state_of);
+        states.filter(|state| *state != TaskState::Leased).collect()
     }
 }
 

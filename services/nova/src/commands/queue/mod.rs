@@ -3,6 +3,7 @@
 mod admin;
 mod config;
 mod control;
+mod dry_run;
 mod enqueue;
 mod limits;
 mod schedules;
@@ -49,7 +50,7 @@ enum Action {
     },
     /// Follow changes of tasks until Ctrl-C.
     Watch(watch::Watch),
-    /// Put a task into a queue.
+    /// Put a task into a queue, or many from a file.
     Enqueue(enqueue::Enqueue),
     /// End tasks that have not ended; who works on one is told.
     Cancel(control::Cancel),

@@ -63,6 +63,9 @@ pub(crate) struct Selection {
     named: Named,
     #[command(flatten)]
     like: Like,
+    /// Change nothing: tell how many tasks it would be about, and the newest of them.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Tasks by id, or those of a queue.
@@ -101,6 +104,16 @@ const IDS: usize = 1_000;
 const LOOKS: usize = 16;
 
 impl Selection {
+    /// The queue whose tasks are meant, where they are not named.
+    pub(crate) fn queue(&self) -> Option<&str> {
+        self.named.queue.as_deref()
+    }
+
+    /// What they are like.
+    pub(crate) fn filter(&self) -> anyhow::Result<Option<TaskFilter>> {
+        self.like.filter()
+    }
+
     /// Looks for what is named; fails when nothing of it is there.
     pub(crate) async fn find(&self, scope: &Scope<'_>) -> anyhow::Result<Found> {
         if let Some(queue) = &self.named.queue {
@@ -133,7 +146,7 @@ impl Selection {
             count += call(Page { task_ids, ..whole.clone() }).await?.0;
         }
         let Some(queue) = self.named.queue.clone() else { return Ok(count) };
-        let mut page = Page { queue, filter: self.like.filter()?, ..whole };
+        let mut page = Page { queue, filter: self.filter()?, ..whole };
         loop {
             let (changed, next) = call(page.clone()).await?;
             count += changed;

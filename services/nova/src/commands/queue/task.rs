@@ -11,6 +11,7 @@ use tonic::{Code, Status};
 use super::scope::Scope;
 use super::select::Like;
 use super::template;
+use crate::cli::Context;
 use crate::commands::pages::Limit;
 use crate::commands::{cells, output};
 
@@ -44,11 +45,15 @@ impl Tasks {
             let page = scope.mesh.queue().list_tasks(request).await?.into_inner();
             Ok((page.tasks, page.next_page_token))
         };
-        let tasks = self.limit.gather(page).await?;
-        let records: Vec<Value> = tasks.iter().map(record).collect();
-        let headers = ["TASK", "QUEUE", "KIND", "STATE", "ATTEMPTS", "CHANGED", "WORKER", "LAST ERROR"];
-        output::rows(scope.context, headers, tasks.iter().map(row).collect(), &records)
+        print(scope.context, &self.limit.gather(page).await?)
     }
+}
+
+/// Prints a row for each task, or with `--json` its record.
+pub(crate) fn print(context: &Context, tasks: &[Task]) -> anyhow::Result<()> {
+    let records: Vec<Value> = tasks.iter().map(record).collect();
+    let headers = ["TASK", "QUEUE", "KIND", "STATE", "ATTEMPTS", "CHANGED", "WORKER", "LAST ERROR"];
+    output::rows(context, headers, tasks.iter().map(row).collect(), &records)
 }
 
 fn row(task: &Task) -> [String; 8] {
@@ -142,15 +147,16 @@ fn progress(progress: &Progress) -> String {
     format!("{} {}", cells::percent(progress.fraction), progress.note)
 }
 
-/// One line for an attempt that ended.
+/// One line for an attempt that ended, and those of its message.
 fn attempt(attempt: &Attempt) -> String {
-    let how = match attempt.error.as_ref().map(|error| error.reason.as_str()) {
-        None => "completed",
-        Some("") => "failed",
-        Some(reason) => reason,
+    let (how, message) = match attempt.error.as_ref() {
+        None => ("completed", ""),
+        Some(TaskError { reason, message }) if reason.is_empty() => ("failed", message.as_str()),
+        Some(TaskError { reason, message }) => (reason.as_str(), message.as_str()),
     };
     let took = cells::elapsed(attempt.start_time.as_ref(), attempt.end_time.as_ref());
-    format!("{}  {how} after {took} by {}", attempt.number, attempt.worker)
+    let line = format!("{}  {how} after {took} by {}", attempt.number, attempt.worker);
+    message.lines().fold(line, |told, line| format!("{told}\n   {line}"))
 }
 
 fn attempt_record(attempt: &Attempt) -> Value {
@@ -160,6 +166,7 @@ fn attempt_record(attempt: &Attempt) -> Value {
         "start_time": cells::rfc3339(attempt.start_time.as_ref()),
         "end_time": cells::rfc3339(attempt.end_time.as_ref()),
         "error": attempt.error.as_ref().map(|error| json!({"reason": error.reason, "message": error.message})),
+        "traceparent": attempt.traceparent,
     })
 }
 

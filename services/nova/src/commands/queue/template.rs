@@ -38,13 +38,6 @@ pub(crate) struct Template {
     /// The key is free again after this time, even while its task lives.
     #[arg(long, value_name = "TIME", requires = "unique_key", value_parser = arguments::duration)]
     unique_for: Option<Duration>,
-    #[command(flatten)]
-    attempts: Attempts,
-}
-
-/// How a task is tried.
-#[derive(Debug, Args)]
-struct Attempts {
     /// Longest time of one attempt, whatever its heartbeats, such as 10m.
     #[arg(long, value_name = "TIME", value_parser = arguments::duration)]
     attempt_timeout: Option<Duration>,
@@ -70,6 +63,7 @@ fn factor(text: &str) -> Result<f64, String> {
 impl Template {
     /// The task on the wire.
     pub(crate) fn task(self) -> anyhow::Result<NewTask> {
+        let retry = self.retry();
         Ok(NewTask {
             payload: arguments::content(&self.payload)?.into(),
             metadata: arguments::labels(self.metadata)?,
@@ -80,14 +74,12 @@ impl Template {
             deadline: self.deadline.map(wire::to_duration),
             unique_key: self.unique_key.unwrap_or_default(),
             unique_for: self.unique_for.map(wire::to_duration),
-            attempt_timeout: self.attempts.attempt_timeout.map(wire::to_duration),
-            retry: self.attempts.retry(),
+            attempt_timeout: self.attempt_timeout.map(wire::to_duration),
+            retry,
             ..Default::default()
         })
     }
-}
 
-impl Attempts {
     /// What is said of retries; none when nothing is.
     fn retry(&self) -> Option<RetryPolicy> {
         let policy = RetryPolicy {

@@ -152,6 +152,18 @@ pub(super) async fn a_waiting_call_that_is_dropped_takes_nothing(home: &dyn Home
     assert_eq!((lease.task.id, lease.task.status.attempts), (id, 1));
 }
 
+pub(super) async fn a_call_that_is_dropped_with_its_answer_takes_nothing(home: &dyn Home) {
+    let store = home.open().await;
+    let mut waiting = Box::pin(store.lease(LeaseRequest { wait: PATIENCE, ..ask(1) }));
+    assert!(futures::poll!(&mut waiting).is_pending());
+    let id = store.put(task("t")).await.id;
+    eventually(&store, id, State::Leased).await;
+    // Its answer is there, and it never hears of it.
+    drop(waiting);
+    let leases = store.take(LeaseRequest { wait: PATIENCE, ..ask(1) }).await;
+    assert_eq!(leases.iter().map(|lease| lease.task.status.attempts).collect::<Vec<_>>(), [1]);
+}
+
 pub(super) async fn a_waiting_call_ends_empty_after_its_wait(home: &dyn Home) {
     let store = home.open().await;
     let leases = store.take(LeaseRequest { wait: Duration::from_millis(50), ..ask(1) }).await;

@@ -191,6 +191,7 @@ conformance! {
     leases::a_waiting_call_wakes_when_work_arrives,
     leases::a_waiting_call_wakes_when_a_task_falls_due,
     leases::a_waiting_call_that_is_dropped_takes_nothing,
+    leases::a_call_that_is_dropped_with_its_answer_takes_nothing,
     leases::a_waiting_call_ends_empty_after_its_wait,
     leases::queues_are_served_in_order_of_preference,
     proofs::an_expired_task_is_handed_on_only_after_its_proof,

@@ -1,4 +1,7 @@
-//! `nova queue enqueue`.
+//! `nova queue enqueue`: a task, or a file of them.
+
+mod file;
+mod line;
 
 use std::time::Duration;
 
@@ -14,14 +17,36 @@ use crate::cli::Context;
 use crate::commands::{arguments, cells, output};
 use crate::connection;
 
-/// Put a task into a queue.
+/// What is told where a restart of Redis loses what was stored.
+const IN_MEMORY: &str = "nova: stored in memory alone: Redis runs without an append-only file";
+
+/// Put a task into a queue, or many from a file.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    mut_arg("queue", |queue| queue.required(false).required_unless_present("file")),
+    mut_arg("kind", |kind| kind.required(false).required_unless_present("file")),
+    after_help = "Examples:
   nova queue enqueue mail send --payload '{\"to\":\"ada\"}' --metadata team=post
-  nova queue enqueue mail send --max-attempts 5 --backoff 1s --backoff-factor 2 --backoff-max 1m")]
+  nova queue enqueue mail send --max-attempts 5 --backoff 1s --backoff-factor 2 --backoff-max 1m
+  nova queue enqueue --file tasks.jsonl
+
+A file has a task on each line, as JSON: {\"queue\":\"mail\",\"kind\":\"send\",\"payload\":{\"to\":\"ada\"}}. Others of its \
+fields are metadata, request_id, priority, group, unique_key, after and run_after_failure; delay_seconds, \
+deadline_seconds, unique_for_seconds and attempt_timeout_seconds; retry, with max_attempts, \
+initial_backoff_seconds, factor and max_backoff_seconds; and after_index: places of tasks of the file, from 0, that \
+must complete before. Tasks are stored in order, up to 1,000 at once, and the id of each is printed. With a \
+request_id of its own on each line a file may be given again."
+)]
 pub(crate) struct Enqueue {
     #[command(flatten)]
-    template: Template,
+    template: Option<Template>,
+    /// Tasks as lines of JSON, from a file or, for -, from standard input.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["Template", "request_id", "delay", "after", "run_after_failure"]
+    )]
+    file: Option<String>,
     /// Idempotency key: the same key in the same queue is the same task [default: a fresh one].
     #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     request_id: Option<String>,
@@ -38,6 +63,9 @@ pub(crate) struct Enqueue {
 
 impl Enqueue {
     pub(crate) async fn run(self, context: &Context, namespace: &str) -> anyhow::Result<()> {
+        if let Some(path) = &self.file {
+            return file::store(context, namespace, path).await;
+        }
         let request = EnqueueRequest { namespace: namespace.to_owned(), tasks: vec![self.task()?] };
         let mesh = connection::connect(&context.home).await?;
         let answer = mesh.queue().enqueue(request).await?.into_inner();
@@ -51,18 +79,24 @@ impl Enqueue {
             tell!("nova: the request id or the unique key was known: this is the earlier task");
         }
         if answer.durability() == Durability::Memory {
-            tell!("nova: stored in memory alone: Redis runs without an append-only file");
+            tell!("{IN_MEMORY}");
         }
         output::line(&receipt.id)
     }
 
     fn task(self) -> anyhow::Result<NewTask> {
+        let template = self.template.map(Template::task).transpose()?;
         Ok(NewTask {
-            request_id: self.request_id.unwrap_or_else(|| Uuid::now_v7().to_string()),
+            request_id: self.request_id.unwrap_or_else(fresh_key),
             delay: self.delay.map(wire::to_duration),
             after: self.after,
             run_after_failure: self.run_after_failure,
-            ..self.template.task()?
+            ..template.unwrap_or_default()
         })
     }
+}
+
+/// A key that no other task has.
+fn fresh_key() -> String {
+    Uuid::now_v7().to_string()
 }
