@@ -101,10 +101,10 @@ function open() {
   const mine = client.Work();
   stream = mine;
   const unanswered: string[][] = []; // tokens of each settlement, in order
-  const settle = (settlements: Settlement[]) => {
+  const settle = (settlements: Settlement[], credit = 0) => {
     if (settlements.length === 0) return;
     unanswered.push(settlements.map((one) => String(one.lease!.token)));
-    mine.write({ settle: { settlements } });
+    mine.write({ settle: { settlements, credit } });
   };
   const heartbeat = () => {
     if (running.size > 0) mine.write({ heartbeat: { leases: [...running.values()] } });
@@ -117,8 +117,7 @@ function open() {
     if (!running.delete(lease.token)) return; // The lease was lost: nobody waits for the outcome.
     owed.set(lease.token, settlement);
     if (stream !== mine) return; // The next stream says it.
-    settle([settlement]);
-    if (!draining) mine.write({ credit: 1 });
+    settle([settlement], draining ? 0 : 1);
   };
   const hear = (response: WorkResponse__Output) => {
     for (const lease of response.leases?.leases ?? []) void take(lease);

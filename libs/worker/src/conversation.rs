@@ -111,29 +111,40 @@ impl Conversation {
         beats.filter_map(|(key, report)| Some((key, report?))).collect()
     }
 
-    /// Settles these leases, in as few messages as they fit.
-    pub(crate) fn settle(&mut self, held: &Held, keys: &[LeaseKey]) -> Result<(), Status> {
+    /// Settles these leases, in as few messages as they fit, and lets as many more come as `credit` says: the queue gives
+    /// them with the commit that ends the others.
+    pub(crate) fn settle(&mut self, held: &Held, keys: &[LeaseKey], credit: u32) -> Result<(), Status> {
         let (mut batch, mut batched, mut bytes) = (Vec::new(), Vec::new(), 0);
         for key in keys {
             let Some(settlement) = held.settlement(key) else { continue };
             let size = size(settlement.outcome.as_ref());
             if !batch.is_empty() && (batch.len() == BATCH || bytes + size > BATCH_BYTES) {
-                self.send_settlements(std::mem::take(&mut batch), std::mem::take(&mut batched))?;
+                self.send_settlements(std::mem::take(&mut batch), std::mem::take(&mut batched), 0)?;
                 bytes = 0;
             }
             batch.push(settlement);
             batched.push(key.clone());
             bytes += size;
         }
-        if batch.is_empty() { Ok(()) } else { self.send_settlements(batch, batched) }
+        if batch.is_empty() {
+            self.give_credit(credit)
+        } else {
+            self.send_settlements(batch, batched, credit)
+        }
+    }
+
+    /// Lets so many more leases come.
+    pub(crate) fn give_credit(&self, credit: u32) -> Result<(), Status> {
+        if credit == 0 { Ok(()) } else { self.say(Message::Credit(credit)) }
     }
 
     fn send_settlements(
         &mut self,
         settlements: Vec<nova_proto::queue::v1::Settlement>,
         keys: Vec<LeaseKey>,
+        credit: u32,
     ) -> Result<(), Status> {
-        self.say(Message::Settle(WorkSettle { settlements }))?;
+        self.say(Message::Settle(WorkSettle { settlements, credit }))?;
         self.settlements.push_back((Instant::now(), keys));
         Ok(())
     }

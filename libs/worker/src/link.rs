@@ -102,7 +102,7 @@ impl Link {
         let (mut conversation, outgoing) = Conversation::new();
         conversation.say(Said::Open(self.opening()))?;
         conversation.beat(&self.held)?;
-        conversation.settle(&self.held, &self.held.owed())?;
+        conversation.settle(&self.held, &self.held.owed(), 0)?;
         let opening = client.work(ReceiverStream::new(outgoing));
         let opened =
             timeout(OPEN, opening).await.map_err(|_| Status::deadline_exceeded("the queue is silent"))?;
@@ -136,13 +136,6 @@ impl Link {
             return 0;
         }
         u32::try_from(std::mem::take(&mut self.free)).unwrap_or(u32::MAX)
-    }
-
-    fn give_credit(&mut self, conversation: &Conversation) -> Result<(), Status> {
-        match self.credit() {
-            0 => Ok(()),
-            credit => conversation.say(Said::Credit(credit)),
-        }
     }
 
     async fn converse(

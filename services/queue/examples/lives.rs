@@ -94,14 +94,13 @@ async fn work(mut client: Client, done: Arc<AtomicU64>) -> Result<(), Failure> {
     while let Some(message) = hear.message().await? {
         match message.message {
             Some(Hear::Leases(leases)) => {
-                let settlements = leases.leases.into_iter().filter_map(completed).collect();
-                let settle = Say::Settle(pb::WorkSettle { settlements });
+                let settlements: Vec<_> = leases.leases.into_iter().filter_map(completed).collect();
+                let credit = u32::try_from(settlements.len())?;
+                let settle = Say::Settle(pb::WorkSettle { settlements, credit });
                 say.send(pb::WorkRequest { message: Some(settle) }).await?;
             }
             Some(Hear::Settled(settled)) => {
-                let count = u32::try_from(settled.results.len())?;
-                done.fetch_add(u64::from(count), Ordering::Relaxed);
-                say.send(pb::WorkRequest { message: Some(Say::Credit(count)) }).await?;
+                done.fetch_add(settled.results.len() as u64, Ordering::Relaxed);
             }
             _ => {}
         }

@@ -79,6 +79,6 @@ impl Link {
                 self.tally.settled(&outcome);
             }
         }
-        self.give_credit(conversation)
+        conversation.give_credit(self.credit())
     }
 }

@@ -34,7 +34,7 @@ impl Link {
                 unwanted.push(key);
             }
         }
-        conversation.settle(&self.held, &unwanted)
+        conversation.settle(&self.held, &unwanted, 0)
     }
 
     /// Settles what has ended, together with all else that has ended by now; its places are free at once.
@@ -48,8 +48,8 @@ impl Link {
             self.free += 1;
             next = self.finished.try_recv().ok();
         }
-        conversation.settle(&self.held, &owed)?;
-        self.give_credit(conversation)
+        let credit = self.credit();
+        conversation.settle(&self.held, &owed, credit)
     }
 
     /// A span for the receipt of a task: short, so that it is told whatever becomes of this process.

@@ -173,13 +173,14 @@ impl Session {
     /// Takes a message of the worker.
     fn hear(&mut self, message: pb::WorkRequest) -> Result<(), Violation> {
         match message.message {
-            Some(Message::Credit(more)) => self.add_credit(more as usize)?,
+            Some(Message::Credit(more)) => self.add_credit("credit", 1, more)?,
             Some(Message::Heartbeat(heartbeat)) => {
                 let parsed = parse::heartbeat(&heartbeat.leases, heartbeat.reports, self.request.mark);
                 let (leases, reports) = parsed.map_err(|violation| violation.within("heartbeat"))?;
                 self.replying.push_back(self.heartbeat(leases, reports));
             }
             Some(Message::Settle(settle)) => {
+                self.add_credit("settle.credit", 0, settle.credit)?;
                 let parsed = parse::settlements(settle, self.request.mark);
                 let settlements = parsed.map_err(|violation| violation.within("settle"))?;
                 self.replying.push_back(self.settle(settlements));
@@ -190,9 +191,10 @@ impl Session {
         Ok(())
     }
 
-    fn add_credit(&mut self, more: usize) -> Result<(), Violation> {
-        if !(1..=CREDIT).contains(&more) {
-            return Err(Violation::new("credit", format!("{more} must be 1 to {CREDIT}")));
+    fn add_credit(&mut self, field: &str, least: usize, more: u32) -> Result<(), Violation> {
+        let more = more as usize;
+        if !(least..=CREDIT).contains(&more) {
+            return Err(Violation::new(field, format!("{more} must be {least} to {CREDIT}")));
         }
         self.credit = (self.credit + more).min(CREDIT);
         Ok(())

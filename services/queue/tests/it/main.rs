@@ -68,6 +68,7 @@ on_both_stores! {
     watch::a_cursor_that_is_gone_answers_cursor_expired,
     work::a_stream_leases_heartbeats_and_settles,
     work::a_stream_never_sends_more_than_its_credit,
+    work::a_settlement_asks_for_what_comes_next,
     work::a_dropped_stream_keeps_its_leases,
     work::leases_that_a_stream_has_not_taken_go_back_with_it,
     work::a_stream_waits_where_a_call_is_refused,

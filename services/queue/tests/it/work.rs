@@ -67,7 +67,7 @@ impl Worker {
     }
 
     pub(crate) async fn settle_all(&mut self, settlements: Vec<pb::Settlement>) -> Vec<pb::SettlementResult> {
-        self.say(Say::Settle(pb::WorkSettle { settlements })).await;
+        self.say(Say::Settle(pb::WorkSettle { settlements, credit: 0 })).await;
         match self.hear().await {
             Hear::Settled(settled) => settled.results,
             other => panic!("an answer to a settlement was to come, not {other:?}"),
@@ -120,6 +120,25 @@ pub(crate) async fn a_stream_never_sends_more_than_its_credit(home: &Home) {
         more.extend(worker.leases().await);
     }
     assert_eq!(more.len(), 2);
+}
+
+pub(crate) async fn a_settlement_asks_for_what_comes_next(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    client.enqueue(enqueue((0..3).map(|_| task("t")).collect())).await.unwrap();
+    let mut worker = Worker::open(&mut client, 1).await;
+    let held = worker.leases().await;
+    let settlement = pb::Settlement { lease: Some(refer(&held[0])), outcome: Some(completed("r")) };
+    worker.say(Say::Settle(pb::WorkSettle { settlements: vec![settlement], credit: 2 })).await;
+    let (mut settled, mut leases) = (0, 0);
+    while settled < 1 || leases < 2 {
+        match worker.hear().await {
+            Hear::Settled(answer) => settled += answer.results.len(),
+            Hear::Leases(more) => leases += more.leases.len(),
+            other => panic!("an answer and leases were to come, not {other:?}"),
+        }
+    }
+    assert_eq!((settled, leases), (1, 2));
 }
 
 pub(crate) async fn a_dropped_stream_keeps_its_leases(home: &Home) {

@@ -52,14 +52,10 @@ pub(super) async fn work(mut client: Client, tally: Arc<Tally>, mut share: Share
         match message.message {
             Some(Hear::Leases(leases)) => {
                 let settlements = complete(leases.leases, &tally)?;
-                tell(&say, Say::Settle(pb::WorkSettle { settlements })).await?;
+                let credit = share.ask(settlements.len() as u64)?;
+                tell(&say, Say::Settle(pb::WorkSettle { settlements, credit })).await?;
             }
-            Some(Hear::Settled(settled)) => {
-                let more = share.ask(count(&settled.results, &tally)?)?;
-                if more > 0 {
-                    tell(&say, Say::Credit(more)).await?;
-                }
-            }
+            Some(Hear::Settled(settled)) => count(&settled.results, &tally)?,
             _ => {}
         }
     }
@@ -87,10 +83,10 @@ fn complete(leases: Vec<pb::Lease>, tally: &Tally) -> anyhow::Result<Vec<pb::Set
     Ok(settlements)
 }
 
-/// Counts completions; each has made room for one more lease.
-fn count(results: &[pb::SettlementResult], tally: &Tally) -> anyhow::Result<u64> {
+/// Counts completions.
+fn count(results: &[pb::SettlementResult], tally: &Tally) -> anyhow::Result<()> {
     let done = |result: &pb::SettlementResult| !result.lost && result.state() == pb::TaskState::Completed;
     ensure!(results.iter().all(done), "a settlement was refused");
     tally.complete(results.iter().map(|result| result.task_id.as_str()));
-    Ok(results.len() as u64)
+    Ok(())
 }

@@ -143,7 +143,7 @@ impl<'c> Stream<'c> {
             Outcome::Released | Outcome::Snoozed(_) => Ends::Released(pb::Released::default()),
         };
         let settlement = pb::Settlement { lease: Some(words::refer(lease)), outcome: Some(ends) };
-        let say = Say::Settle(pb::WorkSettle { settlements: vec![settlement] });
+        let say = Say::Settle(pb::WorkSettle { settlements: vec![settlement], credit: 0 });
         self.ask(Call::Settle(lease.clone(), outcome), say, |heard| match heard {
             Hear::Settled(settled) if settled.results[0].lost => Some(Answer::Lost),
             Hear::Settled(settled) => Some(Answer::Settled(words::state(settled.results[0].state()))),
