@@ -178,7 +178,7 @@ fn a_restart_amid_a_cascade_goes_on_with_it() {
 fn a_purged_parent_is_forgotten_only_when_its_children_know() {
     let mut bench = Bench::new();
     let parent = wide(&mut bench, 5_000);
-    assert_eq!(bench.core.purge("default", &[parent], NOW), 1);
+    assert_eq!(bench.core.purge("default", &[parent], &[], NOW), 1);
     bench.core.tick(NOW);
     bench.commit();
     assert!(bench.disk.tasks.values().any(|(id, ..)| *id == parent), "children still wait for it");
@@ -219,7 +219,7 @@ fn a_task_that_waits_for_nothing_has_no_edges() {
     for _ in 0..10 {
         let id = bench.put(vec![child(&[parent, parent])])[0];
         assert_eq!(bench.core.task("default", id).unwrap().status.blocked_by, 1);
-        bench.core.purge("default", &[id], NOW);
+        bench.core.purge("default", &[id], &[], NOW);
     }
     assert!(!bench.core.flow.has_children(parent_row(parent)));
 }

@@ -38,6 +38,7 @@ use crate::{
         Beat, Cursor, Durability, Lease, LeaseRef, LeaseRequest, NewTask, Proof, QueueSettings, QueueStats,
         QueueView, Receipt, Report, Settled, Settlement, Task, TaskFilter, TaskPage,
     },
+    task::State,
 };
 
 /// Most steps of one list call; each looks at about 1,000 tasks.
@@ -200,10 +201,16 @@ impl Store {
         self.inbox.alter(move |core, now| Ok(core.prove(&namespace, &leases, now))).await
     }
 
-    /// Forgets those of these tasks that nobody holds; answers how many.
-    pub(crate) async fn purge(&self, namespace: &Arc<str>, ids: Vec<Uuid>) -> Result<usize, Error> {
+    /// Forgets those of these tasks that nobody holds and that are in one of `states`, or in any when there is none;
+    /// answers how many.
+    pub(crate) async fn purge(
+        &self,
+        namespace: &Arc<str>,
+        ids: Vec<Uuid>,
+        states: Vec<State>,
+    ) -> Result<usize, Error> {
         let namespace = Arc::clone(namespace);
-        self.inbox.alter(move |core, now| Ok(core.purge(&namespace, &ids, now))).await
+        self.inbox.alter(move |core, now| Ok(core.purge(&namespace, &ids, &states, now))).await
     }
 
     /// Gives those of these tasks that are dead another life; answers how many.

@@ -200,6 +200,7 @@ conformance! {
     control::a_cancelled_task_ends_and_its_holder_is_told,
     control::a_cancelled_task_is_never_leased,
     control::a_purged_task_is_forgotten_unless_it_is_held,
+    control::a_purge_spares_what_has_left_the_states_it_was_picked_by,
     control::tasks_of_other_namespaces_are_not_touched,
     control::a_redriven_task_lives_again,
     control::a_paused_queue_starts_nothing_and_takes_all,
