@@ -113,6 +113,7 @@ impl Core {
         }
         entry.status.trail.clone_from(&task.status.trail);
         entry.payload_len = task.payload_len;
+        self.enlist(row, &entry);
         self.place(row, &mut entry);
         self.note(row, &mut entry, true);
         self.entries.put(row, Box::new(entry));

@@ -21,6 +21,7 @@ mod groups;
 mod holders;
 mod keys;
 mod lease;
+mod listing;
 mod performance;
 mod proof;
 mod queue;
@@ -69,6 +70,7 @@ use self::{
 };
 pub use self::{
     keys::{body_hash, key_of},
+    listing::Listed,
     retention::Keep,
     settle::ends_as,
 };
@@ -220,6 +222,7 @@ impl Core {
             self.next_entry += 1;
         }
         self.queues.at(queue).performance.counts.enqueued += 1;
+        self.enlist(row, &entry);
         self.place(row, &mut entry);
         self.entries.put(row, Box::new(entry));
     }
@@ -408,11 +411,6 @@ impl Core {
     /// Figures of the first `most` queues by themselves, and of all others together.
     pub fn figures(&self, most: usize) -> Vec<Figures> {
         self.queues.figures(most)
-    }
-
-    /// Live tasks by row, out of those asked for.
-    pub fn statuses(&self, rows: &[Row]) -> Vec<Option<Task>> {
-        rows.iter().map(|row| self.entry(*row).map(|entry| entry.view())).collect()
     }
 
     /// A look at a live task.

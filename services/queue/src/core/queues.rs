@@ -131,10 +131,19 @@ impl Queues {
         told
     }
 
+    /// The queue of a name, or all of a namespace.
+    pub(super) fn of(&self, namespace: &str, name: Option<&str>) -> Vec<&Queue> {
+        let Some(names) = self.index.get(namespace) else { return Vec::new() };
+        let at = |index: &u32| &self.all[*index as usize];
+        match name {
+            Some(name) => names.get(name).map(at).into_iter().collect(),
+            None => names.values().map(at).collect(),
+        }
+    }
+
     /// Counts of every queue of a namespace that holds or held a task, by name.
     pub(super) fn stats(&self, namespace: &str) -> Vec<QueueStats> {
-        let Some(names) = self.index.get(namespace) else { return Vec::new() };
-        let queues = names.values().map(|index| &self.all[*index as usize]);
+        let queues = self.of(namespace, None).into_iter();
         let mut rows: Vec<QueueStats> = queues.filter(|queue| queue.is_known()).map(Queue::stats).collect();
         rows.sort_by(|left, right| left.queue.cmp(&right.queue));
         rows

@@ -93,6 +93,7 @@ impl Core {
         let journal = self.next_entry;
         self.retention.ended(row, entry, token, journal, bytes, now);
         self.queues.at(entry.queue).ended.add(row, journal, bytes);
+        self.enlist(row, entry);
         if !self.upkeep.queues.is_empty() {
             self.upkeep.press(entry.queue);
         }
@@ -102,6 +103,7 @@ impl Core {
     pub(super) fn take_kept(&mut self, row: Row) -> Option<Kept> {
         let kept = self.retention.take(row)?;
         self.queues.leave(kept.queue, NAMELESS, kept.state);
+        self.queues.at(kept.queue).members.remove(row, kept.state);
         self.queues.at(kept.queue).ended.remove(kept.bytes, &self.retention);
         Some(kept)
     }
@@ -110,7 +112,9 @@ impl Core {
     pub(super) fn restore_ended(&mut self) {
         for (row, journal) in self.retention.in_order() {
             if let Some(kept) = self.retention.kept(row) {
-                self.queues.at(kept.queue).ended.add(row, journal, kept.bytes);
+                let queue = self.queues.at(kept.queue);
+                queue.ended.add(row, journal, kept.bytes);
+                queue.members.add(row, kept.state);
             }
         }
     }

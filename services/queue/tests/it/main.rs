@@ -14,6 +14,7 @@ mod leaders;
 mod leases;
 mod life;
 mod many;
+mod pages;
 mod reserved;
 mod schedules;
 mod watch;
@@ -46,6 +47,7 @@ on_both_stores! {
     life::another_body_under_a_known_key_is_a_mismatch,
     life::lists_show_tasks_and_queues,
     life::a_denied_caller_reaches_nothing,
+    pages::tasks_of_other_queues_do_not_fill_a_page,
     reserved::queues_of_agents_are_filled_by_the_engine_and_emptied_by_agents,
     reserved::nobody_but_the_engine_gives_a_task_of_an_agent_another_life,
     leases::a_stale_token_is_refused_as_lease_lost,

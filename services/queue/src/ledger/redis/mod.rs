@@ -6,6 +6,7 @@
 //! commits (a failover, a power cut) the owner notices with its next one and reads again what is left.
 
 mod lead;
+mod listed;
 mod read;
 mod rows;
 mod write;

@@ -136,7 +136,11 @@ impl RedisReader {
         found.into_iter().map(ending).collect()
     }
 
-    async fn rows(&self, wanted: &[Row], key: fn(u64) -> Vec<u8>) -> Result<Vec<Option<Vec<u8>>>, Error> {
+    pub(super) async fn rows(
+        &self,
+        wanted: &[Row],
+        key: fn(u64) -> Vec<u8>,
+    ) -> Result<Vec<Option<Vec<u8>>>, Error> {
         let mut pipe = ::redis::pipe();
         for row in wanted {
             pipe.cmd("HGET").arg(key(bucket_of(*row))).arg(*row);
@@ -144,7 +148,7 @@ impl RedisReader {
         self.pipe(&pipe).await
     }
 
-    async fn pipe<T: FromRedisValue>(&self, pipe: &Pipeline) -> Result<Vec<T>, Error> {
+    pub(super) async fn pipe<T: FromRedisValue>(&self, pipe: &Pipeline) -> Result<Vec<T>, Error> {
         if pipe.cmd_iter().next().is_none() {
             return Ok(Vec::new());
         }
@@ -203,44 +207,15 @@ fn number(fields: &[(String, Vec<u8>)], name: &str) -> Result<u64, Damaged> {
 
 #[async_trait]
 impl Reader for RedisReader {
-    async fn before(&self, row: Row) -> Result<Vec<Enqueued>, Error> {
-        let Some(last) = row.checked_sub(1) else { return Ok(Vec::new()) };
-        let mut bound = bucket_of(last);
-        loop {
-            let mut range = ::redis::cmd("ZRANGE");
-            range
-                .arg(rows::buckets())
-                .arg(bound)
-                .arg("-inf")
-                .arg("BYSCORE")
-                .arg("REV")
-                .arg("LIMIT")
-                .arg(0)
-                .arg(1);
-            let found: Vec<u64> = self.server.query(&range).await?;
-            let Some(bucket) = found.first() else { return Ok(Vec::new()) };
-            let (tasks, _) = self.whole(&[*bucket]).await?.pop().unwrap_or_default();
-            let earlier = tasks.iter().rev().filter(|(found, _)| *found < row);
-            let page: Vec<_> =
-                earlier.map(|(row, bytes)| Ok(unpack_task(*row, bytes)?.0)).collect::<Result<_, Error>>()?;
-            if !page.is_empty() || *bucket == 0 {
-                return Ok(page);
-            }
-            bound = bucket - 1;
-        }
-    }
-
-    async fn endings(&self, tasks: Vec<Enqueued>) -> Result<Vec<Option<Task>>, Error> {
-        let wanted: Vec<_> = tasks.iter().map(|task| task.row).collect();
-        let found = self.ending_rows(&wanted).await?;
-        let ended = |(task, ending): (Enqueued, Option<Ending>)| Some(task.ended(ending?.record));
-        Ok(tasks.into_iter().zip(found).map(ended).collect())
+    async fn endings(&self, ids: Vec<Uuid>) -> Result<Vec<Option<Task>>, Error> {
+        self.listed(&ids).await
     }
 
     async fn ended(&self, id: Uuid) -> Result<Option<Task>, Error> {
         let stored = self.stored(row_of(id)).await?.filter(|(task, _)| task.id == id);
         let Some((task, payload)) = stored else { return Ok(None) };
-        let ended = Reader::endings(self, vec![task]).await?.pop().flatten();
+        let ending = self.ending_rows(&[task.row]).await?.pop().flatten();
+        let ended = ending.map(|ending| task.ended(ending.record));
         Ok(ended.map(|task| Task { payload: Some(payload), ..task }))
     }
 

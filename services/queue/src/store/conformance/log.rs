@@ -9,7 +9,7 @@ use crate::{
     Error,
     config::Config,
     engine::ring::Wanted,
-    record::{Cursor, Fits, LeaseRequest, Settlement, TaskEvent, TaskFilter},
+    record::{Cursor, Fits, LeaseRequest, Settlement, Task, TaskEvent, TaskFilter},
     store::Store,
     task::State,
 };
@@ -157,6 +157,16 @@ pub(super) async fn lists_keep_to_their_filters(home: &dyn Home) {
     let both = TaskFilter { states: vec![State::Ready], ..in_queue };
     let found = store.tasks(both).await.unwrap().tasks;
     assert_eq!(found.iter().map(|task| task.id).collect::<Vec<_>>(), [ready]);
+}
+
+pub(super) async fn lists_leave_payloads_and_results_in_the_ledger(home: &dyn Home) {
+    let store = home.open().await;
+    let live = store.put(task("live")).await.id;
+    store.end(refer(&store.take_one().await), completed("out")).await;
+    let whole = store.task(&"default".into(), live).await.unwrap().unwrap();
+    assert_eq!(whole.result.as_deref(), Some(&b"out"[..]));
+    let ended = store.reader.endings(vec![live, uuid::Uuid::now_v7()]).await.unwrap();
+    assert_eq!(ended, [Some(Task { payload: None, result: None, ..whole }), None]);
 }
 
 pub(super) async fn queues_count_their_tasks(home: &dyn Home) {

@@ -246,6 +246,7 @@ conformance! {
     log::a_cursor_from_elsewhere_is_expired,
     log::lists_page_through_every_task_newest_first,
     log::lists_keep_to_their_filters,
+    log::lists_leave_payloads_and_results_in_the_ledger,
     log::queues_count_their_tasks,
     attempts::a_report_is_durable_when_it_is_answered,
     attempts::a_checkpoint_is_carried_to_the_next_attempt,
