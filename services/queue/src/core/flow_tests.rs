@@ -76,7 +76,7 @@ impl Bench {
     }
 
     fn counts(&self) -> (u64, u64, u64) {
-        let stats = self.core.stats("default").remove(0);
+        let stats = self.core.stats("default", "", 10).remove(0);
         (stats.waiting, stats.ready, stats.cancelled)
     }
 

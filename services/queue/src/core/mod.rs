@@ -393,9 +393,9 @@ impl Core {
         Some(Task { payload: entry.payload.clone(), ..entry.view() })
     }
 
-    /// Counts of a namespace's queues.
-    pub fn stats(&self, namespace: &str) -> Vec<QueueStats> {
-        self.queues.stats(namespace)
+    /// Counts of up to `limit` queues of a namespace after a name, by name.
+    pub fn stats(&self, namespace: &str, after: &str, limit: usize) -> Vec<QueueStats> {
+        self.queues.stats(namespace, after, limit)
     }
 
     /// A queue as a whole, if anybody has named it.

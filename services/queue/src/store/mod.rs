@@ -258,10 +258,15 @@ impl Store {
         self.inbox.look(move |core| core.held_by(&namespace, &workers)).await
     }
 
-    /// Counts of every queue of a namespace, by name.
-    pub(crate) async fn queues(&self, namespace: &Arc<str>) -> Result<Vec<QueueStats>, Error> {
+    /// Counts of up to `limit` queues of a namespace after a name, by name.
+    pub(crate) async fn queues(
+        &self,
+        namespace: &Arc<str>,
+        after: String,
+        limit: usize,
+    ) -> Result<Vec<QueueStats>, Error> {
         let namespace = Arc::clone(namespace);
-        self.inbox.look(move |core| core.stats(&namespace)).await
+        self.inbox.look(move |core| core.stats(&namespace, &after, limit)).await
     }
 
     /// The newest place of the event log.

@@ -179,7 +179,7 @@ pub(super) async fn queues_count_their_tasks(home: &dyn Home) {
     let leases = store.take(ask(3)).await;
     store.end(refer(&leases[0]), completed("r")).await;
     store.end(refer(&leases[1]), failed(true)).await;
-    let queues = store.queues(&"default".into()).await.unwrap();
+    let queues = store.queues(&"default".into(), String::new(), 10).await.unwrap();
     let row = queues.iter().find(|row| &*row.queue == "q").unwrap();
     assert_eq!((row.waiting, row.ready, row.leased, row.completed, row.dead), (1, 3, 1, 1, 1));
     assert!(row.oldest_ready.is_some());
