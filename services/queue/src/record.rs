@@ -311,6 +311,14 @@ pub struct TaskFilter {
     pub fits: Fits,
 }
 
+impl TaskFilter {
+    /// Whether a task of its queues is one of those.
+    pub fn admits(&self, task: &Task) -> bool {
+        let state = self.states.is_empty() || self.states.contains(&task.status.state);
+        state && self.fits.spec(&task.spec, task.status.created) && self.fits.status(&task.status)
+    }
+}
+
 /// What tasks are like; all that is set must fit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fits {

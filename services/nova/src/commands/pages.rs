@@ -27,6 +27,11 @@ impl Limit {
         Self { limit, silent: true }
     }
 
+    /// All rows that there are.
+    pub(crate) fn none() -> Self {
+        Self::of(u32::MAX)
+    }
+
     /// Follows page tokens until there are enough rows or no more pages. `page` is given a
     /// page's size and token, and gives its rows and the next page's token.
     pub(crate) async fn gather<T>(

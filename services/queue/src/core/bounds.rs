@@ -128,12 +128,12 @@ fn what_a_queue_counted_outlives_it() {
     let mut bench = Bench::new(|limits| limits.queues = 8);
     for number in 0..100 {
         let receipts = bench.core.enqueue(vec![of(&format!("q-{number}"))], bench.now).unwrap();
-        assert_eq!(bench.core.purge("default", &[receipts[0].id], bench.now), 1);
+        assert_eq!(bench.core.purge("default", &[receipts[0].id], &[], bench.now), 1);
         bench.commit();
     }
     let told = bench.core.figures(3);
     assert_eq!(told.iter().map(|figures| figures.counts.enqueued).sum::<u64>(), 100);
-    assert!(bench.core.stats("default").len() <= 8);
+    assert!(bench.core.stats("default", "", 100).len() <= 8);
 }
 
 #[test]

@@ -29,15 +29,18 @@ impl Core {
         cancelled
     }
 
-    /// Forgets those of these tasks that nobody holds; answers how many there were.
-    pub fn purge(&mut self, namespace: &str, ids: &[Uuid], now: Micros) -> usize {
-        ids.iter().filter(|id| self.purge_one(namespace, **id, now)).count()
+    /// Forgets those of these tasks that nobody holds and that are in one of `states`, or in any when there is none;
+    /// answers how many there were. Whoever picked them by state did so before: meanwhile one may live again.
+    pub fn purge(&mut self, namespace: &str, ids: &[Uuid], states: &[State], now: Micros) -> usize {
+        ids.iter().filter(|id| self.purge_one(namespace, **id, states, now)).count()
     }
 
-    fn purge_one(&mut self, namespace: &str, id: Uuid, now: Micros) -> bool {
+    fn purge_one(&mut self, namespace: &str, id: Uuid, states: &[State], now: Micros) -> bool {
         let row = row_of(id);
+        let spared = |state: State| !states.is_empty() && !states.contains(&state);
         match self.live(namespace, id).map(|entry| entry.status.state) {
             Some(State::Leased) => false,
+            Some(state) if spared(state) => false,
             Some(_) if self.flow.has_children(row) => {
                 self.finish(
                     row,
@@ -49,13 +52,16 @@ impl Core {
                 self.forget_parent(row)
             }
             Some(_) => self.forget_live(row),
-            None => self.is_kept(namespace, id) && self.forget_parent(row),
+            None => {
+                self.kept_as(namespace, id).is_some_and(|state| !spared(state)) && self.forget_parent(row)
+            }
         }
     }
 
-    fn is_kept(&mut self, namespace: &str, id: Uuid) -> bool {
-        let kept = self.retention.kept(row_of(id)).filter(|kept| kept.id == id).map(|kept| kept.queue);
-        kept.is_some_and(|queue| **self.queues.at(queue).name().0 == *namespace)
+    /// How a task ended that is kept.
+    fn kept_as(&mut self, namespace: &str, id: Uuid) -> Option<State> {
+        let kept = *self.retention.kept(row_of(id)).filter(|kept| kept.id == id)?;
+        (**self.queues.at(kept.queue).name().0 == *namespace).then_some(kept.state)
     }
 
     fn forget_live(&mut self, row: Row) -> bool {
@@ -111,6 +117,7 @@ impl Core {
         }
         entry.status.trail.clone_from(&task.status.trail);
         entry.payload_len = task.payload_len;
+        self.enlist(row, &entry);
         self.place(row, &mut entry);
         self.note(row, &mut entry, true);
         self.entries.put(row, Box::new(entry));

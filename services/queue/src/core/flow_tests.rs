@@ -76,7 +76,7 @@ impl Bench {
     }
 
     fn counts(&self) -> (u64, u64, u64) {
-        let stats = self.core.stats("default").remove(0);
+        let stats = self.core.stats("default", "", 10).remove(0);
         (stats.waiting, stats.ready, stats.cancelled)
     }
 
@@ -178,7 +178,7 @@ fn a_restart_amid_a_cascade_goes_on_with_it() {
 fn a_purged_parent_is_forgotten_only_when_its_children_know() {
     let mut bench = Bench::new();
     let parent = wide(&mut bench, 5_000);
-    assert_eq!(bench.core.purge("default", &[parent], NOW), 1);
+    assert_eq!(bench.core.purge("default", &[parent], &[], NOW), 1);
     bench.core.tick(NOW);
     bench.commit();
     assert!(bench.disk.tasks.values().any(|(id, ..)| *id == parent), "children still wait for it");
@@ -234,7 +234,7 @@ fn a_task_that_waits_for_nothing_has_no_edges() {
     for _ in 0..10 {
         let id = bench.put(vec![child(&[parent, parent])])[0];
         assert_eq!(bench.core.task("default", id).unwrap().status.blocked_by, 1);
-        bench.core.purge("default", &[id], NOW);
+        bench.core.purge("default", &[id], &[], NOW);
     }
     assert!(!bench.core.flow.has_children(parent_row(parent)));
 }

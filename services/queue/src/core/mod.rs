@@ -23,6 +23,7 @@ mod groups;
 mod holders;
 mod keys;
 mod lease;
+mod listing;
 mod parted;
 mod performance;
 mod proof;
@@ -78,6 +79,7 @@ use self::{
 };
 pub use self::{
     keys::{body_hash, key_of},
+    listing::Listed,
     retention::Keep,
     settle::ends_as,
 };
@@ -230,6 +232,7 @@ impl Core {
             self.next_entry += 1;
         }
         self.queues.at(queue).performance.counts.enqueued += 1;
+        self.enlist(row, &entry);
         self.place(row, &mut entry);
         self.entries.put(row, Box::new(entry));
     }
@@ -411,9 +414,9 @@ impl Core {
         Some(Task { payload: entry.payload.clone(), ..entry.view() })
     }
 
-    /// Counts of a namespace's queues.
-    pub fn stats(&self, namespace: &str) -> Vec<QueueStats> {
-        self.queues.stats(namespace)
+    /// Counts of up to `limit` queues of a namespace after a name, by name.
+    pub fn stats(&self, namespace: &str, after: &str, limit: usize) -> Vec<QueueStats> {
+        self.queues.stats(namespace, after, limit)
     }
 
     /// A queue as a whole, if anybody has named it.
@@ -429,11 +432,6 @@ impl Core {
     /// Figures of the first `most` queues by themselves, and of all others together.
     pub fn figures(&self, most: usize) -> Vec<Figures> {
         self.queues.figures(most)
-    }
-
-    /// Live tasks by row, out of those asked for.
-    pub fn statuses(&self, rows: &[Row]) -> Vec<Option<Task>> {
-        rows.iter().map(|row| self.entry(*row).map(|entry| entry.view())).collect()
     }
 
     /// A look at a live task.

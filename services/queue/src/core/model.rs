@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::{
-    Core, Keep, Limits,
+    Core, Keep, Limits, Listed,
     batch::Batch,
     entry::{Row, row_of},
     model_flow::{Bound, ToldOfFlows, any_bound},
@@ -20,8 +20,8 @@ use crate::{
     codec::{Stored, Unpacker, pack_changes, pack_spec, unpack_change, unpack_spec},
     mark::Mark,
     record::{
-        Beat, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, QueueSettings, Report, Settled, Settlement,
-        Spec,
+        Beat, Fits, Lease, LeaseRef, LeaseRequest, NewTask, Outcome, QueueSettings, Report, Settled,
+        Settlement, Spec, TaskFilter,
     },
     task::{Failure, Micros, Retry, State},
     trail::Progress,
@@ -419,13 +419,40 @@ impl Run {
         assert_eq!(left, self.disk.checkpoints, "a checkpoint was lost or left over");
     }
 
+    /// A list has every task that is there, newest first, and those in one state when one is asked for.
+    fn check_lists(&self) {
+        let (namespace, queue) = ("default".into(), None);
+        let mut filter = TaskFilter {
+            namespace,
+            queue,
+            states: vec![],
+            before: None,
+            limit: 1_000,
+            fits: Fits::default(),
+        };
+        let stored = |state: Option<State>| {
+            let those =
+                self.told.stored.iter().filter(|(_, other)| state.is_none_or(|state| state == **other));
+            let mut ids: Vec<Uuid> = those.map(|(id, _)| *id).collect();
+            ids.sort_unstable_by_key(|id| std::cmp::Reverse(row_of(*id)));
+            ids
+        };
+        let states = [State::Ready, State::Completed, State::Dead].map(Some);
+        for state in states.into_iter().chain([None]) {
+            filter.states = state.into_iter().collect();
+            let listed = self.core.list(&filter, Row::MAX).tasks;
+            assert_eq!(listed.iter().map(Listed::id).collect::<Vec<_>>(), stored(state), "of {state:?}");
+        }
+    }
+
     fn check(&mut self) {
         self.check_groups();
+        self.check_lists();
         self.check_oldest();
         self.check_trails();
         let leased = self.told.stored.values().filter(|state| **state == State::Leased).count();
         assert_eq!(self.core.held_by("default", &["w".into()]), [u32::try_from(leased).unwrap()]);
-        let counted = &self.core.stats("default");
+        let counted = &self.core.stats("default", "", 10);
         let count = |state: State| self.told.stored.values().filter(|other| **other == state).count() as u64;
         for row in counted {
             assert_eq!(row.waiting, count(State::Waiting));

@@ -123,7 +123,7 @@ impl Run {
         match how {
             0 => drop(self.core.cancel("default", &[id], "no longer wanted", self.now)),
             1 => {
-                let purged = self.core.purge("default", &[id], self.now);
+                let purged = self.core.purge("default", &[id], &[], self.now);
                 self.told.flow.purged.extend((purged > 0).then_some(id));
             }
             _ => {

@@ -17,6 +17,7 @@ use crate::{
         entry::Row,
         facts::rate_key,
         groups::{Groups, NAMELESS, Slot},
+        listing::Members,
         performance::Performance,
         ready::Order,
         upkeep::EndedTasks,
@@ -62,6 +63,8 @@ pub(super) struct Queue {
     pub(super) performance: Performance,
     /// Its tasks that ended and are kept.
     pub(super) ended: EndedTasks,
+    /// All of its tasks, for lists.
+    pub(super) members: Members,
 }
 
 impl Queue {
@@ -79,6 +82,7 @@ impl Queue {
             settings: QueueSettings::default(),
             performance: Performance::default(),
             ended: EndedTasks::default(),
+            members: Members::default(),
         }
     }
 

@@ -198,13 +198,27 @@ impl Queues {
         told
     }
 
-    /// Counts of every queue of a namespace that holds or held a task, by name.
-    pub(super) fn stats(&self, namespace: &str) -> Vec<QueueStats> {
+    /// The queue of a name, or all of a namespace.
+    pub(super) fn of(&self, namespace: &str, name: Option<&str>) -> Vec<&Queue> {
         let Some(names) = self.index.get(namespace) else { return Vec::new() };
-        let queues = names.values().map(|index| &self.all[*index as usize]);
-        let mut rows: Vec<QueueStats> = queues.filter(|queue| queue.is_known()).map(Queue::stats).collect();
-        rows.sort_by(|left, right| left.queue.cmp(&right.queue));
-        rows
+        let at = |index: &u32| &self.all[*index as usize];
+        match name {
+            Some(name) => names.get(name).map(at).into_iter().collect(),
+            None => names.values().map(at).collect(),
+        }
+    }
+
+    /// Counts of up to `limit` queues of a namespace that hold or held a task, after a name and by name.
+    pub(super) fn stats(&self, namespace: &str, after: &str, limit: usize) -> Vec<QueueStats> {
+        let mut queues = self.of(namespace, None);
+        queues.retain(|queue| **queue.name().1 > *after && queue.is_known());
+        // The others need no order.
+        if queues.len() > limit {
+            queues.select_nth_unstable_by_key(limit, |queue| queue.name().1);
+            queues.truncate(limit);
+        }
+        queues.sort_unstable_by_key(|queue| queue.name().1);
+        queues.into_iter().map(Queue::stats).collect()
     }
 }
 
@@ -238,5 +252,23 @@ mod tests {
         assert_eq!(told, [(true, 1), (true, 1), (true, 1), (false, 7)]);
         assert_eq!(figures[3].stats.oldest_ready, Some(3));
         assert_eq!(queues.figures(10).len(), 10);
+    }
+
+    #[test]
+    fn queues_are_told_by_name_a_part_at_a_time() {
+        let mut queues = Queues::default();
+        for name in ["d", "b", "unused", "a", "c"] {
+            let index = queues.intern(&"n".into(), &name.into(), 100).unwrap();
+            if name != "unused" {
+                queues.enter(index, NAMELESS, State::Ready);
+            }
+        }
+        let told = |after, limit| {
+            let rows = queues.stats("n", after, limit).into_iter();
+            rows.map(|row| row.queue.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!([told("", 2), told("b", 2), told("d", 2)], [vec!["a", "b"], vec!["c", "d"], vec![]]);
+        assert_eq!(told("", 4), ["a", "b", "c", "d"]);
+        assert!(queues.stats("other", "", 2).is_empty());
     }
 }

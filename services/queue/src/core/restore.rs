@@ -160,6 +160,7 @@ impl Core {
             hold.holder = self.holders.place(&entry.spec.namespace, &entry.status.worker);
             self.holders.moved(None, Some(hold.holder));
         }
+        self.enlist(row, entry);
         self.place(row, entry);
         self.lock(entry);
         self.deadlines.add(row, entry);

@@ -169,6 +169,7 @@ impl Core {
     /// Lets a task that lives no more go out of its queue and its group, and takes back what it is bound to.
     pub(super) fn leave(&mut self, row: Row, entry: &mut Entry) {
         self.displace(row, entry);
+        self.queues.at(entry.queue).members.remove(row, entry.status.state);
         self.queues.leave(entry.queue, entry.slot, entry.status.state);
         self.queues.retire(entry.queue, entry.slot);
         if entry.spec.terms.is_some() {

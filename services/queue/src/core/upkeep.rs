@@ -104,7 +104,8 @@ impl Core {
     /// Adds a task that ended after all others to the lists.
     fn list_ended(&mut self, row: Row) {
         self.retention.shelve(row);
-        let Some(Kept { queue, bytes, .. }) = self.retention.kept(row).copied() else { return };
+        let Some(Kept { queue, state, bytes, .. }) = self.retention.kept(row).copied() else { return };
+        self.queues.at(queue).members.add(row, state);
         self.queues.at(queue).ended.add(row, bytes, &mut self.retention.kept);
     }
 
@@ -112,6 +113,7 @@ impl Core {
     pub(super) fn take_kept(&mut self, row: Row) -> Option<Kept> {
         let Kept { queue, state, bytes, .. } = *self.retention.kept(row)?;
         self.queues.leave(queue, NAMELESS, state);
+        self.queues.at(queue).members.remove(row, state);
         self.queues.at(queue).ended.remove(row, bytes, &mut self.retention.kept);
         self.queues.emptied(queue);
         self.retention.take(row)

@@ -76,11 +76,9 @@ pub(crate) trait Ledger: Debug {
 /// Reads beside the engine: ended tasks, lists, old events.
 #[async_trait]
 pub(crate) trait Reader: Debug + Send + Sync {
-    /// Some stored tasks before a row, newest first; none when there are no more.
-    async fn before(&self, row: Row) -> Result<Vec<Enqueued>, Error>;
-
-    /// Stored tasks with how they ended, in order; nothing for those that live.
-    async fn endings(&self, tasks: Vec<Enqueued>) -> Result<Vec<Option<Task>>, Error>;
+    /// Ended tasks without payloads and results, in order; nothing for those that are not there, or live. However large
+    /// they are, little of them is in memory at once.
+    async fn endings(&self, ids: Vec<Uuid>) -> Result<Vec<Option<Task>>, Error>;
 
     /// An ended task, whole.
     async fn ended(&self, id: Uuid) -> Result<Option<Task>, Error>;

@@ -150,14 +150,15 @@ pub(super) async fn purge(
         filter: request.filter.as_ref(),
         page_token: &request.page_token,
     };
-    let (namespace, ids, next_page_token) = match selection.parse(states, violations).map_err(refused)? {
-        Selected::Ids(namespace, ids) => (namespace, ids, String::new()),
-        Selected::Fitting(filter) => {
-            let namespace = Arc::clone(&filter.namespace);
-            let (ids, next) = service.ids(filter).await?;
-            (namespace, ids, next)
-        }
-    };
-    let count = service.store.purge(&namespace, ids).await? as u64;
+    let (namespace, ids, next_page_token) =
+        match selection.parse(states.clone(), violations).map_err(refused)? {
+            Selected::Ids(namespace, ids) => (namespace, ids, String::new()),
+            Selected::Fitting(filter) => {
+                let namespace = Arc::clone(&filter.namespace);
+                let (ids, next) = service.ids(filter).await?;
+                (namespace, ids, next)
+            }
+        };
+    let count = service.store.purge(&namespace, ids, states).await? as u64;
     Ok(pb::PurgeTasksResponse { count, next_page_token })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nova_proto::queue::v1 as pb;
 use nova_types::{QueueName, TaskKind, Timestamp, Violation, Violations, wire as check};
-use prost::Message as _;
+use prost::Message;
 use tonic::Status;
 use uuid::Uuid;
 
@@ -36,21 +36,24 @@ pub(super) async fn list_tasks(
 ) -> Result<pb::ListTasksResponse, Status> {
     let filter = filter(&request).map_err(refused)?;
     let page = service.store.tasks(filter).await?;
-    let mut next = page.next;
-    let mut tasks = Vec::with_capacity(page.tasks.len());
-    let mut bytes = 0;
-    for task in page.tasks {
-        let id = task.id;
-        let wire = wire::task(task);
-        bytes += wire.encoded_len();
-        tasks.push(wire);
-        if bytes > PAGE_BYTES {
-            next = Some(id);
-            break;
-        }
-    }
+    let ids: Vec<Uuid> = page.tasks.iter().map(|task| task.id).collect();
+    let (tasks, more) = fill(page.tasks.into_iter().map(wire::task), usize::MAX);
+    let next = if more { Some(ids[tasks.len() - 1]) } else { page.next };
     let next_page_token = next.map(|id| check::page_token(id.as_bytes())).unwrap_or_default();
     Ok(pb::ListTasksResponse { tasks, next_page_token })
+}
+
+/// Up to `limit` of what was found, and less when it is much; and whether there is more.
+pub(super) fn fill<M: Message>(found: impl Iterator<Item = M>, limit: usize) -> (Vec<M>, bool) {
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    for message in found {
+        if page.len() == limit || bytes > PAGE_BYTES {
+            return (page, true);
+        }
+        bytes += message.encoded_len();
+        page.push(message);
+    }
+    (page, false)
 }
 
 fn filter(request: &pb::ListTasksRequest) -> Result<TaskFilter, Violations> {
@@ -119,15 +122,23 @@ pub(super) fn page_token(token: &str) -> Result<Option<Uuid>, Violation> {
     id.map(Some).map_err(|_| Violation::new("page_token", "must be a token from the page before"))
 }
 
-/// Reads the queues of a namespace.
+/// Reads a page of the queues of a namespace.
 pub(super) async fn list_queues(
     service: &QueueService,
     request: pb::ListQueuesRequest,
 ) -> Result<pb::ListQueuesResponse, Status> {
-    let namespace = parse::namespace(&request.namespace).map_err(refused)?;
+    let mut violations = Violations::new();
+    let namespace = violations.take(parse::namespace(&request.namespace)).unwrap_or_default();
+    let limit = violations.take(check::page_size("page_size", request.page_size, 100, 1_000)).unwrap_or(100);
+    let after = violations.take(check::parse_page_token_text("page_token", &request.page_token));
+    violations.finish().map_err(refused)?;
+    let after = after.flatten().unwrap_or_default();
     let now = service.runtime.clock().now().micros();
-    let queues = service.store.queues(&namespace).await?;
-    Ok(pb::ListQueuesResponse { queues: queues.into_iter().map(|queue| stats(queue, now)).collect() })
+    let found = service.store.queues(&namespace, after, limit + 1).await?;
+    let (queues, more) = fill(found.into_iter().map(|queue| stats(queue, now)), limit);
+    let last = queues.last().filter(|_| more);
+    let next_page_token = last.map(|last| check::page_token(last.queue.as_bytes())).unwrap_or_default();
+    Ok(pb::ListQueuesResponse { queues, next_page_token })
 }
 
 /// Counts of a queue at `now`.
@@ -142,5 +153,22 @@ pub(super) fn stats(stats: QueueStats, now: Micros) -> pb::QueueStats {
         cancelled: stats.cancelled,
         intake: wire::intake(stats.intake).into(),
         oldest_ready_age: stats.oldest_ready.map(|at| check::to_duration(span(now - at))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_ends_at_its_limit_and_before_a_message_is_full() {
+        let task = |bytes| pb::Task { payload: vec![7; bytes].into(), ..Default::default() };
+        let (page, more) = fill((0..7).map(|_| task(1)), 3);
+        assert_eq!((page.len(), more), (3, true));
+        let (page, more) = fill((0..7).map(|_| task(1 << 20)), 1_000);
+        assert_eq!((page.len(), more), (3, true));
+        assert!(page.iter().map(Message::encoded_len).sum::<usize>() < 4 << 20);
+        let (page, more) = fill((0..3).map(|_| task(1 << 20)), 3);
+        assert_eq!((page.len(), more), (3, false));
     }
 }

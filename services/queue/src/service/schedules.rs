@@ -14,11 +14,8 @@ use crate::{
     cron::{Cron, Problem},
     record::NewTask,
     schedule::{Key, LABELS, Missed, Schedule},
-    service::{QueueService, parse, reserved, unary::refused, wire},
+    service::{QueueService, lists, parse, reserved, unary::refused, wire},
 };
-
-/// Bytes after which a page ends early, so that it fits a message of 4 MiB.
-const PAGE_BYTES: usize = 3 << 20;
 
 /// Every schedule is in memory, and kept as one fact.
 const PAYLOAD_BYTES: usize = 16 << 10;
@@ -61,7 +58,10 @@ pub(super) async fn list(
     violations.finish().map_err(refused)?;
     let after = after.flatten().unwrap_or_default();
     let found = service.store.schedules(&namespace.unwrap_or_default(), after, limit + 1).await?;
-    Ok(page(&found, limit))
+    let (schedules, more) = lists::fill(found.iter().map(shown), limit);
+    let last = schedules.last().filter(|_| more);
+    let next_page_token = last.map(|last| check::page_token(last.name.as_bytes())).unwrap_or_default();
+    Ok(pb::ListSchedulesResponse { schedules, next_page_token })
 }
 
 /// Ends a schedule.
@@ -72,23 +72,6 @@ pub(super) async fn delete(
     let key = key(&request.namespace, "name", &request.name).map_err(refused)?;
     service.store.delete_schedule(key).await?;
     Ok(pb::DeleteScheduleResponse {})
-}
-
-/// Up to `limit` of what was found, and less when it is much.
-fn page(found: &[Schedule], limit: usize) -> pb::ListSchedulesResponse {
-    let mut page = pb::ListSchedulesResponse::default();
-    let mut bytes = 0;
-    for schedule in found {
-        if page.schedules.len() == limit || bytes > PAGE_BYTES {
-            let last = page.schedules.last().map(|last| last.name.as_bytes()).unwrap_or_default();
-            page.next_page_token = check::page_token(last);
-            break;
-        }
-        let shown = shown(schedule);
-        bytes += shown.encoded_len();
-        page.schedules.push(shown);
-    }
-    page
 }
 
 fn key(namespace: &str, field: &str, name: &str) -> Result<Key, Violations> {

@@ -12,7 +12,7 @@ use std::{
 
 use nova_proto::queue::v1 as pb;
 use nova_rpc::Caller;
-use nova_types::{Clock, Violations};
+use nova_types::{Clock, Violations, wire as check};
 use tonic::Status;
 
 use crate::{
@@ -140,24 +140,34 @@ fn let_go(seen: &mut HashMap<u64, Worker>, now: Micros) {
     }
 }
 
-/// Reads who works.
+/// Reads a page of who works.
 pub(super) async fn list(
     service: &QueueService,
     request: pb::ListWorkersRequest,
 ) -> Result<pb::ListWorkersResponse, Status> {
     let mut violations = Violations::new();
-    let namespace = violations.take(parse::namespace(&request.namespace));
+    let namespace = violations.take(parse::namespace(&request.namespace)).unwrap_or_default();
     let queue = violations.take(lists::queue(&request.queue)).flatten();
+    let limit = violations.take(check::page_size("page_size", request.page_size, 100, 1_000)).unwrap_or(100);
+    let before = violations.take(check::parse_page_token_text("page_token", &request.page_token)).flatten();
     violations.finish().map_err(refused)?;
-    let namespace = namespace.unwrap_or_default();
     let mut workers = service.workers.of(&namespace, queue.as_deref());
-    workers.sort_unstable_by(|left, right| (&left.name, &left.identity).cmp(&(&right.name, &right.identity)));
+    workers.retain(|worker| before.as_ref().is_none_or(|last| place(&worker.name, &worker.identity) > *last));
+    workers.sort_by_cached_key(|worker| place(&worker.name, &worker.identity));
     let names = workers.iter().map(|worker| Arc::clone(&worker.name)).collect();
     let held = service.store.held_by(&namespace, names).await?;
     let now = service.runtime.clock().now().micros();
     let here = |(worker, held): &(Worker, u32)| *held > 0 || after(worker.last(now), LATELY) > now;
     let shown = workers.into_iter().zip(held).filter(here).map(|(worker, held)| shown(worker, held, now));
-    Ok(pb::ListWorkersResponse { workers: shown.collect() })
+    let (workers, more) = lists::fill(shown, limit);
+    let last = workers.last().filter(|_| more).map(|last| place(&last.name, &last.identity));
+    let next_page_token = last.map(|last| check::page_token(last.as_bytes())).unwrap_or_default();
+    Ok(pb::ListWorkersResponse { workers, next_page_token })
+}
+
+/// Where a worker stands in the list: by its name, and then by its identity.
+fn place(name: &str, identity: &str) -> String {
+    format!("{name}\0{identity}")
 }
 
 fn shown(mut worker: Worker, leases: u32, now: Micros) -> pb::Worker {

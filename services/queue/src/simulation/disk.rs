@@ -10,10 +10,11 @@ use crate::{
     core::{
         Core, Limits,
         batch::Batch,
-        entry::Row,
+        entry::{Row, row_of},
         restore::{Counters, KeptEnding, KeptTask},
     },
     ledger::{EndRecord, Enqueued, unpack_changes},
+    record::Task,
     task::{Micros, State},
 };
 
@@ -151,18 +152,11 @@ impl Disk {
         self.checkpoints.get(&row).map(Arc::clone)
     }
 
-    /// How a task ended, whole.
-    pub(super) fn end_record(&self, row: Row, id: Uuid) -> Option<EndRecord> {
-        self.ended.get(&row).filter(|ended| ended.id == id).map(|ended| ended.record.clone())
-    }
-
-    pub(super) fn task(&self, row: Row) -> Option<Enqueued> {
-        self.tasks.get(&row).map(|task| task.enqueued(row))
-    }
-
-    /// Every task before a row, newest first.
-    pub(super) fn before(&self, row: Row, limit: usize) -> Vec<Enqueued> {
-        self.tasks.range(..row).rev().take(limit).map(|(row, task)| task.enqueued(*row)).collect()
+    /// An ended task.
+    pub(super) fn ended(&self, id: Uuid) -> Option<Task> {
+        let row = row_of(id);
+        let end = self.ended.get(&row).filter(|ended| ended.id == id)?;
+        Some(self.tasks.get(&row)?.enqueued(row).ended(end.record.clone()))
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
         entry::{Row, row_of},
     },
     error::Error,
-    ledger::{Enqueued, Ledger, Reader},
+    ledger::{Ledger, Reader},
     record::{Task, TaskEvent},
     task::Micros,
 };
@@ -301,23 +301,13 @@ impl Ledger for SimLedger {
 
 #[async_trait]
 impl Reader for Shared {
-    async fn before(&self, row: Row) -> Result<Vec<Enqueued>, Error> {
-        Ok(self.get().disk.before(row, 1_000))
-    }
-
-    async fn endings(&self, tasks: Vec<Enqueued>) -> Result<Vec<Option<Task>>, Error> {
-        let ended = |task: Enqueued| {
-            let end = self.get().disk.end_record(task.row, task.id)?;
-            Some(task.ended(end))
-        };
-        Ok(tasks.into_iter().map(ended).collect())
+    async fn endings(&self, ids: Vec<Uuid>) -> Result<Vec<Option<Task>>, Error> {
+        let listed = |id| self.get().disk.ended(id).map(|task| Task { result: None, ..task });
+        Ok(ids.into_iter().map(listed).collect())
     }
 
     async fn ended(&self, id: Uuid) -> Result<Option<Task>, Error> {
-        let shelf = self.get();
-        let task = shelf.disk.task(row_of(id)).filter(|task| task.id == id);
-        let end = shelf.disk.end_record(row_of(id), id);
-        Ok(task.zip(end).map(|(task, end)| task.ended(end)))
+        Ok(self.get().disk.ended(id))
     }
 
     async fn payload(&self, id: Uuid) -> Result<Option<Arc<[u8]>>, Error> {

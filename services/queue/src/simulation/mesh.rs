@@ -217,6 +217,6 @@ async fn rest_of(store: &Store) -> Result<Rest, Error> {
 }
 
 async fn counted(store: &Store) -> Result<Vec<(State, u64)>, Error> {
-    let queues = store.queues(&words::namespace()).await?;
+    let queues = store.queues(&words::namespace(), String::new(), 1_000).await?;
     Ok(queues.iter().flat_map(words::counted).collect())
 }

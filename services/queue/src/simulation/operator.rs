@@ -156,7 +156,7 @@ impl Way {
                 store.cancel(&namespace(), vec![id], message.clone()).await?;
             }
             if purge {
-                return Ok(store.purge(&namespace(), vec![id]).await? > 0);
+                return Ok(store.purge(&namespace(), vec![id], Vec::new()).await? > 0);
             }
             Ok(idle || store.cancel(&namespace(), vec![id], message).await? > 0)
         });

@@ -180,7 +180,7 @@ async fn a_task_whose_record_is_gone_dies_of_it_alone() {
     queue.execute("DELETE FROM task WHERE row = 1");
     let leases = queue.store.lease(LeaseRequest { max: 2, ..queue.ask(Duration::ZERO) }).await.unwrap();
     assert_eq!(leases.iter().map(|lease| lease.task.id).collect::<Vec<_>>(), [whole.id]);
-    let counts = queue.store.queues(&"default".into()).await.unwrap();
+    let counts = queue.store.queues(&"default".into(), String::new(), 10).await.unwrap();
     assert_eq!((counts[0].leased, counts[0].dead), (1, 1));
     let events = queue.store.events(Cursor(0, 0), 100, &|_| true).await.unwrap().events;
     let last = events.iter().rfind(|event| event.task.id == gone.id).unwrap();

@@ -27,21 +27,22 @@ pub(crate) use self::open::{Settings, open_redis, open_sqlite};
 pub(crate) use self::streams::Place;
 use self::streams::Streams;
 use crate::{
-    core::{Core, entry::row_of},
+    core::{Core, Listed, entry::row_of},
     engine::{
         inbox::{Command, Inbox},
         ring::{Passage, Ring, Wanted},
     },
     error::Error,
     figures::Figures,
-    ledger::{Enqueued, Reader, redis::Role},
+    ledger::{Reader, redis::Role},
     record::{
         Beat, Cursor, Durability, Lease, LeaseRef, LeaseRequest, NewTask, Proof, QueueSettings, QueueStats,
         QueueView, Receipt, Report, Settled, Settlement, Task, TaskFilter, TaskPage,
     },
+    task::State,
 };
 
-/// Most steps of one list call; each looks at about 1,000 tasks.
+/// Most steps of one list call; each looks at about 1,000 tasks of those queues that it is about.
 const STEPS: usize = 16;
 
 /// How the engine's thread ended.
@@ -149,37 +150,36 @@ impl Store {
     pub(crate) async fn tasks(&self, filter: TaskFilter) -> Result<TaskPage, Error> {
         let mut page = TaskPage::default();
         let mut before = filter.before.map_or(u64::MAX, row_of);
+        let filter = Arc::new(filter);
         for _ in 0..STEPS {
-            let mut chunk = self.reader.before(before).await?;
-            let Some(last) = chunk.last().map(|task| (task.row, task.id)) else {
-                page.next = None;
-                return Ok(page);
-            };
-            before = last.0;
-            page.next = Some(last.1);
-            chunk.retain(|task| matches(&filter, task));
-            for task in self.page(&filter, chunk).await? {
+            let wanted = Arc::clone(&filter);
+            let stretch = self.inbox.look(move |core| core.list(&wanted, before)).await?;
+            page.next = stretch.next;
+            for task in self.read(stretch.tasks).await?.into_iter().filter(|task| filter.admits(task)) {
                 if page.tasks.len() == filter.limit {
                     page.next = page.tasks.last().map(|task| task.id);
                     return Ok(page);
                 }
-                page.tasks.push(Task { result: None, ..task });
+                page.tasks.push(task);
             }
+            let Some(last) = stretch.next else { break };
+            before = row_of(last);
         }
         Ok(page)
     }
 
-    async fn page(&self, filter: &TaskFilter, chunk: Vec<Enqueued>) -> Result<Vec<Task>, Error> {
-        let rows: Vec<_> = chunk.iter().map(|task| task.row).collect();
-        let live = self.inbox.look(move |core| core.statuses(&rows)).await?;
-        let gone: Vec<_> =
-            live.iter().zip(chunk).filter(|(live, _)| live.is_none()).map(|(_, gone)| gone).collect();
-        let mut ended = self.reader.endings(gone).await?.into_iter();
-        let mut tasks: Vec<_> =
-            live.into_iter().filter_map(|live| live.or_else(|| ended.next().flatten())).collect();
-        let state = |state| filter.states.is_empty() || filter.states.contains(&state);
-        tasks.retain(|task| state(task.status.state) && filter.fits.status(&task.status));
-        Ok(tasks)
+    /// Tasks of a list: those that ended from the ledger, unless they are gone since.
+    async fn read(&self, listed: Vec<Listed>) -> Result<Vec<Task>, Error> {
+        let ended = listed.iter().filter_map(|listed| match listed {
+            Listed::Live(_) => None,
+            Listed::Ended(id) => Some(*id),
+        });
+        let mut ended = self.reader.endings(ended.collect()).await?.into_iter();
+        let tasks = listed.into_iter().filter_map(|listed| match listed {
+            Listed::Live(task) => Some(*task),
+            Listed::Ended(_) => ended.next().flatten(),
+        });
+        Ok(tasks.collect())
     }
 
     /// Ends the live ones of these tasks; answers how many. Whoever holds one is told.
@@ -206,10 +206,16 @@ impl Store {
         self.inbox.alter(move |core, now| Ok(core.prove(&namespace, &leases, now))).await
     }
 
-    /// Forgets those of these tasks that nobody holds; answers how many.
-    pub(crate) async fn purge(&self, namespace: &Arc<str>, ids: Vec<Uuid>) -> Result<usize, Error> {
+    /// Forgets those of these tasks that nobody holds and that are in one of `states`, or in any when there is none;
+    /// answers how many.
+    pub(crate) async fn purge(
+        &self,
+        namespace: &Arc<str>,
+        ids: Vec<Uuid>,
+        states: Vec<State>,
+    ) -> Result<usize, Error> {
         let namespace = Arc::clone(namespace);
-        self.inbox.alter(move |core, now| Ok(core.purge(&namespace, &ids, now))).await
+        self.inbox.alter(move |core, now| Ok(core.purge(&namespace, &ids, &states, now))).await
     }
 
     /// Gives those of these tasks that are dead another life; answers how many.
@@ -258,10 +264,15 @@ impl Store {
         self.inbox.look(move |core| core.held_by(&namespace, &workers)).await
     }
 
-    /// Counts of every queue of a namespace, by name.
-    pub(crate) async fn queues(&self, namespace: &Arc<str>) -> Result<Vec<QueueStats>, Error> {
+    /// Counts of up to `limit` queues of a namespace after a name, by name.
+    pub(crate) async fn queues(
+        &self,
+        namespace: &Arc<str>,
+        after: String,
+        limit: usize,
+    ) -> Result<Vec<QueueStats>, Error> {
         let namespace = Arc::clone(namespace);
-        self.inbox.look(move |core| core.stats(&namespace)).await
+        self.inbox.look(move |core| core.stats(&namespace, &after, limit)).await
     }
 
     /// The newest place of the event log.
@@ -303,9 +314,4 @@ impl Store {
     pub(crate) fn durability(&self) -> Durability {
         *self.durability.borrow()
     }
-}
-
-fn matches(filter: &TaskFilter, task: &Enqueued) -> bool {
-    let queue = filter.queue.as_ref().is_none_or(|queue| task.spec.queue == *queue);
-    queue && task.spec.namespace == filter.namespace && filter.fits.spec(&task.spec, task.created)
 }

@@ -140,7 +140,7 @@ async fn reads(client: &mut Client) {
     for (expected, request) in table {
         assert_eq!(field(client.list_tasks(request).await), expected);
     }
-    let request = pb::ListQueuesRequest { namespace: "a b".into() };
+    let request = pb::ListQueuesRequest { namespace: "a b".into(), ..Default::default() };
     assert_eq!(field(client.list_queues(request).await), "namespace");
     let request = pb::WatchTasksRequest { metadata_filter: "run".into(), ..Default::default() };
     assert_eq!(field(client.watch_tasks(request).await), "metadata_filter");

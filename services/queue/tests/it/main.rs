@@ -15,6 +15,7 @@ mod leaders;
 mod leases;
 mod life;
 mod many;
+mod pages;
 mod reserved;
 mod schedules;
 mod watch;
@@ -47,6 +48,9 @@ on_both_stores! {
     life::another_body_under_a_known_key_is_a_mismatch,
     life::lists_show_tasks_and_queues,
     life::a_denied_caller_reaches_nothing,
+    pages::queues_come_a_page_at_a_time,
+    pages::workers_come_a_page_at_a_time,
+    pages::tasks_of_other_queues_do_not_fill_a_page,
     reserved::queues_of_agents_are_filled_by_the_engine_and_emptied_by_agents,
     reserved::the_queue_of_one_agent_is_emptied_by_no_other,
     reserved::nobody_but_the_engine_gives_a_task_of_an_agent_another_life,

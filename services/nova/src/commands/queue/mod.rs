@@ -26,6 +26,7 @@ use self::scope::Scope;
 use crate::cli::Context;
 use crate::commands::namespace::Namespace;
 use crate::commands::output;
+use crate::commands::pages::Limit;
 use crate::connection;
 
 /// Enqueue and follow tasks, run queues, keep schedules.
@@ -128,8 +129,12 @@ impl Action {
 }
 
 async fn list(scope: &Scope<'_>) -> anyhow::Result<()> {
-    let request = ListQueuesRequest { namespace: scope.namespace() };
-    let queues = scope.mesh.queue().list_queues(request).await?.into_inner().queues;
+    let page = async |page_size, page_token| {
+        let request = ListQueuesRequest { namespace: scope.namespace(), page_size, page_token };
+        let page = scope.mesh.queue().list_queues(request).await?.into_inner();
+        Ok((page.queues, page.next_page_token))
+    };
+    let queues = Limit::none().gather(page).await?;
     let records: Vec<Value> = queues.iter().map(stats::counted).collect();
     let headers =
         ["QUEUE", "STATE", "WAITING", "READY", "LEASED", "COMPLETED", "DEAD", "CANCELLED", "OLDEST READY"];

@@ -5,6 +5,7 @@ use nova_proto::queue::v1::{ListWorkersRequest, Worker};
 use serde_json::{Value, json};
 
 use super::scope::Scope;
+use crate::commands::pages::Limit;
 use crate::commands::{cells, output};
 
 /// List who worked in the last minute.
@@ -17,8 +18,13 @@ pub(crate) struct Workers {
 
 impl Workers {
     pub(crate) async fn run(self, scope: &Scope<'_>) -> anyhow::Result<()> {
-        let request = ListWorkersRequest { namespace: scope.namespace(), queue: self.queue };
-        let workers = scope.mesh.queue().list_workers(request).await?.into_inner().workers;
+        let page = async |page_size, page_token| {
+            let (namespace, queue) = (scope.namespace(), self.queue.clone());
+            let request = ListWorkersRequest { namespace, queue, page_size, page_token };
+            let page = scope.mesh.queue().list_workers(request).await?.into_inner();
+            Ok((page.workers, page.next_page_token))
+        };
+        let workers = Limit::none().gather(page).await?;
         let records: Vec<Value> = workers.iter().map(record).collect();
         let headers = ["WORKER", "IDENTITY", "QUEUES", "LEASES", "STREAM", "SEEN"];
         output::rows(scope.context, headers, workers.iter().map(row).collect(), &records)

@@ -10,10 +10,9 @@ use uuid::Uuid;
 use super::{
     heads::{BYTES, Part, head_of},
     library,
-    rows::{self, BUCKET, Ending, TAG, bucket_of, unpack_ending, unpack_task},
+    rows::{self, Ending, TAG, bucket_of, unpack_ending, unpack_task},
 };
 use crate::{
-    codec::Damaged,
     core::entry::{Row, row_of},
     error::Error,
     ledger::{Enqueued, Reader},
@@ -85,55 +84,21 @@ impl RedisReader {
         let (task, payload) = unpack_task(row, &bytes)?;
         Ok(Some((task, payload.into())))
     }
-
-    /// The last bucket that may hold a row before this one.
-    async fn bucket_before(&self, row: Row) -> Result<Option<u64>, Error> {
-        let Some(last) = row.checked_sub(1) else { return Ok(None) };
-        let mut range = ::redis::cmd("ZRANGE");
-        range.arg(rows::buckets()).arg(bucket_of(last)).arg("-inf").arg("BYSCORE").arg("REV");
-        range.arg("LIMIT").arg(0).arg(1);
-        Ok(self.server().query::<Vec<u64>>(&range).await?.pop())
-    }
-
-    /// Some tasks out of rows of one bucket, in their order; none when none of them is there.
-    async fn some_of(&self, mut wanted: &[Row]) -> Result<Vec<Enqueued>, Error> {
-        while !wanted.is_empty() {
-            let heads = self.first_heads(Part::Task, wanted).await?;
-            let (done, rest) = wanted.split_at(heads.len().min(wanted.len()));
-            let there = done.iter().zip(&heads).filter_map(|(row, head)| Some((*row, head.as_ref()?)));
-            let page: Vec<_> = there.map(|(row, head)| head.task(row)).collect::<Result<_, Damaged>>()?;
-            if !page.is_empty() {
-                return Ok(page);
-            }
-            wanted = rest;
-        }
-        Ok(Vec::new())
-    }
 }
 
 #[async_trait]
 impl Reader for RedisReader {
-    async fn before(&self, row: Row) -> Result<Vec<Enqueued>, Error> {
-        let mut bound = row;
-        while let Some(bucket) = self.bucket_before(bound).await? {
-            let first = bucket * BUCKET;
-            let wanted: Vec<Row> = (first..bound.min(first + BUCKET)).rev().collect();
-            let page = self.some_of(&wanted).await?;
-            if !page.is_empty() {
-                return Ok(page);
-            }
-            bound = first;
-        }
-        Ok(Vec::new())
-    }
-
-    async fn endings(&self, tasks: Vec<Enqueued>) -> Result<Vec<Option<Task>>, Error> {
-        let found = self.heads(Part::Ending, tasks.iter().map(|task| task.row).collect()).await?;
-        let ended = |task: Enqueued| {
-            let ending = head_of(&found, task.row).map(rows::Head::ending).transpose()?;
-            Ok(ending.map(|(ending, _)| task.ended(ending.record)))
+    async fn endings(&self, ids: Vec<Uuid>) -> Result<Vec<Option<Task>>, Error> {
+        let wanted: Vec<Row> = ids.iter().map(|id| row_of(*id)).collect();
+        let tasks = self.heads(Part::Task, wanted.clone()).await?;
+        let endings = self.heads(Part::Ending, wanted).await?;
+        let ended = |id: Uuid| {
+            let row = row_of(id);
+            let (Some(task), Some(ending)) = (head_of(&tasks, row), head_of(&endings, row)) else { return Ok(None) };
+            let (task, (ending, _)) = (task.task(row)?, ending.ending()?);
+            Ok((task.id == id).then(|| task.ended(ending.record)))
         };
-        tasks.into_iter().map(ended).collect()
+        ids.into_iter().map(ended).collect()
     }
 
     async fn ended(&self, id: Uuid) -> Result<Option<Task>, Error> {

@@ -22,9 +22,6 @@ use crate::{
 /// Most idle connections.
 const IDLE: usize = 4;
 
-/// Rows that one step of a list looks at.
-const SCAN: usize = 1_024;
-
 /// Connections for reading.
 #[derive(Debug, Clone)]
 pub(crate) struct Readers {
@@ -68,12 +65,11 @@ impl Readers {
 
 #[async_trait]
 impl Reader for Readers {
-    async fn before(&self, row: Row) -> Result<Vec<Enqueued>, Error> {
-        self.read(move |connection| before(connection, row, SCAN)).await
-    }
-
-    async fn endings(&self, tasks: Vec<Enqueued>) -> Result<Vec<Option<Task>>, Error> {
-        self.read(move |connection| tasks.into_iter().map(|task| ending(connection, task)).collect()).await
+    async fn endings(&self, ids: Vec<Uuid>) -> Result<Vec<Option<Task>>, Error> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.read(move |connection| ids.into_iter().map(|id| listed(connection, id)).collect()).await
     }
 
     async fn ended(&self, id: Uuid) -> Result<Option<Task>, Error> {
@@ -91,16 +87,6 @@ impl Reader for Readers {
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<TaskEvent>, Error> {
         self.read(move |connection| events(connection, after, limit)).await
     }
-}
-
-/// Up to `limit` stored tasks before a row, newest first.
-fn before(connection: &Connection, row: Row, limit: usize) -> Result<Vec<Enqueued>, Error> {
-    let mut statement = connection.prepare_cached(
-        "SELECT row, id, created, ready_at, spec, length(payload) FROM task WHERE row < ?1 ORDER BY row DESC LIMIT ?2",
-    )?;
-    let bound = i64::try_from(row).unwrap_or(i64::MAX);
-    let found = statement.query_and_then(params![bound, limit], enqueued)?;
-    found.collect()
 }
 
 fn enqueued(found: &Found<'_>) -> Result<Enqueued, Error> {
@@ -132,20 +118,33 @@ fn checkpoint(connection: &Connection, row: Row) -> Result<Option<Arc<[u8]>>, Er
 
 /// An ended task, whole.
 fn ended(connection: &Connection, id: Uuid) -> Result<Option<Task>, Error> {
+    let Some(task) = stored(connection, id)? else { return Ok(None) };
+    let task = ending(connection, task, WHOLE)?;
+    task.map(|task| Ok(Task { payload: payload(connection, id)?, ..task })).transpose()
+}
+
+/// An ended task as lists show it.
+fn listed(connection: &Connection, id: Uuid) -> Result<Option<Task>, Error> {
+    let Some(task) = stored(connection, id)? else { return Ok(None) };
+    ending(connection, task, WITHOUT_RESULT)
+}
+
+fn stored(connection: &Connection, id: Uuid) -> Result<Option<Enqueued>, Error> {
     let mut statement = connection.prepare_cached(
         "SELECT row, id, created, ready_at, spec, length(payload) FROM task WHERE row = ?1 AND id = ?2",
     )?;
     let mut found = statement.query_and_then(params![row_of(id), id.as_bytes()], enqueued)?;
-    let Some(task) = found.next().transpose()? else { return Ok(None) };
-    let task = ending(connection, task)?;
-    task.map(|task| Ok(Task { payload: payload(connection, id)?, ..task })).transpose()
+    found.next().transpose()
 }
 
+/// How a task ended.
+const WHOLE: &str = "SELECT state, attempts, at, result, reason, message, trail FROM finished WHERE row = ?1";
+const WITHOUT_RESULT: &str =
+    "SELECT state, attempts, at, NULL, reason, message, trail FROM finished WHERE row = ?1";
+
 /// A stored task with how it ended; nothing when it lives.
-fn ending(connection: &Connection, task: Enqueued) -> Result<Option<Task>, Error> {
-    let mut statement = connection.prepare_cached(
-        "SELECT state, attempts, at, result, reason, message, trail FROM finished WHERE row = ?1",
-    )?;
+fn ending(connection: &Connection, task: Enqueued, select: &str) -> Result<Option<Task>, Error> {
+    let mut statement = connection.prepare_cached(select)?;
     let mut found = statement.query_and_then([task.row], end_record)?;
     Ok(found.next().transpose()?.map(|end| task.ended(end)))
 }
@@ -199,5 +198,5 @@ fn task_of(connection: &Connection, row: Row) -> Result<Option<Task>, Error> {
     let mut found = statement.query_and_then([row], enqueued)?;
     let Some(task) = found.next().transpose()? else { return Ok(None) };
     let alive = task.clone().task();
-    Ok(Some(ending(connection, task)?.unwrap_or(alive)))
+    Ok(Some(ending(connection, task, WHOLE)?.unwrap_or(alive)))
 }

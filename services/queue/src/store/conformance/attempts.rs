@@ -86,7 +86,7 @@ pub(super) async fn a_checkpoint_goes_with_its_task(home: &dyn Home) {
             1 => drop(store.cancel(&"default".into(), vec![id], "no".into()).await.unwrap()),
             _ => {
                 store.end(refer(&lease), Outcome::Released).await;
-                assert_eq!(store.purge(&"default".into(), vec![id]).await.unwrap(), 1);
+                assert_eq!(store.purge(&"default".into(), vec![id], Vec::new()).await.unwrap(), 1);
             }
         }
         ids.push(id);

@@ -15,7 +15,11 @@ async fn cancel(store: &Store, ids: Vec<Uuid>) -> usize {
 }
 
 async fn purge(store: &Store, ids: Vec<Uuid>) -> usize {
-    store.purge(&"default".into(), ids).await.unwrap()
+    purge_in(store, ids, Vec::new()).await
+}
+
+async fn purge_in(store: &Store, ids: Vec<Uuid>, states: Vec<State>) -> usize {
+    store.purge(&"default".into(), ids, states).await.unwrap()
 }
 
 async fn configure(store: &Store, change: impl FnOnce(&mut QueueSettings) + Send + 'static) {
@@ -95,11 +99,25 @@ pub(super) async fn a_purged_task_is_forgotten_unless_it_is_held(home: &dyn Home
     assert_eq!(store.take_one().await.task.id, id);
 }
 
+pub(super) async fn a_purge_spares_what_has_left_the_states_it_was_picked_by(home: &dyn Home) {
+    let store = home.open().await;
+    let id = die(&store).await;
+    let picked = dead(&store).await;
+    store.redrive(picked).await.unwrap();
+    assert_eq!(purge_in(&store, vec![id], vec![State::Dead]).await, 0, "it lives again");
+    assert_eq!(store.state(id).await, Some(State::Ready));
+    store.end(refer(&store.take_one().await), completed("r")).await;
+    assert_eq!(purge_in(&store, vec![id], vec![State::Dead, State::Ready]).await, 0, "it completed");
+    assert_eq!(store.state(id).await, Some(State::Completed));
+    assert_eq!(purge_in(&store, vec![id], vec![State::Completed]).await, 1);
+    assert_eq!(store.state(id).await, None);
+}
+
 pub(super) async fn tasks_of_other_namespaces_are_not_touched(home: &dyn Home) {
     let store = home.open().await;
     let (live, dead) = (store.put(task("t")).await.id, die(&store).await);
     let other = "other".into();
-    assert_eq!(store.purge(&other, vec![live, dead]).await.unwrap(), 0);
+    assert_eq!(store.purge(&other, vec![live, dead], Vec::new()).await.unwrap(), 0);
     assert_eq!(store.cancel(&other, vec![live], String::new()).await.unwrap(), 0);
 }
 

@@ -165,7 +165,7 @@ pub(super) async fn a_purged_parent_cancels_those_that_wait_for_it(home: &dyn Ho
     let lease = store.take(ask(2)).await;
     store.end(refer(&lease[1]), failed(true)).await;
     store.end(refer(&lease[0]), Outcome::Released).await;
-    assert_eq!(store.purge(&"default".into(), vec![live, dead]).await.unwrap(), 2);
+    assert_eq!(store.purge(&"default".into(), vec![live, dead], Vec::new()).await.unwrap(), 2);
     for child in children {
         eventually(&store, child, State::Cancelled).await;
         assert_eq!(reason(&store, child).await, "PARENT_FAILED");
@@ -212,7 +212,7 @@ pub(super) async fn a_repeated_call_needs_no_parents_any_more(home: &dyn Home) {
     };
     let first = store.put(child()).await.id;
     finish(&store, completed("r")).await;
-    store.purge(&"default".into(), vec![parent]).await.unwrap();
+    store.purge(&"default".into(), vec![parent], Vec::new()).await.unwrap();
     let again = store.put(child()).await;
     assert_eq!((again.id, again.duplicate), (first, true));
 }
@@ -237,7 +237,7 @@ pub(super) async fn a_unique_key_keeps_others_away_until_its_task_ends(home: &dy
     let store = home.open().await;
     let fourth = store.put(unique("u", None)).await;
     assert!(!fourth.duplicate);
-    store.purge(&"default".into(), vec![fourth.id]).await.unwrap();
+    store.purge(&"default".into(), vec![fourth.id], Vec::new()).await.unwrap();
     assert!(!store.put(unique("u", None)).await.duplicate);
 }
 

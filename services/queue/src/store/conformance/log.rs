@@ -9,7 +9,7 @@ use crate::{
     Error,
     config::Config,
     engine::ring::Wanted,
-    record::{Cursor, Fits, LeaseRequest, Settlement, TaskEvent, TaskFilter},
+    record::{Cursor, Fits, LeaseRequest, Settlement, Task, TaskEvent, TaskFilter},
     store::Store,
     task::State,
 };
@@ -159,6 +159,16 @@ pub(super) async fn lists_keep_to_their_filters(home: &dyn Home) {
     assert_eq!(found.iter().map(|task| task.id).collect::<Vec<_>>(), [ready]);
 }
 
+pub(super) async fn lists_leave_payloads_and_results_in_the_ledger(home: &dyn Home) {
+    let store = home.open().await;
+    let live = store.put(task("live")).await.id;
+    store.end(refer(&store.take_one().await), completed("out")).await;
+    let whole = store.task(&"default".into(), live).await.unwrap().unwrap();
+    assert_eq!(whole.result.as_deref(), Some(&b"out"[..]));
+    let ended = store.reader.endings(vec![live, uuid::Uuid::now_v7()]).await.unwrap();
+    assert_eq!(ended, [Some(Task { payload: None, result: None, ..whole }), None]);
+}
+
 pub(super) async fn queues_count_their_tasks(home: &dyn Home) {
     let store = home.open().await;
     let tasks = (0..6).map(|_| task("t")).collect();
@@ -169,7 +179,7 @@ pub(super) async fn queues_count_their_tasks(home: &dyn Home) {
     let leases = store.take(ask(3)).await;
     store.end(refer(&leases[0]), completed("r")).await;
     store.end(refer(&leases[1]), failed(true)).await;
-    let queues = store.queues(&"default".into()).await.unwrap();
+    let queues = store.queues(&"default".into(), String::new(), 10).await.unwrap();
     let row = queues.iter().find(|row| &*row.queue == "q").unwrap();
     assert_eq!((row.waiting, row.ready, row.leased, row.completed, row.dead), (1, 3, 1, 1, 1));
     assert!(row.oldest_ready.is_some());

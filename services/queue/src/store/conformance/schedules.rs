@@ -108,7 +108,7 @@ pub(super) async fn missed_ticks_are_caught_up_with_as_they_should(home: &dyn Ho
         let first = store.schedule(key(&name)).await.unwrap().unwrap().next().unwrap();
         clock.set(Timestamp::from_micros(first) + HOUR * 6 + HOUR / 30);
         let seen = store.schedule(key(&name)).await.unwrap().unwrap();
-        let counted = store.queues(&"default".into()).await.unwrap();
+        let counted = store.queues(&"default".into(), String::new(), 10).await.unwrap();
         let ready = counted.iter().find(|queue| *queue.queue == *name).map_or(0, |queue| queue.ready);
         assert_eq!(ready, fired, "{missed:?}");
         assert_eq!(seen.last.is_some(), fired > 0);
