@@ -146,7 +146,12 @@ impl Entry {
 
     /// About the bytes of memory that it takes while it is kept whole, its payload apart.
     pub(super) fn size(&self) -> usize {
-        WHOLE + self.spec.size() + self.status.size()
+        self.fixed_size() + self.status.size()
+    }
+
+    /// What of that stays as it is while the task lives.
+    pub(super) fn fixed_size(&self) -> usize {
+        WHOLE + self.spec.size()
     }
 
     /// Place of the worker that holds it.

@@ -239,7 +239,7 @@ impl Core {
 
     /// Keeps a task whole with its payload, if there is room.
     fn cache(&mut self, entry: &mut Entry, payload: &Arc<[u8]>) {
-        let bytes = payload.len() + entry.size();
+        let bytes = payload.len() + entry.fixed_size();
         if self.cached + bytes <= self.limits.payload_cache {
             self.cached += bytes;
             entry.payload = Some(Arc::clone(payload));
@@ -249,7 +249,7 @@ impl Core {
     /// Takes the payload of a task that was kept whole.
     fn uncache(&mut self, entry: &mut Entry) -> Option<Arc<[u8]>> {
         let payload = entry.payload.take()?;
-        self.cached = self.cached.saturating_sub(payload.len() + entry.size());
+        self.cached = self.cached.saturating_sub(payload.len() + entry.fixed_size());
         Some(payload)
     }
 
