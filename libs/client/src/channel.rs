@@ -170,7 +170,7 @@ impl Channel {
                 return refused.unwrap_or(answer);
             }
             let wait = backoff.next_wait();
-            let again = is(&answer, Code::Unavailable) && !(reached && !repeatable(head.uri.path(), &body));
+            let again = is(&answer, Code::Unavailable) && (!reached || repeatable(head.uri.path(), &body));
             if !again || Instant::now() + wait >= give_up {
                 return answer;
             }
@@ -306,9 +306,9 @@ mod tests {
             tokio::io::AsyncReadExt::read_exact(&mut stream, &mut [0; 24]).await.unwrap();
         };
         let (answer, ()) = tokio::join!(channel.clone().send(call("Enqueue")), hang_up);
-        assert!(answer.err().expect("no answer came").sent);
+        assert!(answer.expect_err("no answer came").sent);
         drop(listener);
-        let unanswered = channel.send(call("Enqueue")).await.err().expect("nobody listens");
+        let unanswered = channel.send(call("Enqueue")).await.expect_err("nobody listens");
         assert_eq!((unanswered.sent, unanswered.status.code()), (false, Code::Unavailable));
     }
 }

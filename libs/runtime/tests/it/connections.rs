@@ -31,7 +31,7 @@ async fn a_connection_too_many_is_closed_until_another_one_ends() {
 /// A connection on which the daemon speaks first, as HTTP/2 has it once it was spoken to; none when it is closed.
 fn greeted(address: SocketAddr) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(address).expect("it listens");
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
     // It may be closed before this is said.
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").ok()?;
     match stream.read(&mut [0; 9]) {
