@@ -68,6 +68,9 @@ pub enum Error {
     /// As many runs are open as may be.
     #[error("{0} runs are open already, as many as may be")]
     TooManyRuns(usize),
+    /// As many runs are watched as may be.
+    #[error("{0} watches of runs are open already, as many as may be; close one, or raise max_watches")]
+    TooManyWatches(usize),
     /// The mesh was brought up to be read.
     #[error("this mesh was brought up only to read its records; `nova up` brings up one that runs plans")]
     RunsNotDriven,
@@ -129,7 +132,9 @@ impl From<Error> for nova_rpc::Error {
             Error::EtagMismatch { .. } => Self::aborted(Reason::EtagMismatch, message),
             Error::RequestReused(_) => Self::aborted(Reason::IdempotencyMismatch, message),
             Error::Forbidden { .. } => Self::forbidden(message),
-            Error::TooManyRuns(_) => Self::exhausted(Reason::Overloaded, message, Duration::from_secs(1)),
+            Error::TooManyRuns(_) | Error::TooManyWatches(_) => {
+                Self::exhausted(Reason::Overloaded, message, Duration::from_secs(1))
+            }
             Error::RunsNotDriven => Self::precondition(Reason::ReadOnly, message),
             Error::LeaseLost(error) => error,
             Error::Contended(_) => Self::unavailable("store", message),

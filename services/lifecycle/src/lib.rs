@@ -52,8 +52,9 @@ impl Daemon for LifecycleDaemon {
 
     async fn start(config: LifecycleConfig, runtime: Runtime) -> Result<Routes, StartError> {
         let records = Records::new(runtime.kv().await?);
-        runtime.spawn("sweeper", upkeep::sweep(records.clone(), runtime.clock(), runtime.shutdown()));
-        let executor = executor(&config, &runtime, records);
+        let executor = executor(&config, &runtime, records.clone());
+        let sweep = upkeep::sweep(records, executor.clone(), config.keep(), runtime.shutdown());
+        runtime.spawn("sweeper", sweep);
         let scheduler = Scheduler::new(executor.clone(), runtime.clone(), config.max_open_runs)
             .driving(config.drive_runs);
         scheduler.resume().await?;
@@ -77,7 +78,7 @@ impl Daemon for LifecycleDaemon {
                 ),
             );
         }
-        Ok(service::routes(&scheduler, &runtime))
+        Ok(service::routes(&scheduler, config.max_watches, &runtime))
     }
 }
 

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use nova_rpc::Lease;
 use nova_runtime::fenced;
-use nova_storage::{Commit, CommitError, Kv, Revision};
+use nova_storage::{Commit, CommitError, Entry, Kv, Range, Revision};
 use nova_types::Clock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
+
+/// Bytes of records after which a page of them ends early, so that it fits a message of 4 MiB.
+pub(crate) const PAGE_BYTES: usize = 3 << 20;
 
 /// How often a change is tried again when somebody else was faster.
 const TRIES: usize = 32;
@@ -49,6 +52,15 @@ impl Records {
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<(T, Revision)>, Error> {
         let Some(entry) = self.kv.get(key).await? else { return Ok(None) };
         Ok(Some((decode(key, &entry.value)?, entry.version)))
+    }
+
+    /// A page of records, which their bytes end too, and the key to go on from.
+    pub(crate) async fn page(&self, range: Range) -> Result<(Vec<Entry>, Option<String>), Error> {
+        let range = range.bytes(PAGE_BYTES);
+        let entries = self.kv.range(range.clone()).await?;
+        let last = entries.last().filter(|_| range.goes_on(&entries));
+        let next = last.map(|entry| entry.key.clone());
+        Ok((entries, next))
     }
 
     /// Commits what `plan` makes of the record at `key`, as often as somebody else is faster.

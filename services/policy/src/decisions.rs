@@ -139,7 +139,7 @@ impl Decisions {
         let mut after = before.map(|id| format!("{prefix}{id}"));
         let mut found = Vec::new();
         while found.len() < limit {
-            let range = Range { prefix: prefix.clone(), after, limit: PAGE, descending: true };
+            let range = Range { after, ..Range::prefix(prefix.clone()).limit(PAGE).descending() };
             let page = self.0.kv.range(range).await?;
             let decisions = self.decisions_at(&page).await?;
             let wanted = decisions.into_iter().filter(|decided| filter.matches(decided));
@@ -165,7 +165,7 @@ impl Decisions {
     pub(crate) async fn learn(&self) -> Result<(), Error> {
         let mut after = None;
         loop {
-            let range = Range { prefix: DECISIONS.to_owned(), after, limit: PAGE, descending: false };
+            let range = Range { after, ..Range::prefix(DECISIONS).limit(PAGE) };
             let page = self.0.kv.range(range).await?;
             let ids = page.iter().filter_map(|entry| DecisionId::parse("id", keys::id_of(&entry.key)).ok());
             self.known().ids.extend(ids);

@@ -8,7 +8,7 @@ use nova_proto::lifecycle::v1::{AgentState, GetAgentRequest, HeartbeatAgentReque
 use nova_runtime::StartError;
 use nova_runtime::agent::AgentProcess;
 use nova_runtime::grace;
-use nova_types::{AgentId, QueueName, Violations};
+use nova_types::{AgentId, Namespace, QueueName, Violations};
 use nova_worker::{Activity, Worker, WorkerError};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -49,9 +49,10 @@ pub(crate) async fn live(arguments: Arguments) -> Result<(), AgentError> {
 
 async fn work(process: &AgentProcess, arguments: &Arguments) -> Result<(), AgentError> {
     let agent = &process.agent_id;
-    let queues = queues(&process.mesh, agent, &arguments.queues).await?;
+    let queues = queues(&process.mesh, agent, arguments).await?;
     tracing::info!(?queues, concurrency = arguments.concurrency, "working");
     let builder = Worker::builder(process.mesh.clone())
+        .namespace(arguments.namespace.as_ref())
         .queues(queues)
         .name(agent.as_ref())
         .concurrency(usize::from(arguments.concurrency))
@@ -67,22 +68,30 @@ async fn work(process: &AgentProcess, arguments: &Arguments) -> Result<(), Agent
             tracing::info!(summary = ?ended?, "the work has ended");
             Ok(())
         }
-        never = beat(&process.mesh, agent, &activity, &process.drain) => match never {},
+        never = beat(&process.mesh, agent, &arguments.namespace, &activity, &process.drain) => match never {},
     }
 }
 
 /// The agent's own queue first, then what it was told, or else what it is registered for.
-async fn queues(mesh: &Mesh, agent: &AgentId, told: &[String]) -> Result<Vec<String>, AgentError> {
+async fn queues(mesh: &Mesh, agent: &AgentId, arguments: &Arguments) -> Result<Vec<String>, AgentError> {
+    let told = &arguments.queues;
     let mut queues = vec![QueueName::for_agent(agent).to_string()];
-    let others = if told.is_empty() { capabilities(mesh, agent).await? } else { told.to_vec() };
+    let others = match told.is_empty() {
+        true => capabilities(mesh, agent, &arguments.namespace).await?,
+        false => told.clone(),
+    };
     let mut seen = BTreeSet::from([queues[0].clone()]);
     queues.extend(others.into_iter().filter(|queue| seen.insert(queue.clone())));
     Ok(queues)
 }
 
 /// The queues of the capabilities that the agent is registered for.
-async fn capabilities(mesh: &Mesh, agent: &AgentId) -> Result<Vec<String>, AgentError> {
-    let request = GetAgentRequest { namespace: String::new(), agent_id: agent.to_string() };
+async fn capabilities(
+    mesh: &Mesh,
+    agent: &AgentId,
+    namespace: &Namespace,
+) -> Result<Vec<String>, AgentError> {
+    let request = GetAgentRequest { namespace: namespace.to_string(), agent_id: agent.to_string() };
     let answer = mesh.agents().get_agent(request).await.map_err(AgentError::Capabilities)?;
     let capabilities = answer.into_inner().agent.unwrap_or_default().capabilities;
     Ok(capabilities.iter().map(|name| QueueName::for_capability(name).to_string()).collect())
@@ -92,6 +101,7 @@ async fn capabilities(mesh: &Mesh, agent: &AgentId) -> Result<Vec<String>, Agent
 async fn beat(
     mesh: &Mesh,
     agent: &AgentId,
+    namespace: &Namespace,
     activity: &Activity,
     drain: &CancellationToken,
 ) -> std::convert::Infallible {
@@ -100,8 +110,8 @@ async fn beat(
     loop {
         ticks.tick().await;
         let active_tasks = activity.tasks();
-        let beat =
-            HeartbeatAgentRequest { namespace: String::new(), agent_id: agent.to_string(), active_tasks };
+        let (namespace, agent_id) = (namespace.to_string(), agent.to_string());
+        let beat = HeartbeatAgentRequest { namespace, agent_id, active_tasks };
         let mut request = tonic::Request::new(beat);
         request.set_timeout(BEAT_PATIENCE);
         match nova_rpc::trace::unrecorded(mesh.agents().heartbeat_agent(request)).await {

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::Parser;
+use nova_types::{Namespace, Violation};
 
 /// Drives an agent of the mesh. Who it is comes on the standard input, from the node agent.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
@@ -14,6 +15,9 @@ pub struct Arguments {
     /// named here.
     #[arg(long, value_delimiter = ',')]
     pub queues: Vec<String>,
+    /// Namespace in which the agent is registered, works and remembers.
+    #[arg(long, default_value_t, value_parser = namespace)]
+    pub namespace: Namespace,
     /// Tasks at once.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub concurrency: u16,
@@ -37,9 +41,21 @@ impl Arguments {
     }
 }
 
+fn namespace(text: &str) -> Result<Namespace, Violation> {
+    Namespace::parse("--namespace", text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_agent_works_in_the_default_namespace_unless_told() {
+        let namespace = |args: &[&str]| Arguments::try_parse_from(args).map(|it| it.namespace.to_string());
+        assert_eq!(namespace(&["agent"]).unwrap(), "default");
+        assert_eq!(namespace(&["agent", "--namespace", "team"]).unwrap(), "team");
+        assert!(namespace(&["agent", "--namespace", "No Name"]).is_err());
+    }
 
     #[test]
     fn queues_are_separated_by_commas() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nova_client::Mesh;
 use nova_proto::memory::v1::{Memory, MemoryKind, PutMemoryRequest, SearchMemoriesRequest};
 use nova_rpc::Reason;
-use nova_types::AgentId;
+use nova_types::{AgentId, Namespace};
 use nova_worker::Failure;
 use serde_json::{Value, json};
 
@@ -29,6 +29,7 @@ const PAGE: u32 = 100;
 pub(crate) struct Notebook {
     mesh: Mesh,
     agent: AgentId,
+    namespace: Namespace,
 }
 
 /// Where in a run something was found.
@@ -61,8 +62,8 @@ impl Place<'_> {
 }
 
 impl Notebook {
-    pub(crate) fn new(mesh: Mesh, agent: AgentId) -> Self {
-        Self { mesh, agent }
+    pub(crate) fn new(mesh: Mesh, agent: AgentId, namespace: Namespace) -> Self {
+        Self { mesh, agent, namespace }
     }
 
     /// Writes what a step found, and answers what is remembered of it: of an earlier attempt that
@@ -76,7 +77,7 @@ impl Notebook {
         let mut labels = place.labels();
         labels.insert("agent".to_owned(), self.agent.to_string());
         let memory = PutMemoryRequest {
-            namespace: String::new(),
+            namespace: self.namespace.to_string(),
             request_id: place.request_id(),
             kind: kind.into(),
             text: text(&outcome.summary),
@@ -125,7 +126,7 @@ impl Notebook {
         token: String,
     ) -> Result<(Vec<Memory>, String), Failure> {
         let search = SearchMemoriesRequest {
-            namespace: String::new(),
+            namespace: self.namespace.to_string(),
             query: String::new(),
             labels,
             page_size: PAGE,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nova_proto::memory::v1::MemoryKind;
-use nova_types::{AgentId, Clock as _, QueueName, SystemClock};
+use nova_types::{AgentId, Clock as _, Namespace, QueueName, SystemClock};
 use nova_worker::{Context, Failure, WorkerBuilder};
 use serde_json::Value;
 
@@ -13,10 +13,11 @@ use crate::memory::{Notebook, Place};
 use crate::skills::{self, Outcome, Request, Skill, SkillError, memory_summary, mesh_call};
 use crate::step::StepTask;
 
-/// Who works, on which queues beside the reserved ones, and how deep in the tests of others.
+/// Who works, where, on which queues beside the reserved ones, and how deep in the tests of others.
 #[derive(Clone, Debug)]
 struct Surroundings {
     agent: AgentId,
+    namespace: Namespace,
     told: Arc<[String]>,
     depth: u32,
 }
@@ -24,7 +25,8 @@ struct Surroundings {
 /// Registers every skill.
 pub(crate) fn register(builder: WorkerBuilder, agent: &AgentId, arguments: &Arguments) -> WorkerBuilder {
     let told = arguments.queues.as_slice().into();
-    let surroundings = Surroundings { agent: agent.clone(), told, depth: arguments.depth };
+    let (agent, namespace) = (agent.clone(), arguments.namespace.clone());
+    let surroundings = Surroundings { agent, namespace, told, depth: arguments.depth };
     let builder = skills::ALL.iter().fold(builder, |builder, &(kind, skill)| {
         let surroundings = surroundings.clone();
         builder.handle(kind, move |step, context| surroundings.clone().examine(context, step, skill))
@@ -86,7 +88,7 @@ impl Surroundings {
     }
 
     fn notebook(&self, context: &Context) -> Notebook {
-        Notebook::new(context.mesh.clone(), self.agent.clone())
+        Notebook::new(context.mesh.clone(), self.agent.clone(), self.namespace.clone())
     }
 
     fn request(&self, context: &Context, step: &StepTask) -> Request {

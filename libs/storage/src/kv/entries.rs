@@ -43,6 +43,8 @@ pub struct Range {
     pub after: Option<String>,
     /// Most entries to return: 1 to 1,000.
     pub limit: usize,
+    /// The page ends with the entry that brings its values to so many bytes; none: only `limit` ends it early.
+    pub bytes: Option<usize>,
     /// From the last key to the first.
     pub descending: bool,
 }
@@ -50,7 +52,7 @@ pub struct Range {
 impl Range {
     /// Ascending from the first key under `prefix`, 100 entries.
     pub fn prefix(prefix: impl Into<String>) -> Self {
-        Self { prefix: prefix.into(), after: None, limit: 100, descending: false }
+        Self { prefix: prefix.into(), after: None, limit: 100, bytes: None, descending: false }
     }
 
     /// Begins behind `key`.
@@ -65,6 +67,19 @@ impl Range {
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
+    }
+
+    /// Ends the page with the entry that brings its values to `bytes`: memory for 1,000 values is 1 GiB.
+    #[must_use]
+    pub fn bytes(mut self, bytes: usize) -> Self {
+        self.bytes = Some(bytes);
+        self
+    }
+
+    /// Whether there may be more behind this page of the range.
+    pub fn goes_on(&self, page: &[Entry]) -> bool {
+        let bytes = || page.iter().map(|entry| entry.value.len()).sum::<usize>();
+        page.len() >= self.limit || self.bytes.is_some_and(|most| bytes() >= most && !page.is_empty())
     }
 
     /// From the last key to the first.

@@ -34,7 +34,8 @@ pub trait Kv: Debug + Send + Sync + 'static {
     /// The entry at `key`, if there is one.
     async fn get(&self, key: &str) -> Result<Option<Entry>, Error>;
 
-    /// A page of entries in key order: one snapshot. Fewer than `limit` entries mean that there are no more.
+    /// A page of entries in key order: one snapshot. Whether there may be more, [`Range::goes_on`] tells: without a
+    /// bound in bytes, fewer than `limit` entries mean that there are no more.
     async fn range(&self, range: Range) -> Result<Vec<Entry>, Error>;
 
     /// Applies all writes if all checks hold, else nothing. Returns the revision of the commit, or the

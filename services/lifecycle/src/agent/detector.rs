@@ -9,13 +9,11 @@ use tokio_util::sync::CancellationToken;
 use super::Agents;
 use crate::error::Error;
 
-/// Looks once at every agent; one that was silent for longer than `patience` is unreachable.
+/// Looks once at the last signs of live agents; one that was silent for longer than `patience` is unreachable.
 pub async fn detect(agents: &Agents, patience: Duration) -> Result<(), Error> {
     let limit = agents.now() - patience;
-    for agent in agents.all().await? {
-        if agent.state.is_live() && agent.last_sign() < limit {
-            agents.give_up(&agent, limit).await?;
-        }
+    for (namespace, id) in agents.silent_since(limit).await? {
+        agents.give_up(&namespace, &id, limit).await?;
     }
     Ok(())
 }

@@ -34,9 +34,8 @@ pub(super) async fn page(
     size: usize,
     after: Option<String>,
 ) -> Result<(Vec<Transition>, Option<String>), Error> {
-    let range = Range { prefix, after, limit: size, descending: true };
-    let entries = records.kv().range(range).await?;
-    let next = (entries.len() == size).then(|| entries[size - 1].key.clone());
+    let range = Range { after, ..Range::prefix(prefix).limit(size).descending() };
+    let (entries, next) = records.page(range).await?;
     let transitions =
         entries.iter().map(|entry| decode(&entry.key, &entry.value)).collect::<Result<_, _>>()?;
     Ok((transitions, next))

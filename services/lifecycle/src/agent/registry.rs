@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use nova_rpc::Lease;
 use nova_storage::{Commit, Range};
-use nova_types::{AgentId, Clock, Namespace, SpiffeId, TrustDomain};
+use nova_types::{AgentId, Clock, Namespace, SpiffeId, Timestamp, TrustDomain};
 
 use super::{AgentRecord, AgentState, Author, Description, Details, Transition, history};
 use crate::error::Error;
-use crate::records::{Records, decode, encode};
+use crate::records::{PAGE_BYTES, Records, decode, encode};
+
+/// Where the last signs of live agents lie: what the detector reads, however many have retired.
+const LIVE: &str = "agent-live/";
 
 /// Every agent. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -83,25 +86,24 @@ impl Agents {
         size: usize,
         mut after: Option<String>,
     ) -> Result<AgentPage, Error> {
-        let mut agents = Vec::new();
+        let (mut agents, mut bytes) = (Vec::new(), 0);
         loop {
-            let range =
-                Range { after: after.clone(), ..Range::prefix(format!("agent/{namespace}/")).limit(size) };
-            let entries = self.records.kv().range(range).await?;
-            let full = entries.len() == size;
+            let range = Range { after, ..Range::prefix(format!("agent/{namespace}/")).limit(size) };
+            let (entries, next) = self.records.page(range).await?;
             for entry in entries {
                 let agent: AgentRecord = decode(&entry.key, &entry.value)?;
-                after = Some(entry.key);
                 if state.is_none_or(|state| state == agent.state) {
                     agents.push(agent);
+                    bytes += entry.value.len();
                 }
-                if agents.len() == size {
-                    return Ok(AgentPage { agents, next: after });
+                if agents.len() == size || bytes >= PAGE_BYTES {
+                    return Ok(AgentPage { agents, next: Some(entry.key) });
                 }
             }
-            if !full {
-                return Ok(AgentPage { agents, next: None });
+            if next.is_none() {
+                return Ok(AgentPage { agents, next });
             }
+            after = next;
         }
     }
 
@@ -196,23 +198,24 @@ impl Agents {
     /// Moves an agent to unreachable if it is still silent since `limit`.
     pub(super) async fn give_up(
         &self,
-        agent: &AgentRecord,
-        limit: nova_types::Timestamp,
+        namespace: &Namespace,
+        id: &AgentId,
+        limit: Timestamp,
     ) -> Result<(), Error> {
         let now = self.clock.now();
         let author = Author {
             actor: SpiffeId::service(&self.trust_domain, "lifecycle").to_string(),
             ..Author::default()
         };
-        let silent = Details {
-            error_code: "HEARTBEATS_MISSED".to_owned(),
-            message: format!("not heard of since {}", agent.last_sign()),
-        };
-        self.change(&agent.namespace, &agent.id, |record| {
+        self.change(namespace, id, |record| {
             if !record.state.is_live() || record.last_sign() >= limit {
                 return Ok(Vec::new());
             }
-            Ok(vec![record.make_move(AgentState::Unreachable, silent.clone(), &author, now)?])
+            let silent = Details {
+                error_code: "HEARTBEATS_MISSED".to_owned(),
+                message: format!("not heard of since {}", record.last_sign()),
+            };
+            Ok(vec![record.make_move(AgentState::Unreachable, silent, &author, now)?])
         })
         .await
         .map(|_| ())
@@ -230,10 +233,18 @@ impl Agents {
         history::page(&self.records, history::prefix(namespace, id), size, after).await
     }
 
-    /// Every agent of every namespace.
-    pub(super) async fn all(&self) -> Result<Vec<AgentRecord>, Error> {
-        let entries = self.records.kv().scan("agent/").await?;
-        entries.iter().map(|entry| decode(&entry.key, &entry.value)).collect()
+    /// Live agents of every namespace that have given no sign since `limit`, by the index of live ones.
+    pub(super) async fn silent_since(&self, limit: Timestamp) -> Result<Vec<(Namespace, AgentId)>, Error> {
+        let mut silent = Vec::new();
+        for entry in self.records.kv().scan(LIVE).await? {
+            let last_sign: Timestamp = decode(&entry.key, &entry.value)?;
+            if last_sign < limit {
+                let name = entry.key.trim_start_matches(LIVE);
+                let (namespace, id) = name.split_once('/').unwrap_or_default();
+                silent.push((Namespace::parse("namespace", namespace)?, AgentId::parse("agent_id", id)?));
+            }
+        }
+        Ok(silent)
     }
 
     pub(super) fn now(&self) -> nova_types::Timestamp {
@@ -263,5 +274,11 @@ fn key(namespace: &Namespace, id: &AgentId) -> String {
 }
 
 fn store(key: &str, record: &AgentRecord, moves: &[Transition]) -> Commit {
-    history::append(Commit::new().put(key, encode(record)), record, moves)
+    let live = format!("{LIVE}{}/{}", record.namespace, record.id);
+    let commit = Commit::new().put(key, encode(record));
+    let commit = match record.state.is_live() {
+        true => commit.put(live, encode(&record.last_sign())),
+        false => commit.delete(live),
+    };
+    history::append(commit, record, moves)
 }

@@ -2,7 +2,8 @@
 //!
 //! It holds nothing that the log does not: dropped at any point, another driver goes on from the log.
 //! An effect that was done and not recorded is done again, and is the same effect (its request_id is
-//! the run's and the step's). Entries are recorded before the next effect is chosen.
+//! the run's and the step's). Entries are recorded before the next effect is chosen. A phase begins beside all else: the
+//! node agent may be away for long.
 
 use futures::StreamExt as _;
 use futures::stream::{BoxStream, ReadyChunks};
@@ -10,6 +11,7 @@ use nova_storage::Revision;
 use nova_types::{Namespace, RunId, StepId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
+use super::beginning::Beginning;
 use super::engine::{self, Command, TaskSpec};
 use super::event::{Entry, Event, StepError};
 use super::executor::Executor;
@@ -37,7 +39,8 @@ pub async fn drive(
     if executor.runs.cancelled_by(run_id).await?.is_some() {
         cancel.cancel();
     }
-    let mut driver = Driver { executor, cancel, state, fence, unsaved: Vec::new(), watch: None };
+    let beginning = Beginning::default();
+    let mut driver = Driver { executor, cancel, state, fence, unsaved: Vec::new(), watch: None, beginning };
     while driver.state.end.is_none() {
         driver.advance().await?;
     }
@@ -51,12 +54,14 @@ struct Driver<'a> {
     fence: Revision,
     unsaved: Vec<Entry>,
     watch: Option<Chunks>,
+    beginning: Beginning<'a>,
 }
 
 impl Driver<'_> {
     async fn advance(&mut self) -> Result<(), Error> {
         if !self.state.is_settled() {
             if let Some(event) = self.reason_to_give_up().await? {
+                self.beginning = Beginning::default();
                 self.note(event, None);
                 return self.save(None).await;
             }
@@ -64,7 +69,9 @@ impl Driver<'_> {
                 return self.resume().await;
             }
         }
-        let commands = engine::next(&self.state);
+        let mut commands = engine::next(&self.state);
+        commands
+            .retain(|command| !matches!(command, Command::BeginPhase(phase) if self.beginning.has(*phase)));
         if commands.is_empty() {
             return self.wait().await;
         }
@@ -88,10 +95,7 @@ impl Driver<'_> {
         match command {
             Command::Record(events) => events.into_iter().for_each(|event| self.note(event, None)),
             Command::OpenWatch => self.open_watch(None).await?,
-            Command::BeginPhase(phase) => {
-                let event = self.executor.begin_phase(&self.state, phase).await?;
-                self.note(event, None);
-            }
+            Command::BeginPhase(phase) => self.beginning.add(self.executor, &self.state.start, phase),
             Command::Enqueue(tasks) => return self.enqueue(tasks).await,
             Command::EndPhase(phase) => {
                 self.executor.end_phase(&self.state, phase).await?;
@@ -150,6 +154,10 @@ impl Driver<'_> {
         let Some(watch) = &mut self.watch else { return Ok(()) };
         let news = tokio::select! {
             news = watch.next() => news.unwrap_or_else(|| vec![Err(ended())]),
+            event = self.beginning.next() => {
+                self.note(event, None);
+                return self.save(None).await;
+            }
             () = tokio::time::sleep(left) => return Ok(()),
             () = self.cancel.cancelled() => return Ok(()),
         };

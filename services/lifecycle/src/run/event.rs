@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nova_types::{AgentId, Namespace, RunId, SessionId, StepId, Timestamp};
+use nova_types::{AgentId, Namespace, RequestId, RunId, SessionId, StepId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::plan::Plan;
+use crate::plan::{Phase, Plan};
 
 /// An event in its place in the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -150,9 +150,17 @@ pub struct Start {
     pub actor: String,
     /// W3C trace context in which everything of the run happens; empty when there is none.
     pub traceparent: String,
+    /// Request that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<RequestId>,
 }
 
 impl Start {
+    /// What the plan says of a phase.
+    pub fn phase(&self, index: usize) -> &Phase {
+        &self.plan.spec.phases[index]
+    }
+
     /// Trace of the run, 32 hex digits; empty outside of any trace.
     pub fn trace_id(&self) -> &str {
         self.traceparent.split('-').nth(1).unwrap_or_default()

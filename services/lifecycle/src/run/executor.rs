@@ -10,7 +10,7 @@ use serde_json::json;
 use tracing::{Instrument as _, Span};
 
 use super::engine::TaskSpec;
-use super::event::{Event, StepError};
+use super::event::{Event, Start, StepError};
 use super::mesh::{AgentProcess, Mesh, MeshError, Stored, Watch};
 use super::observe::TaskView;
 use super::report::Evidence;
@@ -59,7 +59,7 @@ impl Executor {
         if state.is_settled() {
             return;
         }
-        for process in state.agents().iter().filter_map(|agent| process_of(state, agent)) {
+        for process in state.agents().iter().filter_map(|agent| process_of(&state.start, agent)) {
             self.wants.add(state.start.run_id, process);
         }
     }
@@ -68,22 +68,23 @@ impl Executor {
     pub(super) async fn watch(&self, state: &State, cursor: Option<String>) -> Result<Watch, MeshError> {
         let span = tracing::info_span!("run.watch", otel.name = "run.watch", run = %state.start.run_id);
         let watch = self.mesh.watch(&state.start.namespace, state.start.run_id, cursor);
-        watch.instrument(run_span(state, span)).await
+        watch.instrument(run_span(&state.start, span)).await
     }
 
     /// Reads the task of a step.
     pub(super) async fn task(&self, state: &State, task_id: &str) -> Result<Option<TaskView>, MeshError> {
         let span = tracing::info_span!("run.step", otel.name = "run.step", run = %state.start.run_id);
-        self.mesh.task(&state.start.namespace, task_id).instrument(run_span(state, span)).await
+        self.mesh.task(&state.start.namespace, task_id).instrument(run_span(&state.start, span)).await
     }
 
     /// Starts the agents of a phase and tells them its instructions.
-    pub(super) async fn begin_phase(&self, state: &State, phase: usize) -> Result<Event, Error> {
-        let name = state.phase(phase).name.clone();
-        let span = tracing::info_span!("run.phase", otel.name = "run.phase", run = %state.start.run_id, phase = name);
-        let agents = state.phase(phase).agents.iter();
-        let engaged = try_join_all(agents.map(|agent| self.engage(state, phase, agent)));
-        match engaged.instrument(run_span(state, span)).await {
+    pub(super) async fn begin_phase(&self, start: &Start, phase: usize) -> Result<Event, Error> {
+        let name = start.phase(phase).name.clone();
+        let span =
+            tracing::info_span!("run.phase", otel.name = "run.phase", run = %start.run_id, phase = name);
+        let agents = start.phase(phase).agents.iter();
+        let engaged = try_join_all(agents.map(|agent| self.engage(start, phase, agent)));
+        match engaged.instrument(run_span(start, span)).await {
             Ok(sessions) => Ok(Event::PhaseStarted { phase: name, sessions: sessions.into_iter().collect() }),
             Err(Error::Mesh(MeshError::Refused(message))) => Ok(Event::PhaseFailed { phase: name, message }),
             Err(error) => Err(error),
@@ -92,39 +93,39 @@ impl Executor {
 
     async fn engage(
         &self,
-        state: &State,
+        start: &Start,
         phase: usize,
         agent: &AgentId,
     ) -> Result<(AgentId, SessionId), Error> {
-        let namespace = &state.start.namespace;
-        let author = self.author(state);
-        let process = process_of(state, agent);
+        let namespace = &start.namespace;
+        let author = self.author(start);
+        let process = process_of(start, agent);
         // Wanted before anything is written, so that a run that ends now sees it and lets the agent be.
-        process.iter().for_each(|process| self.wants.add(state.start.run_id, process.clone()));
+        process.iter().for_each(|process| self.wants.add(start.run_id, process.clone()));
         let turn = self.wants.turn(agent.as_ref()).await;
-        self.agents.register(namespace, &description(state, agent), &author).await?;
-        let why = format!("phase {} of run {}", state.phase(phase).name, state.start.run_id);
+        self.agents.register(namespace, &description(start, agent), &author).await?;
+        let why = format!("phase {} of run {}", start.phase(phase).name, start.run_id);
         self.agents.engage(namespace, agent, &why, &author).await?;
         self.mesh.register_identity(namespace, agent).await?;
         if let Some(process) = process {
             self.mesh.start_process(&process).await?;
         }
         drop(turn);
-        Ok((agent.clone(), self.brief(state, phase, agent).await?))
+        Ok((agent.clone(), self.brief(start, phase, agent).await?))
     }
 
     /// Opens the session that tells an agent what the phase is about.
-    async fn brief(&self, state: &State, phase: usize, agent: &AgentId) -> Result<SessionId, Error> {
-        let (namespace, spec) = (&state.start.namespace, state.phase(phase));
+    async fn brief(&self, start: &Start, phase: usize, agent: &AgentId) -> Result<SessionId, Error> {
+        let (namespace, spec) = (&start.namespace, start.phase(phase));
         let context = json!({
-            "plan": state.start.plan.metadata.name, "run": state.start.run_id, "phase": spec.name,
+            "plan": start.plan.metadata.name, "run": start.run_id, "phase": spec.name,
             "instructions": spec.instructions, "needs": spec.needs, "agents": spec.agents,
             "steps": spec.steps.iter().map(|step| &step.id).collect::<Vec<_>>(),
         });
-        let request_id = session_request(state, phase, agent);
+        let request_id = session_request(start, phase, agent);
         let new = NewSession {
             agent_id: agent.clone(),
-            run_id: state.start.run_id.to_string(),
+            run_id: start.run_id.to_string(),
             context: context.as_object().cloned().unwrap_or_default(),
         };
         let session = self.sessions.start(namespace, new, request_id.as_ref()).await?;
@@ -138,20 +139,24 @@ impl Executor {
     /// Closes the sessions of a phase that the agents did not close themselves.
     pub(super) async fn end_phase(&self, state: &State, phase: usize) -> Result<(), Error> {
         let well = state.steps_of(phase).all(|step| state.as_expected(step));
+        for session in state.phases[phase].sessions.values() {
+            self.close(state, session, well).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes a session, unless it is closed already.
+    pub(super) async fn close(&self, state: &State, session: &SessionId, well: bool) -> Result<(), Error> {
         let to = match well {
             true => SessionState::Completed,
             false if state.is_cancelled() => SessionState::Cancelled,
             false => SessionState::Error,
         };
         let change = SessionChange { state: Some(to), ..SessionChange::default() };
-        for session in state.phases[phase].sessions.values() {
-            let closed = self.sessions.update(&state.start.namespace, session, &change, "", |_| Ok(())).await;
-            match closed {
-                Ok(_) | Err(Error::IllegalSessionMove { .. } | Error::SessionUnknown(_)) => {}
-                Err(error) => return Err(error),
-            }
+        match self.sessions.update(&state.start.namespace, session, &change, "", |_| Ok(())).await {
+            Ok(_) | Err(Error::IllegalSessionMove { .. } | Error::SessionUnknown(_)) => Ok(()),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     /// Stores the tasks of steps.
@@ -159,7 +164,7 @@ impl Executor {
         let mut enqueued = Vec::new();
         for batch in batches(tasks) {
             let span = tracing::info_span!("run.step", otel.name = "run.step", run = %state.start.run_id, steps = %names(&batch));
-            let stored = self.enqueue_batch(state, batch).instrument(run_span(state, span));
+            let stored = self.enqueue_batch(state, batch).instrument(run_span(&state.start, span));
             enqueued.extend(stored.await?);
         }
         Ok(enqueued)
@@ -194,7 +199,7 @@ impl Executor {
     /// What fails here is logged, and the reconciler's to heal: the run has ended.
     pub(super) async fn finish(&self, state: &State) -> Evidence {
         let span = run_span(
-            state,
+            &state.start,
             tracing::info_span!("run.finish", otel.name = "run.finish", run = %state.start.run_id),
         );
         let processes = self.give_up_processes(state);
@@ -215,7 +220,7 @@ impl Executor {
     fn give_up_processes(&self, state: &State) -> Vec<AgentProcess> {
         let mut processes = self.wants.release(state.start.run_id);
         let agents = state.agents();
-        let engaged = agents.iter().filter_map(|agent| process_of(state, agent));
+        let engaged = agents.iter().filter_map(|agent| process_of(&state.start, agent));
         processes.extend(engaged);
         processes.sort_by_key(AgentProcess::id);
         processes.dedup();
@@ -225,7 +230,7 @@ impl Executor {
     /// Lets an agent and its process go, each unless another open run wants it.
     async fn let_go(&self, state: &State, process: &AgentProcess) {
         use AgentState::{Draining, Retired};
-        let author = self.author(state);
+        let author = self.author(&state.start);
         let why = format!("the end of run {}", state.start.run_id);
         let (namespace, agent) = (&process.namespace, &process.agent);
         let _turn = self.wants.turn(agent.as_ref()).await;
@@ -262,18 +267,18 @@ impl Executor {
         }
     }
 
-    fn author(&self, state: &State) -> Author {
+    fn author(&self, start: &Start) -> Author {
         let actor = SpiffeId::service(&self.trust_domain, "lifecycle").to_string();
-        Author { actor, trace_id: state.start.recorded_trace_id().to_owned() }
+        Author { actor, trace_id: start.recorded_trace_id().to_owned() }
     }
 }
 
 /// The process that drives an agent of the run's plan.
-fn process_of(state: &State, agent: &AgentId) -> Option<AgentProcess> {
-    let spec = state.start.plan.spec.agents.get(agent)?;
+fn process_of(start: &Start, agent: &AgentId) -> Option<AgentProcess> {
+    let spec = start.plan.spec.agents.get(agent)?;
     Some(AgentProcess {
         agent: agent.clone(),
-        namespace: state.start.namespace.clone(),
+        namespace: start.namespace.clone(),
         program: spec.program.clone(),
         args: spec.args.clone(),
         queues: spec.capabilities.iter().map(|name| QueueName::for_capability(name).to_string()).collect(),
@@ -281,27 +286,27 @@ fn process_of(state: &State, agent: &AgentId) -> Option<AgentProcess> {
     })
 }
 
-fn description(state: &State, agent: &AgentId) -> Description {
-    let spec = state.start.plan.spec.agents.get(agent);
+fn description(start: &Start, agent: &AgentId) -> Description {
+    let spec = start.plan.spec.agents.get(agent);
     Description {
         id: agent.clone(),
         role: spec.map(|spec| spec.role.clone()).unwrap_or_default(),
         capabilities: spec.map(|spec| spec.capabilities.clone()).unwrap_or_default(),
         version: spec.map(crate::plan::AgentSpec::version).unwrap_or_default(),
         framework: spec.map(|spec| spec.program.chars().take(64).collect()).unwrap_or_default(),
-        metadata: [("plan".to_owned(), state.start.plan.metadata.name.clone())].into(),
+        metadata: [("plan".to_owned(), start.plan.metadata.name.clone())].into(),
     }
 }
 
 /// A span of the run: it hangs below the call that started the run, whoever drives it now.
-pub(super) fn run_span(state: &State, span: Span) -> Span {
-    trace::set_remote_parent(&span, &state.start.traceparent);
+pub(super) fn run_span(start: &Start, span: Span) -> Span {
+    trace::set_remote_parent(&span, &start.traceparent);
     span
 }
 
 /// At most 36 + 2 + 63 bytes and two strokes: the phase is named by its index.
-fn session_request(state: &State, phase: usize, agent: &AgentId) -> Option<nova_types::RequestId> {
-    let text = format!("{}/{phase}/{agent}", state.start.run_id);
+fn session_request(start: &Start, phase: usize, agent: &AgentId) -> Option<nova_types::RequestId> {
+    let text = format!("{}/{phase}/{agent}", start.run_id);
     nova_types::RequestId::parse("request_id", &text).ok().flatten()
 }
 

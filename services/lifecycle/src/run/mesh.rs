@@ -68,25 +68,39 @@ pub struct AgentProcess {
 }
 
 impl AgentProcess {
-    /// Id of the process, `agent-<id>-<8 hex digits>`: the same agent in another shape is another process.
+    /// Id of the process, `agent-<id>-<8 hex digits>`: the same agent in another shape, or in another namespace, is
+    /// another process.
     pub fn id(&self) -> String {
         let limits = (self.limits.memory_bytes, self.limits.cpu_seconds, self.limits.open_files);
-        let shape = serde_json::json!([self.program, self.args, self.queues, limits]).to_string();
+        let shape =
+            serde_json::json!([self.namespace, self.program, self.args, self.queues, limits]).to_string();
         let digest: String = Sha256::digest(shape).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         format!("agent-{}-{digest}", self.agent)
     }
 
-    /// Arguments that tell the runner its queues, unless the plan does. Other programs have their own.
+    /// Arguments that tell the runner its namespace and its queues, unless the plan does. Other programs have their own.
     pub fn arguments(&self) -> Vec<String> {
-        let told = |arg: &String| arg == "--queues" || arg.starts_with("--queues=");
         let mut arguments = self.args.clone();
-        if self.program == RUNNER && !arguments.iter().any(told) {
-            let own = BTreeSet::from([QueueName::for_agent(&self.agent).to_string()]);
-            let queues = if self.queues.is_empty() { &own } else { &self.queues };
-            arguments.push("--queues".to_owned());
-            arguments.push(queues.iter().map(String::as_str).collect::<Vec<_>>().join(","));
+        if self.program == RUNNER {
+            tell(&mut arguments, "--namespace", || self.namespace.to_string());
+            tell(&mut arguments, "--queues", || self.told_queues());
         }
         arguments
+    }
+
+    fn told_queues(&self) -> String {
+        let own = BTreeSet::from([QueueName::for_agent(&self.agent).to_string()]);
+        let queues = if self.queues.is_empty() { &own } else { &self.queues };
+        queues.iter().map(String::as_str).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Adds an option that is not there yet.
+fn tell(arguments: &mut Vec<String>, option: &str, value: impl FnOnce() -> String) {
+    let is_it =
+        |arg: &String| arg.strip_prefix(option).is_some_and(|rest| rest.is_empty() || rest.starts_with('='));
+    if !arguments.iter().any(is_it) {
+        arguments.extend([option.to_owned(), value()]);
     }
 }
 

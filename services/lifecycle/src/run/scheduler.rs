@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use nova_runtime::Runtime;
 use nova_types::{Namespace, RunId};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::driver::drive;
+use super::event::Start;
 use super::executor::Executor;
 use crate::error::Error;
 
 /// Waits between tries to go on with a run.
-const FIRST_WAIT: Duration = Duration::from_millis(50);
+pub(super) const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// Drives runs. Cheap to clone.
@@ -46,7 +49,7 @@ impl Scheduler {
     }
 
     /// Fails when no runs are driven here, or as many are open as may be.
-    pub fn check_room(&self) -> Result<(), Error> {
+    fn check_room(&self) -> Result<(), Error> {
         self.check_drives()?;
         let open = self.lock().len();
         if open < self.max_open { Ok(()) } else { Err(Error::TooManyRuns(open)) }
@@ -56,18 +59,67 @@ impl Scheduler {
         if self.drives { Ok(()) } else { Err(Error::RunsNotDriven) }
     }
 
+    /// Stores a new run and drives it; the fingerprint tells requests of one request_id apart.
+    pub async fn start(&self, start: Start, fingerprint: &str) -> Result<(), Error> {
+        self.check_room()?;
+        let (this, fingerprint) = (self.clone(), fingerprint.to_owned());
+        self.carry_through("run-start", async move { this.store_and_begin(start, &fingerprint).await }).await
+    }
+
+    async fn store_and_begin(&self, start: Start, fingerprint: &str) -> Result<(), Error> {
+        let (namespace, run_id) = (start.namespace.clone(), start.run_id);
+        let created = self.executor.runs.create(start, fingerprint).await;
+        // A store that failed may have stored it all the same: its driver finds out.
+        if matches!(created, Ok(()) | Err(Error::Store(_))) {
+            self.begin(namespace, run_id);
+        }
+        created
+    }
+
+    /// Sees to it that a run that was started before has a driver until it ends.
+    pub async fn go_on(&self, namespace: &Namespace, run_id: RunId) -> Result<(), Error> {
+        let (head, _) = self.executor.runs.head(namespace, run_id).await?;
+        if self.drives && head.end_time.is_none() {
+            self.begin(namespace.clone(), run_id);
+        }
+        Ok(())
+    }
+
     /// Sees to it that a run ends, whoever drives it then; one that has ended stays as it is.
     pub async fn cancel(&self, namespace: &Namespace, run_id: RunId, by: &str) -> Result<(), Error> {
-        let (head, _) = self.executor.runs.head(namespace, run_id).await?;
+        let (this, namespace, by) = (self.clone(), namespace.clone(), by.to_owned());
+        self.carry_through("run-cancel", async move { this.ask_and_tell(namespace, run_id, &by).await }).await
+    }
+
+    async fn ask_and_tell(&self, namespace: Namespace, run_id: RunId, by: &str) -> Result<(), Error> {
+        let (head, _) = self.executor.runs.head(&namespace, run_id).await?;
         if head.end_time.is_some() {
             return Ok(());
         }
         self.check_drives()?;
         self.executor.runs.ask_to_cancel(run_id, by).await?;
+        self.begin(namespace, run_id);
         if let Some(cancel) = self.lock().get(&run_id) {
             cancel.cancel();
         }
         Ok(())
+    }
+
+    /// Does all of a change though nobody waits for it any more: a call is dropped at its deadline, and when its
+    /// client is gone, and what it stores may be stored by then.
+    async fn carry_through(
+        &self,
+        name: &'static str,
+        change: impl Future<Output = Result<(), Error>> + Send + 'static,
+    ) -> Result<(), Error> {
+        let (done, answer) = oneshot::channel();
+        let change = async move {
+            if let Err(Err(error)) = done.send(change.await) {
+                tracing::warn!(change = name, %error, "a change failed that nobody waits for");
+            }
+        };
+        self.runtime.spawn(name, change.in_current_span());
+        answer.await.unwrap_or(Err(Error::Store(nova_storage::Error::Closed)))
     }
 
     /// Goes on with every run that has not ended.
@@ -79,7 +131,7 @@ impl Scheduler {
         let open = self.executor.runs.open().await?;
         // Before any driver ends its run: what one run lets go may be wanted by another.
         for (_, run_id) in &open {
-            match self.executor.runs.state(*run_id).await {
+            match self.executor.runs.outline(*run_id).await {
                 Ok(state) => self.executor.want_agents(&state),
                 Err(error) => tracing::warn!(run = %run_id, %error, "what a run wants is not known yet"),
             }
@@ -114,9 +166,13 @@ impl Scheduler {
                 driven = drive(&self.executor, namespace, run_id, cancel) => driven,
                 () = drain.cancelled() => return,
             };
-            let Err(error) = driven else { return };
+            let error = match driven {
+                // A store that failed to store it has not.
+                Ok(()) | Err(Error::RunUnknown(_)) => return,
+                Err(error) => error,
+            };
             tracing::warn!(run = %run_id, %error, "a run waits, and is tried again");
-            wait = if began.elapsed() > LONGEST_WAIT { FIRST_WAIT } else { (wait * 2).min(LONGEST_WAIT) };
+            wait = longer(wait, began.elapsed());
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = drain.cancelled() => return,
@@ -127,4 +183,9 @@ impl Scheduler {
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<RunId, CancellationToken>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The wait after a try that failed; short again after one that took long.
+pub(super) fn longer(wait: Duration, took: Duration) -> Duration {
+    if took > LONGEST_WAIT { FIRST_WAIT } else { (wait * 2).min(LONGEST_WAIT) }
 }

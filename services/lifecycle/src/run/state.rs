@@ -1,6 +1,7 @@
 //! Where a run stands: what its events add up to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use nova_types::{AgentId, SessionId, StepId, Timestamp};
 use serde_json::Value;
@@ -29,7 +30,7 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     /// How it began.
-    pub start: Start,
+    pub start: Arc<Start>,
     /// When it began.
     pub start_time: Timestamp,
     /// Number of its last event.
@@ -168,7 +169,7 @@ impl State {
     /// A run at its first entry.
     pub fn begin(first: &Entry) -> Result<Self, Error> {
         let Event::RunStarted(start) = &first.event else { return Err(Error::NoStart) };
-        let start = start.as_ref().clone();
+        let start = Arc::new(start.as_ref().clone());
         let places: HashMap<StepId, usize> =
             start.plan.steps().enumerate().map(|(at, (_, step))| (step.id.clone(), at)).collect();
         Ok(Self {
@@ -204,6 +205,13 @@ impl State {
         self.places.get(id).copied()
     }
 
+    /// A step, its fallback, the fallback of that, and so on: its result is that of one of them.
+    pub fn fallbacks_from(&self, index: usize) -> BTreeSet<StepId> {
+        let chain = std::iter::successors(Some(index), |index| self.steps[*index].fallback);
+        // At most once around, whatever a log says.
+        chain.take(self.steps.len()).map(|index| self.step(index).id.clone()).collect()
+    }
+
     /// What the plan says of a step.
     pub fn step(&self, index: usize) -> &Step {
         let record = &self.steps[index];
@@ -212,7 +220,7 @@ impl State {
 
     /// What the plan says of a phase.
     pub fn phase(&self, index: usize) -> &Phase {
-        &self.start.plan.spec.phases[index]
+        self.start.phase(index)
     }
 
     /// Steps of a phase.
@@ -221,7 +229,7 @@ impl State {
     }
 
     /// Agents that the run has engaged so far.
-    pub fn agents(&self) -> std::collections::BTreeSet<AgentId> {
+    pub fn agents(&self) -> BTreeSet<AgentId> {
         self.phases.iter().flat_map(|phase| phase.sessions.keys().cloned()).collect()
     }
 

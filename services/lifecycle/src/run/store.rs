@@ -22,7 +22,7 @@ const OPEN: &str = "run-open/";
 /// Every run. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Runs {
-    records: Records,
+    pub(super) records: Records,
     clock: Arc<dyn Clock>,
     commits: Arc<watch::Sender<u64>>,
 }
@@ -53,6 +53,9 @@ pub struct Head {
     pub cancelled: bool,
     /// What did not.
     pub message: String,
+    /// Request that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<RequestId>,
 }
 
 /// What a request_id was used for.
@@ -88,19 +91,20 @@ impl Runs {
         }
     }
 
-    /// Stores a new run, open, with its first entry.
-    pub async fn create(&self, start: Start, request: Option<(&RequestId, &str)>) -> Result<(), Error> {
+    /// Stores a new run, open, with its first entry, and a receipt of the request that starts it, if that has an id.
+    pub async fn create(&self, start: Start, fingerprint: &str) -> Result<(), Error> {
         let time = self.clock.now();
         let head = Head::new(&start, time);
-        let (namespace, run_id) = (start.namespace.clone(), start.run_id);
+        let (namespace, run_id, request_id) =
+            (start.namespace.clone(), start.run_id, start.request_id.clone());
         let entry = Entry { sequence: 1, time, cursor: None, event: Event::RunStarted(Box::new(start)) };
         let mut commit = Commit::new()
             .absent(head_key(&namespace, &run_id))
             .put(head_key(&namespace, &run_id), encode(&head))
             .put(entry_key(&run_id, 1), encode(&entry))
             .put(open_key(&run_id), encode(&namespace));
-        if let Some((request_id, fingerprint)) = request {
-            let key = receipt_key(&namespace, request_id);
+        if let Some(request_id) = request_id {
+            let key = receipt_key(&namespace, &request_id);
             let receipt = Receipt { run_id, fingerprint: fingerprint.to_owned() };
             commit = commit.absent(&key).put(&key, encode(&receipt));
         }
@@ -120,9 +124,8 @@ impl Runs {
         size: usize,
         after: Option<String>,
     ) -> Result<(Vec<Head>, Option<String>), Error> {
-        let range = Range { prefix: format!("run/{namespace}/"), after, limit: size, descending: true };
-        let entries = self.records.kv().range(range).await?;
-        let next = (entries.len() == size).then(|| entries[size - 1].key.clone());
+        let range = Range::prefix(format!("run/{namespace}/")).limit(size).descending();
+        let (entries, next) = self.records.page(Range { after, ..range }).await?;
         let heads = entries.iter().map(|entry| decode(&entry.key, &entry.value)).collect::<Result<_, _>>()?;
         Ok((heads, next))
     }
@@ -134,9 +137,8 @@ impl Runs {
         size: usize,
         after: Option<String>,
     ) -> Result<(Vec<Head>, Option<String>), Error> {
-        let range = Range { prefix: OPEN.to_owned(), after, limit: size, descending: true };
-        let entries = self.records.kv().range(range).await?;
-        let next = (entries.len() == size).then(|| entries[size - 1].key.clone());
+        let range = Range::prefix(OPEN).limit(size).descending();
+        let (entries, next) = self.records.page(Range { after, ..range }).await?;
         let mut heads = Vec::new();
         for (of, run_id) in entries.iter().map(open_run).collect::<Result<Vec<_>, _>>()? {
             if of == *namespace {
@@ -165,26 +167,6 @@ impl Runs {
     /// Runs that have not ended.
     pub async fn open(&self) -> Result<Vec<(Namespace, RunId)>, Error> {
         self.records.kv().scan(OPEN).await?.iter().map(open_run).collect()
-    }
-
-    /// Entries of a run's log after a sequence number; a page of at most 1,000.
-    pub async fn log(&self, run_id: RunId, after: u64) -> Result<Vec<Entry>, Error> {
-        let prefix = format!("run-log/{run_id}/");
-        let range = Range::prefix(prefix).after(entry_key(&run_id, after)).limit(1_000);
-        let entries = self.records.kv().range(range).await?;
-        entries.iter().map(|entry| decode(&entry.key, &entry.value)).collect()
-    }
-
-    /// What a run's whole log adds up to.
-    pub async fn state(&self, run_id: RunId) -> Result<State, Error> {
-        let damaged = |source| Error::DamagedLog { run: run_id, source };
-        let mut page = self.log(run_id, 0).await?;
-        let mut state = State::fold(&page).map_err(damaged)?;
-        while page.len() == 1_000 {
-            page = self.log(run_id, state.sequence).await?;
-            page.iter().try_for_each(|entry| state.apply(entry)).map_err(damaged)?;
-        }
-        Ok(state)
     }
 
     /// Adds entries to a run's log, and its report when it has ended. Gives the new fence.
@@ -227,7 +209,7 @@ impl Runs {
         self.commits.subscribe()
     }
 
-    async fn commit(&self, commit: Commit) -> Result<Revision, Error> {
+    pub(super) async fn commit(&self, commit: Commit) -> Result<Revision, Error> {
         match self.records.kv().commit(commit).await {
             Ok(revision) => {
                 self.commits.send_replace(revision);
@@ -253,6 +235,7 @@ impl Head {
             succeeded: false,
             cancelled: false,
             message: String::new(),
+            request_id: start.request_id.clone(),
         }
     }
 
@@ -288,11 +271,15 @@ fn shortened(message: &str) -> String {
     message.chars().take(4_096).collect()
 }
 
-fn head_key(namespace: &Namespace, run_id: &RunId) -> String {
+pub(super) fn head_key(namespace: &Namespace, run_id: &RunId) -> String {
     format!("run/{namespace}/{run_id}")
 }
 
-fn entry_key(run_id: &RunId, sequence: u64) -> String {
+pub(super) fn log_prefix(run_id: &RunId) -> String {
+    format!("run-log/{run_id}/")
+}
+
+pub(super) fn entry_key(run_id: &RunId, sequence: u64) -> String {
     format!("run-log/{run_id}/{sequence:012}")
 }
 
@@ -309,10 +296,10 @@ fn cancel_key(run_id: &RunId) -> String {
     format!("run-cancel/{run_id}")
 }
 
-fn report_key(run_id: &RunId) -> String {
+pub(super) fn report_key(run_id: &RunId) -> String {
     format!("run-report/{run_id}")
 }
 
-fn receipt_key(namespace: &Namespace, request_id: &RequestId) -> String {
+pub(super) fn receipt_key(namespace: &Namespace, request_id: &RequestId) -> String {
     format!("run-request/{namespace}/{request_id}")
 }

@@ -30,6 +30,7 @@ impl<'a> Bench<'a> {
             skip_phases: skip.iter().map(|name| (*name).to_owned()).collect(),
             actor: "spiffe://nova.local/user/ada".to_owned(),
             traceparent: String::new(),
+            request_id: None,
         };
         let entry = Entry {
             sequence: 1,

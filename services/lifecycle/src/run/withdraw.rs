@@ -10,6 +10,10 @@ use super::given_up::GivenUp;
 use super::mesh::MeshError;
 use super::state::{PhaseStatus, State};
 use crate::error::Error;
+use crate::session::SessionFilter;
+
+/// Sessions that are read at once.
+const PAGE: usize = 100;
 
 impl Executor {
     /// Cancels the tasks of a run that was given up, whoever holds them, and closes its sessions.
@@ -22,9 +26,25 @@ impl Executor {
             for phase in begun(state) {
                 self.end_phase(state, phase).await?;
             }
-            Ok(())
+            self.close_unrecorded(state).await
         };
-        withdrawn.instrument(run_span(state, span)).await
+        withdrawn.instrument(run_span(&state.start, span)).await
+    }
+
+    /// Closes the sessions of a phase that had not wholly begun.
+    async fn close_unrecorded(&self, state: &State) -> Result<(), Error> {
+        let run_id = state.start.run_id.to_string();
+        let (filter, mut after) = (SessionFilter { run_id, ..SessionFilter::default() }, None);
+        loop {
+            let (sessions, next) = self.sessions.list(&state.start.namespace, &filter, PAGE, after).await?;
+            for session in sessions.iter().filter(|session| !session.state.is_final()) {
+                self.close(state, &session.id, false).await?;
+            }
+            if next.is_none() {
+                return Ok(());
+            }
+            after = next;
+        }
     }
 
     /// By the run's label: whoever stored a task may have been killed before it recorded the task's id.

@@ -22,11 +22,11 @@ use crate::run::Scheduler;
 type Answer<T> = Result<Response<T>, Status>;
 
 /// All services of the daemon.
-pub(crate) fn routes(scheduler: &Scheduler, runtime: &Runtime) -> Routes {
+pub(crate) fn routes(scheduler: &Scheduler, max_watches: usize, runtime: &Runtime) -> Routes {
     let executor = scheduler.executor();
     let agents = agents::AgentRpcs::new(executor.agents.clone());
     let sessions = sessions::SessionRpcs::new(executor.sessions.clone(), executor.agents.clone());
-    let workflows = workflows::WorkflowRpcs::new(scheduler.clone(), runtime.shutdown());
+    let workflows = workflows::WorkflowRpcs::new(scheduler.clone(), max_watches, runtime.shutdown());
     Routes::new(AgentServiceServer::new(agents))
         .add_service(SessionServiceServer::new(sessions))
         .add_service(WorkflowServiceServer::new(workflows))

@@ -1,6 +1,7 @@
 //! The stream of WatchRun: the log of a run, as it is and as it grows.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
@@ -8,7 +9,7 @@ use futures::stream::try_unfold;
 use nova_proto::lifecycle::v1 as pb;
 use nova_rpc::Reason;
 use nova_types::{RunId, Timestamp};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -19,12 +20,31 @@ use crate::run::{Entry, Runs, State, StateError};
 /// Looks again after this long though nobody in this process wrote: another instance may have.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// Room for so many watches at once: each holds a run's state, and a page of its log.
+#[derive(Debug)]
+pub(super) struct Watches {
+    most: usize,
+    permits: Arc<Semaphore>,
+}
+
+impl Watches {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, permits: Arc::new(Semaphore::new(most)) }
+    }
+
+    /// Takes the room of one watch, until it is dropped.
+    pub(super) fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.permits).try_acquire_owned().map_err(|_| Error::TooManyWatches(self.most))
+    }
+}
+
 /// Events of a run after a sequence number, until it has ended or the daemon drains.
 pub(super) fn events(
     runs: Runs,
     run_id: RunId,
     after: u64,
     drain: CancellationToken,
+    permit: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<pb::WatchRunResponse, Status>> + Send + 'static {
     let commits = runs.commits();
     let follower = Follower {
@@ -37,6 +57,7 @@ pub(super) fn events(
         sent: false,
         commits,
         drain,
+        _permit: permit,
     };
     try_unfold(follower, |mut follower| async move {
         let event = follower.next().await.map_err(Status::from)?;
@@ -48,6 +69,7 @@ struct Follower {
     runs: Runs,
     run_id: RunId,
     after: u64,
+    /// Without the results of steps, which nobody is told here.
     state: Option<State>,
     unsent: VecDeque<Entry>,
     /// When the last event was: one that the queue tells late is told as if it had been then.
@@ -56,6 +78,7 @@ struct Follower {
     sent: bool,
     commits: watch::Receiver<u64>,
     drain: CancellationToken,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Follower {
@@ -77,7 +100,7 @@ impl Follower {
             }
             self.commits.mark_unchanged();
             let sequence = self.state.as_ref().map_or(0, |state| state.sequence);
-            self.unsent.extend(self.runs.log(self.run_id, sequence).await?);
+            self.unsent.extend(self.runs.log(self.run_id, sequence).await?.entries);
             if self.unsent.is_empty() {
                 self.wait().await?;
             }

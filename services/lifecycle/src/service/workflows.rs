@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 use super::Answer;
 use super::agents::{Page, namespace, next_token};
 use super::run_messages as messages;
-use super::watch_run;
+use super::watch_run::{self, Watches};
 use crate::error::Error;
 use crate::plan::{self, Plan};
 use crate::run::{Evidence, Runs, Scheduler, Start, State, report};
@@ -27,12 +27,13 @@ const MAX_START_BYTES: usize = 900 << 10;
 #[derive(Debug)]
 pub(super) struct WorkflowRpcs {
     scheduler: Scheduler,
+    watches: Watches,
     drain: CancellationToken,
 }
 
 impl WorkflowRpcs {
-    pub(super) fn new(scheduler: Scheduler, drain: CancellationToken) -> Self {
-        Self { scheduler, drain }
+    pub(super) fn new(scheduler: Scheduler, max_watches: usize, drain: CancellationToken) -> Self {
+        Self { scheduler, watches: Watches::new(max_watches), drain }
     }
 
     fn runs(&self) -> &Runs {
@@ -44,25 +45,34 @@ impl WorkflowRpcs {
         let namespace = namespace(&request.namespace)?;
         let request_id = RequestId::parse("request_id", &request.request_id)?;
         let fingerprint = fingerprint(&request);
-        if let Some(request_id) = &request_id
-            && let Some(known) = self.runs().started_by(&namespace, request_id, &fingerprint).await?
-        {
+        if let Some(known) = self.known(&namespace, request_id.as_ref(), &fingerprint).await? {
             return Ok((namespace, known));
         }
-        let start = self.checked(&namespace, &request, actor)?;
-        self.scheduler.check_room()?;
+        let start = Start { request_id: request_id.clone(), ..self.checked(&namespace, &request, actor)? };
         let run_id = start.run_id;
-        let receipt = request_id.as_ref().map(|request_id| (request_id, fingerprint.as_str()));
-        match (self.runs().create(start, receipt).await, &request_id) {
+        match (self.scheduler.start(start, &fingerprint).await, &request_id) {
             (Err(Error::Contended(_)), Some(request_id)) => {
                 // The same request came twice at once, and the other was faster.
-                let known = self.runs().started_by(&namespace, request_id, &fingerprint).await?;
-                return known.map(|known| (namespace, known)).ok_or(Error::Contended(request_id.to_string()));
+                let known = self.known(&namespace, Some(request_id), &fingerprint).await?;
+                known.map(|known| (namespace, known)).ok_or(Error::Contended(request_id.to_string()))
             }
-            (created, _) => created?,
+            (started, _) => started.map(|()| (namespace, run_id)),
         }
-        self.scheduler.begin(namespace.clone(), run_id);
-        Ok((namespace, run_id))
+    }
+
+    /// The run that the same request started before; it goes on, whatever became of that call.
+    async fn known(
+        &self,
+        namespace: &Namespace,
+        request_id: Option<&RequestId>,
+        fingerprint: &str,
+    ) -> Result<Option<RunId>, Error> {
+        let Some(request_id) = request_id else { return Ok(None) };
+        let known = self.runs().started_by(namespace, request_id, fingerprint).await?;
+        if let Some(run_id) = known {
+            self.scheduler.go_on(namespace, run_id).await?;
+        }
+        Ok(known)
     }
 
     fn checked(
@@ -81,6 +91,7 @@ impl WorkflowRpcs {
             plan,
             actor,
             traceparent: trace::current_traceparent().unwrap_or_default(),
+            request_id: None,
         };
         let size = serde_json::to_vec(&start).map_or(usize::MAX, |bytes| bytes.len());
         if size > MAX_START_BYTES {
@@ -112,7 +123,7 @@ impl WorkflowService for WorkflowRpcs {
     async fn start_run(&self, request: Request<pb::StartRunRequest>) -> Answer<pb::StartRunResponse> {
         let actor = caller(&request).name().to_owned();
         let (_, run_id) = self.start(request.into_inner(), actor).await?;
-        let run = messages::run_to_wire(&self.runs().state(run_id).await?);
+        let run = messages::run_to_wire(&self.runs().outline(run_id).await?);
         Ok(Response::new(pb::StartRunResponse { run: Some(run) }))
     }
 
@@ -121,7 +132,7 @@ impl WorkflowService for WorkflowRpcs {
         let request = request.into_inner();
         let (namespace, run_id) = name(&request.namespace, &request.run_id)?;
         self.scheduler.cancel(&namespace, run_id, &by).await?;
-        let run = messages::run_to_wire(&self.runs().state(run_id).await?);
+        let run = messages::run_to_wire(&self.runs().outline(run_id).await?);
         Ok(Response::new(pb::CancelRunResponse { run: Some(run) }))
     }
 
@@ -130,10 +141,14 @@ impl WorkflowService for WorkflowRpcs {
         let (namespace, run_id) = name(&request.namespace, &request.run_id)?;
         let step = step(&request.step)?;
         self.runs().head(&namespace, run_id).await?;
-        let state = self.runs().state(run_id).await?;
+        let state = self.runs().outline(run_id).await?;
         let run = match step {
             None => messages::run_to_wire(&state),
-            Some(step) => messages::run_with_step(&state, index_of(&step, &state)?),
+            Some(step) => {
+                let wanted = state.fallbacks_from(index_of(&step, &state)?);
+                let state = self.runs().state_with(run_id, |step, _| wanted.contains(step)).await?;
+                messages::run_with_step(&state, index_of(&step, &state)?)
+            }
         };
         Ok(Response::new(pb::GetRunResponse { run: Some(run) }))
     }
@@ -154,7 +169,8 @@ impl WorkflowService for WorkflowRpcs {
         let request = request.into_inner();
         let (namespace, run_id) = name(&request.namespace, &request.run_id)?;
         self.runs().head(&namespace, run_id).await?;
-        let events = watch_run::events(self.runs().clone(), run_id, request.after, self.drain.clone());
+        let (permit, drain) = (self.watches.permit()?, self.drain.clone());
+        let events = watch_run::events(self.runs().clone(), run_id, request.after, drain, permit);
         Ok(Response::new(Box::pin(events)))
     }
 
@@ -167,7 +183,10 @@ impl WorkflowService for WorkflowRpcs {
         self.runs().head(&namespace, run_id).await?;
         let markdown = match self.runs().report(run_id).await? {
             Some(markdown) => markdown,
-            None => report(&self.runs().state(run_id).await?, &Evidence::default()),
+            None => {
+                let told = |_: &StepId, result: &serde_json::Value| result.get("markdown").is_some();
+                report(&self.runs().state_with(run_id, told).await?, &Evidence::default())
+            }
         };
         Ok(Response::new(pb::GetRunReportResponse { markdown }))
     }

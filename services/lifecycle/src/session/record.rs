@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use nova_types::{AgentId, Namespace, SessionId, Timestamp, Violation};
+use nova_types::{AgentId, Namespace, RequestId, SessionId, Timestamp, Violation};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -43,6 +43,13 @@ impl SessionState {
     }
 }
 
+impl SessionState {
+    /// Whether it is the last one.
+    pub fn is_final(self) -> bool {
+        self.legal_next().is_empty()
+    }
+}
+
 impl fmt::Display for SessionState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -79,6 +86,9 @@ pub struct SessionRecord {
     pub create_time: Timestamp,
     /// When it last changed.
     pub update_time: Timestamp,
+    /// Request that opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<RequestId>,
 }
 
 /// What to change of a session; what is none stays.

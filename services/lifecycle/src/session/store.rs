@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nova_rpc::Lease;
-use nova_storage::{Commit, Range};
+use nova_storage::{Commit, Entry, Range};
 use nova_types::{AgentId, Clock, Namespace, RequestId, SessionId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -12,12 +12,12 @@ use super::record::check_size;
 use super::{SessionChange, SessionRecord, SessionState};
 use crate::agent::Details;
 use crate::error::Error;
-use crate::records::{Records, encode};
+use crate::records::{PAGE_BYTES, Records, decode, encode};
 
 /// Every session. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Sessions {
-    records: Records,
+    pub(super) records: Records,
     clock: Arc<dyn Clock>,
 }
 
@@ -70,7 +70,7 @@ impl Sessions {
         let now = self.clock.now();
         let id = SessionId::new(now);
         let receipt_key = match request_id {
-            Some(request_id) => format!("session-request/{namespace}/{request_id}"),
+            Some(request_id) => receipt_key(namespace, request_id),
             None => format!("session-request/{namespace}//{id}"),
         };
         let keep_receipt = request_id.is_some();
@@ -79,7 +79,7 @@ impl Sessions {
                 let same = receipt.body == new;
                 return if same { Ok((None, receipt.id)) } else { Err(reused(request_id)) };
             }
-            let mut commit = open(namespace, id, &new, now);
+            let mut commit = open(namespace, id, &new, request_id, now);
             if keep_receipt {
                 commit = commit.put(receipt_key.clone(), encode(&Receipt { id, body: new.clone() }));
             }
@@ -119,7 +119,7 @@ impl Sessions {
             .await
     }
 
-    /// Sessions, newest first, and the key to go on from.
+    /// Sessions, newest first, and the key to go on from. Their contexts, too, may end a page.
     pub async fn list(
         &self,
         namespace: &Namespace,
@@ -128,26 +128,40 @@ impl Sessions {
         mut after: Option<String>,
     ) -> Result<(Vec<SessionRecord>, Option<String>), Error> {
         let prefix = filter.prefix(namespace);
-        let mut sessions = Vec::new();
+        let (mut sessions, mut bytes) = (Vec::new(), 0);
         loop {
-            let range = Range { prefix: prefix.clone(), after: after.clone(), limit: size, descending: true };
-            let entries = self.records.kv().range(range).await?;
-            let full = entries.len() == size;
+            let range = Range { after, ..Range::prefix(&prefix).limit(size).descending() };
+            let (entries, next) = self.records.page(range).await?;
             for entry in entries {
-                let id = entry.key.rsplit('/').next().unwrap_or_default();
-                let session = self.get(namespace, &SessionId::parse("session_id", id)?).await?;
-                after = Some(entry.key);
+                let Some((session, size_of_it)) = self.indexed(namespace, &entry).await? else { continue };
                 if filter.agent_id.as_ref().is_none_or(|agent| *agent == session.agent_id) {
                     sessions.push(session);
+                    bytes += size_of_it;
                 }
-                if sessions.len() == size {
-                    return Ok((sessions, after));
+                if sessions.len() == size || bytes >= PAGE_BYTES {
+                    return Ok((sessions, Some(entry.key)));
                 }
             }
-            if !full {
-                return Ok((sessions, None));
+            if next.is_none() {
+                return Ok((sessions, next));
             }
+            after = next;
         }
+    }
+
+    /// The session that an entry is, or points at, and the bytes of its record; none when it went meanwhile.
+    async fn indexed(
+        &self,
+        namespace: &Namespace,
+        entry: &Entry,
+    ) -> Result<Option<(SessionRecord, usize)>, Error> {
+        if !entry.value.is_empty() {
+            return Ok(Some((decode(&entry.key, &entry.value)?, entry.value.len())));
+        }
+        let id = SessionId::parse("session_id", entry.key.rsplit('/').next().unwrap_or_default())?;
+        let key = key(namespace, &id);
+        let Some(found) = self.records.kv().get(&key).await? else { return Ok(None) };
+        Ok(Some((decode(&key, &found.value)?, found.value.len())))
     }
 }
 
@@ -162,7 +176,13 @@ impl SessionFilter {
     }
 }
 
-fn open(namespace: &Namespace, id: SessionId, new: &NewSession, now: nova_types::Timestamp) -> Commit {
+fn open(
+    namespace: &Namespace,
+    id: SessionId,
+    new: &NewSession,
+    request_id: Option<&RequestId>,
+    now: nova_types::Timestamp,
+) -> Commit {
     let record = SessionRecord {
         id,
         namespace: namespace.clone(),
@@ -174,18 +194,31 @@ fn open(namespace: &Namespace, id: SessionId, new: &NewSession, now: nova_types:
         revision: 1,
         create_time: now,
         update_time: now,
+        request_id: request_id.cloned(),
     };
     let commit = Commit::new()
         .put(key(namespace, &id), encode(&record))
-        .put(format!("session-by-agent/{namespace}/{}/{id}", new.agent_id), Vec::new());
+        .put(agent_key(namespace, &new.agent_id, &id), Vec::new());
     if new.run_id.is_empty() {
         return commit;
     }
-    commit.put(format!("session-by-run/{namespace}/{}/{id}", new.run_id), Vec::new())
+    commit.put(run_key(namespace, &new.run_id, &id), Vec::new())
 }
 
-fn key(namespace: &Namespace, id: &SessionId) -> String {
+pub(super) fn key(namespace: &Namespace, id: &SessionId) -> String {
     format!("session/{namespace}/{id}")
+}
+
+pub(super) fn agent_key(namespace: &Namespace, agent: &AgentId, id: &SessionId) -> String {
+    format!("session-by-agent/{namespace}/{agent}/{id}")
+}
+
+pub(super) fn run_key(namespace: &Namespace, run: &str, id: &SessionId) -> String {
+    format!("session-by-run/{namespace}/{run}/{id}")
+}
+
+pub(super) fn receipt_key(namespace: &Namespace, request_id: &RequestId) -> String {
+    format!("session-request/{namespace}/{request_id}")
 }
 
 fn reused(request_id: Option<&RequestId>) -> Error {

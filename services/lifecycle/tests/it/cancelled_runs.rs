@@ -11,7 +11,7 @@ use crate::killed_runs::Surroundings;
 use crate::runs::start;
 use crate::server::Daemon;
 
-const ENDLESS: &str = "
+pub(crate) const ENDLESS: &str = "
 apiVersion: nova/v1
 kind: Plan
 metadata: {name: endless}
@@ -69,7 +69,7 @@ async fn is_cancelled(before: i64, after: i64) {
     assert!(world.running.is_empty(), "{killed}: {:?}", world.running);
 }
 
-async fn comes_to_its_endless_step(surroundings: &Surroundings) {
+pub(crate) async fn comes_to_its_endless_step(surroundings: &Surroundings) {
     let is_there = || surroundings.world.lock().unwrap().tasks.values().any(|(_, task)| is_open(task));
     soon("the endless step is leased", Duration::from_secs(30), async || is_there().then_some(())).await;
 }

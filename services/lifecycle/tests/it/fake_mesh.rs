@@ -1,6 +1,6 @@
 //! The other daemons in memory: a queue whose workers answer at once, and processes that are names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -30,6 +30,8 @@ pub(crate) struct World {
     pub(crate) running: BTreeMap<String, AgentProcess>,
     /// How many were started.
     pub(crate) starts: usize,
+    /// Agents whose node is away: it never answers.
+    pub(crate) away: BTreeSet<String>,
 }
 
 impl World {
@@ -137,6 +139,9 @@ impl Mesh for FakeMesh {
     }
 
     async fn start_process(&self, process: &AgentProcess) -> Result<(), MeshError> {
+        if self.world.lock().unwrap().away.contains(process.agent.as_ref()) {
+            std::future::pending::<()>().await;
+        }
         self.effect(|world| match world.running.get(&process.id()) {
             Some(other) if other != process => Err(MeshError::Refused("another spec".to_owned())),
             Some(_) => Ok(()),

@@ -5,22 +5,35 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 use nova_storage::{Change, Commit, CommitError, Entry, Error, Kv, Range, Revision};
+use tokio_util::sync::CancellationToken;
 
 /// Counts down at every touch; once it is burnt, nothing works.
 #[derive(Clone, Debug)]
-pub(crate) struct Fuse(Arc<AtomicI64>);
+pub(crate) struct Fuse {
+    left: Arc<AtomicI64>,
+    burnt: CancellationToken,
+}
 
 impl Fuse {
     pub(crate) fn of(touches: i64) -> Self {
-        Self(Arc::new(AtomicI64::new(touches)))
+        Self { left: Arc::new(AtomicI64::new(touches)), burnt: CancellationToken::new() }
     }
 
     pub(crate) fn is_burnt(&self) -> bool {
-        self.0.load(Ordering::SeqCst) <= 0
+        self.burnt.is_cancelled()
+    }
+
+    /// Waits until it has burnt.
+    pub(crate) async fn burnt(&self) {
+        self.burnt.cancelled().await;
     }
 
     pub(crate) fn touch(&self) -> bool {
-        self.0.fetch_sub(1, Ordering::SeqCst) <= 1
+        let is_burnt = self.left.fetch_sub(1, Ordering::SeqCst) <= 1;
+        if is_burnt {
+            self.burnt.cancel();
+        }
+        is_burnt
     }
 }
 

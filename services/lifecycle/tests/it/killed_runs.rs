@@ -49,7 +49,7 @@ spec:
 
 /// What outlives a killed driver: the store and the rest of the mesh.
 pub(crate) struct Surroundings {
-    kv: Arc<dyn Kv>,
+    pub(crate) kv: Arc<dyn Kv>,
     pub(crate) world: Arc<Mutex<World>>,
     pub(crate) run_id: RunId,
     _folder: TempDir,
@@ -71,17 +71,7 @@ impl Surroundings {
 
     /// Stores one more run, of this plan.
     pub(crate) async fn begin(&self, run_id: RunId, plan: &str) {
-        let plan = plan::parse(plan, "").unwrap();
-        let start = Start {
-            run_id,
-            namespace: Namespace::default(),
-            plan,
-            input: json!({}),
-            skip_phases: BTreeSet::new(),
-            actor: "spiffe://nova.local/user/ada".to_owned(),
-            traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
-        };
-        self.executor(&Fuse::of(i64::MAX)).runs.create(start, None).await.unwrap();
+        self.executor(&Fuse::of(i64::MAX)).runs.create(start_of(run_id, plan), "").await.unwrap();
     }
 
     pub(crate) fn executor(&self, fuse: &Fuse) -> Executor {
@@ -103,8 +93,13 @@ impl Surroundings {
         let fuse = Fuse::of(touches);
         let executor = self.executor(&fuse);
         let cancel = CancellationToken::new();
-        let driven = drive(&executor, &Namespace::default(), self.run_id, &cancel).await;
-        assert!(driven.is_ok() || fuse.is_burnt(), "{driven:?}");
+        let namespace = Namespace::default();
+        tokio::select! {
+            () = fuse.burnt() => {}
+            driven = drive(&executor, &namespace, self.run_id, &cancel) => {
+                assert!(driven.is_ok() || fuse.is_burnt(), "{driven:?}");
+            }
+        }
     }
 
     pub(crate) async fn ended(&self) -> State {
@@ -114,6 +109,20 @@ impl Surroundings {
         tokio::time::timeout(Duration::from_secs(60), driven).await.expect("the run ends").unwrap();
         reconcile(executor.mesh.as_ref(), &executor.wants, true).await.unwrap();
         executor.runs.state(self.run_id).await.unwrap()
+    }
+}
+
+/// How a run of this plan begins.
+pub(crate) fn start_of(run_id: RunId, plan: &str) -> Start {
+    Start {
+        run_id,
+        namespace: Namespace::default(),
+        plan: plan::parse(plan, "").unwrap(),
+        input: json!({}),
+        skip_phases: BTreeSet::new(),
+        actor: "spiffe://nova.local/user/ada".to_owned(),
+        traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+        request_id: None,
     }
 }
 

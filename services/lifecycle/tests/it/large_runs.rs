@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use nova_lifecycle::run::{Entry, Event, Runs, Start, StepError};
+use nova_lifecycle::run::{Entry, Event, Runs, Start, State, StepError};
 use nova_lifecycle::{LifecycleConfig, Records, plan};
 use nova_proto::lifecycle::v1 as pb;
 use nova_storage::SqliteKv;
@@ -54,6 +54,21 @@ async fn a_step_is_read_with_its_result_or_all_of_its_errors() {
 }
 
 #[tokio::test]
+async fn who_reads_a_run_holds_a_page_of_its_log_and_the_results_that_are_wanted() {
+    let folder = TempDir::new().unwrap();
+    let run_id = RunId::parse("run_id", &large_run(&folder).await).unwrap();
+    let kv = Arc::new(SqliteKv::open(&folder.path().join("kv.db")).unwrap());
+    let runs = Runs::new(Records::new(kv), Arc::new(SystemClock));
+    let page = runs.log(run_id, 0).await.unwrap();
+    assert!(page.more && page.entries.len() < GOOD, "{} entries", page.entries.len());
+    let results = |state: State| state.steps.into_iter().filter_map(|step| step.result);
+    assert!(results(runs.outline(run_id).await.unwrap()).all(|result| result.is_null()));
+    let wanted = runs.state_with(run_id, |id, _| *id == step(3)).await.unwrap();
+    assert_eq!(results(wanted).filter(|result| !result.is_null()).count(), 1);
+    assert!(results(runs.state(run_id).await.unwrap()).all(|result| !result.is_null()));
+}
+
+#[tokio::test]
 async fn a_watch_that_is_opened_again_begins_with_the_run() {
     let folder = TempDir::new().unwrap();
     let run_id = large_run(&folder).await;
@@ -90,7 +105,7 @@ async fn large_run(folder: &TempDir) -> String {
     let kv = Arc::new(SqliteKv::open(&folder.path().join("kv.db")).unwrap());
     let runs = Runs::new(Records::new(kv), Arc::new(SystemClock));
     let (namespace, run_id) = (Namespace::default(), RunId::new(Timestamp::from_micros(1)));
-    runs.create(start(run_id), None).await.unwrap();
+    runs.create(start(run_id), "").await.unwrap();
     let mut state = runs.state(run_id).await.unwrap();
     let events = (0..GOOD + BAD).flat_map(|at| if at < GOOD { good(step(at)) } else { bad(&step(at)) });
     let end = Event::RunEnded { succeeded: false, message: "much went wrong".to_owned() };
@@ -130,6 +145,7 @@ fn start(run_id: RunId) -> Start {
         skip_phases: BTreeSet::new(),
         actor: "spiffe://nova.local/user/ada".to_owned(),
         traceparent: String::new(),
+        request_id: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use nova_lifecycle::LifecycleConfig;
 use nova_proto::lifecycle::v1 as pb;
+use nova_testkit::soon;
 use tonic::Code;
 
 use crate::server::{Daemon, fields, reason};
@@ -117,6 +118,21 @@ async fn no_more_runs_are_open_than_may_be() {
     let status = daemon.workflows().start_run(start("b")).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
     daemon.workflows().start_run(start("a")).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_more_watches_are_open_than_may_be() {
+    let daemon = Daemon::with(LifecycleConfig { max_watches: 1, ..LifecycleConfig::default() }).await;
+    let run_id = daemon.workflows().start_run(start("")).await.unwrap().into_inner().run.unwrap().id;
+    let watch = async || {
+        let request = pb::WatchRunRequest { run_id: run_id.clone(), ..Default::default() };
+        daemon.workflows().watch_run(request).await
+    };
+    let open = watch().await.unwrap();
+    assert_eq!(watch().await.unwrap_err().code(), Code::ResourceExhausted);
+    drop(open);
+    let again = async || watch().await.ok();
+    soon("there is room for another watch", std::time::Duration::from_secs(30), again).await;
 }
 
 #[tokio::test]

@@ -80,6 +80,34 @@ async fn a_stale_etag_and_an_illegal_move_change_nothing() {
 }
 
 #[tokio::test]
+async fn a_page_of_sessions_fits_a_message_however_large_their_contexts_are() {
+    let daemon = Daemon::start().await;
+    daemon.register("orion").await;
+    let context = format!(r#"{{"x":"{}"}}"#, "x".repeat(250 << 10));
+    for _ in 0..20 {
+        daemon.sessions().start_session(start(&context, "")).await.unwrap();
+    }
+    for agent in ["", "orion"] {
+        let (mut found, mut page_token) = (0, String::new());
+        loop {
+            let request = pb::ListSessionsRequest {
+                agent_id: agent.to_owned(),
+                page_size: 1_000,
+                page_token,
+                ..Default::default()
+            };
+            let page = daemon.sessions().list_sessions(request).await.unwrap().into_inner();
+            found += page.sessions.len();
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(found, 20, "of agent {agent:?}");
+    }
+}
+
+#[tokio::test]
 async fn sessions_are_found_by_agent_and_by_run_newest_first() {
     let daemon = Daemon::start().await;
     daemon.register("orion").await;

@@ -71,10 +71,21 @@ fn a_process_is_told_its_queues_and_named_after_its_shape() {
     assert_eq!(host.id(), process(&["gpu", "host"]).id(), "the order of capabilities is no shape");
     assert_ne!(host.id(), process(&["host"]).id());
     assert_eq!(host.id().len(), "agent-orion-".len() + 8);
-    assert_eq!(host.arguments(), ["--queues", "agents.can.gpu,agents.can.host"]);
-    assert_eq!(process(&[]).arguments(), ["--queues", "agents.id.orion"]);
+    assert_eq!(host.arguments()[2..], ["--queues", "agents.can.gpu,agents.can.host"]);
+    assert_eq!(process(&[]).arguments()[2..], ["--queues", "agents.id.orion"]);
     let own = AgentProcess { program: "/opt/worker".to_owned(), ..host };
     assert_eq!(own.arguments(), Vec::<String>::new(), "another program has arguments of its own");
+}
+
+#[test]
+fn an_agent_of_another_namespace_is_another_process_and_is_told_where_it_works() {
+    let namespace = Namespace::parse("namespace", "team").unwrap();
+    let theirs = AgentProcess { namespace, ..process(&["host"]) };
+    assert_ne!(theirs.id(), process(&["host"]).id());
+    assert_eq!(theirs.arguments()[..2], ["--namespace", "team"]);
+    let args = vec!["--namespace=other".to_owned()];
+    let told = AgentProcess { args, ..theirs };
+    assert_eq!(told.arguments()[..2], ["--namespace=other", "--queues"], "the plan has the last word");
 }
 
 #[tokio::test]

@@ -123,6 +123,13 @@ impl Log {
         self.file.lock().unwrap_or_else(PoisonError::into_inner).close();
     }
 
+    /// Deletes the files: the process is forgotten.
+    pub(crate) fn remove(&self) {
+        if let Err(error) = self.file.lock().unwrap_or_else(PoisonError::into_inner).remove() {
+            tracing::warn!(%error, "the log of a process that is forgotten is left");
+        }
+    }
+
     async fn append_to_file(&self, time: Timestamp, source: Source, lines: &[String]) -> Result<(), String> {
         let mut text = String::new();
         for line in lines {

@@ -11,15 +11,19 @@ pub(crate) struct LogFile {
     max_bytes: u64,
     rotated: u32,
     open: Option<(File, u64)>,
+    is_removed: bool,
 }
 
 impl LogFile {
     pub(crate) fn new(path: PathBuf, max_bytes: u64, rotated: u32) -> Self {
-        Self { path, max_bytes, rotated, open: None }
+        Self { path, max_bytes, rotated, open: None, is_removed: false }
     }
 
     /// Appends whole lines; rotates before them when the file would grow too large.
     pub(crate) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        if self.is_removed {
+            return Ok(());
+        }
         let added = lines.len() as u64;
         let (_, size) = self.opened()?;
         if *size > 0 && *size + added > self.max_bytes {
@@ -34,6 +38,14 @@ impl LogFile {
     /// Closes the file until more is written.
     pub(crate) fn close(&mut self) {
         self.open = None;
+    }
+
+    /// Deletes it, with all that was rotated; what is written from here on is nobody's.
+    pub(crate) fn remove(&mut self) -> io::Result<()> {
+        self.close();
+        self.is_removed = true;
+        remove_if_there(&self.path)?;
+        (1..=self.rotated).try_for_each(|number| remove_if_there(&self.numbered(number)))
     }
 
     fn opened(&mut self) -> io::Result<&mut (File, u64)> {
@@ -70,9 +82,28 @@ fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_removed_does_not_come_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = LogFile::new(directory.path().join("a.log"), 8, 2);
+        for line in [b"line-1\n", b"line-2\n", b"line-3\n", b"line-4\n"] {
+            log.append(line).unwrap();
+        }
+        log.remove().unwrap();
+        log.append(b"late\n").unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
 
     #[test]
     fn the_oldest_file_goes_first() {

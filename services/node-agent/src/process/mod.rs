@@ -15,6 +15,7 @@ mod limits;
 mod lines;
 mod log;
 mod log_file;
+mod old_logs;
 mod restart;
 mod spec;
 mod stat;

@@ -120,7 +120,8 @@ impl Supervision {
         Ok(Launched { running, pipes, credentials })
     }
 
-    /// Nothing runs that is not written down, or without its limits.
+    /// Writes a process down and limits it as soon as it is there. It runs already: what it forks before it has its
+    /// limits is found in its group, and one whose daemon is killed before it is written down, only its lifeline ends.
     fn bind(&self, running: &Running) -> std::io::Result<()> {
         let spec = &self.entry.spec;
         self.shared.journal.write(&spec.id, running.pid.as_raw_pid(), running.start_ticks)?;

@@ -14,6 +14,7 @@ use super::journal::Journal;
 use super::launch::Launch;
 use super::limits::OpenFiles;
 use super::log::{Line, Log, Source};
+use super::old_logs;
 use super::spec::{Program, Spec};
 use super::status::Process;
 use super::supervision::Supervision;
@@ -73,6 +74,9 @@ impl Supervisor {
     pub fn open(config: Config, sources: Sources) -> std::io::Result<Self> {
         let logs = sources.data.join("logs");
         std::fs::create_dir_all(&logs)?;
+        if let Err(error) = old_logs::sweep(&logs, config.kept_processes) {
+            tracing::warn!(%error, "logs of earlier daemons are left");
+        }
         let journal = Journal::open(&sources.data)?;
         for process in journal.recover()? {
             tracing::warn!(%process, "ended a process that an earlier daemon left running");

@@ -201,7 +201,8 @@ impl Contents {
         self.slots.values().filter_map(Slot::shown).collect()
     }
 
-    /// Forgets those that ended first, until no more than `max` ended ones are left.
+    /// Forgets those that ended first, and their logs, until no more than `max` ended ones are left. Who takes one of
+    /// the ids next begins a new log: the files go before that can be.
     fn forget(&mut self, max: usize) {
         let ended = self.slots.values().filter(|slot| !slot.entry.is_live());
         let mut ended: Vec<_> = ended.filter_map(|slot| slot.entry.process()).collect();
@@ -210,7 +211,9 @@ impl Contents {
         }
         ended.sort_by_key(|process| process.ending.map(|ending| ending.time));
         for process in &ended[..ended.len() - max] {
-            self.slots.remove(&process.spec.id);
+            if let Some(slot) = self.slots.remove(&process.spec.id) {
+                slot.entry.log.remove();
+            }
         }
     }
 }

@@ -1,7 +1,11 @@
 //! What processes write.
 
+use std::path::Path;
+
+use nova_node_agent::NodeAgentDaemon;
 use nova_node_agent::config::{Config, LogConfig};
 use nova_proto::node::v1::{ProcessState, StreamLogsRequest};
+use nova_runtime::testing::TestServer;
 
 use crate::fixture::{Node, config, script};
 
@@ -46,6 +50,40 @@ async fn memory_holds_the_last_lines_and_disk_the_last_files() {
     let files = std::fs::read_dir(node.file("logs")).unwrap().count();
     assert!(files <= 2, "{files}");
     assert!(std::fs::read_to_string(node.file("logs/a.log")).unwrap().ends_with("stdout line-999\n"));
+}
+
+#[tokio::test]
+async fn the_log_of_a_process_that_is_forgotten_is_deleted() {
+    let node = Node::with(Config { kept_processes: 1, ..config() }).await;
+    node.run(script("a", "echo a")).await.unwrap();
+    node.until("a", ProcessState::Exited).await;
+    std::fs::write(node.file("logs/a.log.1"), "what was rotated").unwrap();
+    assert_eq!(files(&node.file("logs")), ["a.log", "a.log.1"]);
+    node.run(script("b", "echo b")).await.unwrap();
+    node.until("b", ProcessState::Exited).await;
+    assert_eq!(files(&node.file("logs")), ["b.log"]);
+}
+
+#[tokio::test]
+async fn logs_of_earlier_daemons_are_deleted_but_for_the_last() {
+    let data = tempfile::tempdir().unwrap();
+    let logs = data.path().join("logs");
+    std::fs::create_dir_all(&logs).unwrap();
+    for (written, name) in [(30, "a.log"), (20, "a.log.1"), (40, "b.log"), (10, "b.log.1"), (0, "other")] {
+        let file = std::fs::File::create(logs.join(name)).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(written)).unwrap();
+    }
+    let config = Config { kept_processes: 1, ..config() };
+    let _server = TestServer::builder(data.path()).start::<NodeAgentDaemon>(config).await.unwrap();
+    assert_eq!(files(&logs), ["b.log", "b.log.1", "other"]);
+}
+
+/// Names of the files in a folder.
+fn files(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 #[tokio::test]

@@ -98,23 +98,27 @@ local function commit(keys, args)
   return { 1, revision }
 end
 
--- KEYS entries, index; ARGS lower, upper, order, limit
+-- KEYS entries, index; ARGS lower, upper, order, limit, bytes of values ('' for any number)
 local function range(keys, args)
   local lower, upper, order, limit = unpack(args)
+  local left = tonumber(args[5]) or math.huge
   local found
   if order == 'descending' then
     found = redis.call('ZRANGE', keys[2], upper, lower, 'BYLEX', 'REV', 'LIMIT', 0, limit)
   else
     found = redis.call('ZRANGE', keys[2], lower, upper, 'BYLEX', 'LIMIT', 0, limit)
   end
-  if #found == 0 then
-    return {}
-  end
-  local records = redis.call('HMGET', keys[1], unpack(found))
   local page = {}
   for at = 1, #found do
+    local record = redis.call('HGET', keys[1], found[at])
     page[#page + 1] = found[at]
-    page[#page + 1] = records[at]
+    page[#page + 1] = record
+    if record then
+      left = left - (#record - (string.find(record, ':', 1, true) or 0))
+    end
+    if left <= 0 then
+      break
+    end
   end
   return page
 end

@@ -188,7 +188,7 @@ impl Kv for RedisKv {
 }
 
 /// None when the range is empty by itself, which the server would call an error.
-fn range_arguments(range: &Range) -> Option<[String; 4]> {
+fn range_arguments(range: &Range) -> Option<[String; 5]> {
     let bounds = Bounds::of_range(range);
     let lower = match (bounds.lower_excluded, bounds.lower.as_str()) {
         (false, "") => "-".to_owned(),
@@ -200,7 +200,8 @@ fn range_arguments(range: &Range) -> Option<[String; 4]> {
         None => "+".to_owned(),
     };
     let order = if range.descending { "descending" } else { "ascending" };
-    Some([lower, upper, order.to_owned(), range.limit.to_string()])
+    let bytes = range.bytes.map(|bytes| bytes.to_string()).unwrap_or_default();
+    Some([lower, upper, order.to_owned(), range.limit.to_string(), bytes])
 }
 
 /// `id, before, checks, (key, version or "")…, writes, (P or D, key, value)…`

@@ -29,7 +29,17 @@ pub(super) fn range(connection: &Connection, range: &Range) -> Result<Vec<Entry>
     let bounds = Bounds::of_range(range);
     let mut statement = connection.prepare_cached(if range.descending { DESCENDING } else { ASCENDING })?;
     let params = params![bounds.lower, bounds.lower_excluded, bounds.upper, range.limit];
-    Ok(statement.query_map(params, entry)?.collect::<Result<_, _>>()?)
+    let mut page: Vec<Entry> = Vec::new();
+    let mut left = range.bytes.unwrap_or(usize::MAX);
+    for entry in statement.query_map(params, entry)? {
+        let entry = entry?;
+        left = left.saturating_sub(entry.value.len());
+        page.push(entry);
+        if left == 0 {
+            break;
+        }
+    }
+    Ok(page)
 }
 
 /// Applies one write. False when there was nothing to delete.

@@ -73,6 +73,7 @@ conformance! {
         a_range_is_in_key_order_and_ends_with_its_prefix,
         a_descending_range_is_the_reverse,
         pages_follow_one_another_without_gap_or_overlap,
+        a_page_ends_with_the_entry_that_fills_its_bytes,
         an_empty_prefix_ranges_over_everything,
         a_cursor_outside_of_the_prefix_is_harmless,
         a_scan_reads_more_than_a_page;

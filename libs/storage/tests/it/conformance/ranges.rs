@@ -50,6 +50,25 @@ pub(super) async fn pages_follow_one_another_without_gap_or_overlap(backend: &dy
     }
 }
 
+pub(super) async fn a_page_ends_with_the_entry_that_fills_its_bytes(backend: &dyn Backend) {
+    let store = backend.open().await;
+    for key in ["k/1", "k/2", "k/3", "k/4"] {
+        put(&store, key, &"x".repeat(100)).await;
+    }
+    for (bytes, expected) in [(0, 1), (1, 1), (100, 1), (101, 2), (300, 3), (400, 4), (401, 4)] {
+        for range in [Range::prefix("k/"), Range::prefix("k/").descending()] {
+            let range = range.bytes(bytes);
+            let page = store.range(range.clone()).await.unwrap();
+            assert_eq!(page.len(), expected, "{bytes} bytes");
+            assert_eq!(range.goes_on(&page), bytes <= 400, "{bytes} bytes");
+        }
+    }
+    let short = Range::prefix("k/").bytes(401).limit(2);
+    assert!(short.goes_on(&store.range(short.clone()).await.unwrap()), "the limit holds beside the bytes");
+    let none = Range::prefix("none/").bytes(0);
+    assert!(!none.goes_on(&store.range(none.clone()).await.unwrap()));
+}
+
 pub(super) async fn an_empty_prefix_ranges_over_everything(backend: &dyn Backend) {
     let store = filled(backend).await;
     assert_eq!(store.range(Range::prefix("")).await.unwrap().len(), KEYS.len());

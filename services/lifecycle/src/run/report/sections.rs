@@ -1,5 +1,6 @@
 //! The parts of a report, in its order.
 
+use nova_types::Namespace;
 use nova_types::markdown::inline;
 use serde_json::Value;
 
@@ -231,14 +232,19 @@ pub(super) fn findings(document: &mut Document, state: &State) {
 }
 
 pub(super) fn next_steps(document: &mut Document, state: &State) {
-    let run = state.start.run_id;
+    let (run, namespace) = (state.start.run_id, option(&state.start.namespace));
     document.heading("Where to look next");
     document.item(&format!(
-        "`nova workflow show {run}`: every step; with `--step STEP` one with its attempts and its result"
+        "`nova workflow show {run}{namespace}`: every step; with `--step STEP` one with its attempts and its result"
     ));
     let trace = state.start.recorded_trace_id();
     if !trace.is_empty() {
         document.item(&format!("`nova trace {trace}`: the run across the daemons"));
     }
-    document.item("`nova memory search QUERY`: what the agents found and remembered");
+    document.item(&format!("`nova memory search QUERY{namespace}`: what the agents found and remembered"));
+}
+
+/// How a command is told the namespace, unless it is the default one.
+fn option(namespace: &Namespace) -> String {
+    if *namespace == Namespace::default() { String::new() } else { format!(" --namespace {namespace}") }
 }
