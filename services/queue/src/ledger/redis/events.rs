@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    heads::{Entry, Part, behind, field, head_of},
+    heads::{Answered, Entry, Part, behind, field, head_of},
     read::RedisReader,
     rows::{self, Head},
 };
@@ -46,7 +46,7 @@ impl RedisReader {
     async fn entry_of(&self, number: u64) -> Result<String, Error> {
         let mut range = ::redis::cmd("XREVRANGE");
         range.arg(rows::journal()).arg(format!("{number}-0")).arg("-").arg("COUNT").arg(1);
-        let found: Vec<(String, Vec<(String, Vec<u8>)>)> = self.server().query(&range).await?;
+        let found: Vec<Answered> = self.server().query(&range).await?;
         Ok(found.into_iter().next().map_or_else(|| "-".into(), |(place, _)| place))
     }
 

@@ -38,7 +38,7 @@ impl Part {
 }
 
 /// A journal entry as it is answered: its place, and its fields.
-type Answered = (String, Vec<(String, Vec<u8>)>);
+pub(super) type Answered = (String, Vec<(String, Vec<u8>)>);
 
 /// A journal entry: number of its first change, and its fields.
 pub(super) type Entry = (u64, Vec<(String, Vec<u8>)>);
