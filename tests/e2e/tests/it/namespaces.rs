@@ -34,7 +34,7 @@ fn a_memory_is_in_the_namespace_that_the_environment_names() {
 fn agents_and_their_identities_are_in_the_namespace_that_they_work_in() {
     let nova = Nova::new();
     nova.run(&["up"]).ok();
-    orchestrate_tiny(&nova);
+    orchestrate_tiny(&nova, &[]);
     for kind in ["agents", "identity"] {
         let listed = |namespace| count(nova.run(&["--json", kind, "ls", "--namespace", namespace]));
         assert_eq!((listed("default"), listed("team-b")), (Some(1), Some(0)), "{kind}");
@@ -42,4 +42,28 @@ fn agents_and_their_identities_are_in_the_namespace_that_they_work_in() {
         let shown: Value = nova.run(&["--json", kind, "show", "worker"]).json();
         assert!(shown["spiffe_id"].is_string(), "{shown}");
     }
+}
+
+#[test]
+fn a_run_works_in_the_namespace_that_it_is_started_in() {
+    let nova = Nova::new();
+    nova.run(&["up"]).ok();
+    let summary = orchestrate_tiny(&nova, &["--namespace", "team-b"]);
+    assert!(summary.contains("succeeded") && summary.contains("--namespace team-b"), "{summary}");
+    orchestrate_tiny(&nova, &[]);
+    for namespace in ["team-b", "default"] {
+        let within = |args: &[&str]| nova.run(&[args, &["--namespace", namespace]].concat());
+        let runs = within(&["--json", "workflow", "ls"]).json();
+        assert_eq!(
+            (runs.as_array().map(Vec::len), &runs[0]["state"]),
+            (Some(1), &"succeeded".into()),
+            "{runs}"
+        );
+        let run = runs[0]["id"].as_str().expect("an id");
+        let shown = within(&["workflow", "show", run, "--report"]).ok();
+        assert!(shown.contains("worker"), "{shown}");
+        assert_eq!(count(within(&["--json", "agents", "ls"])), Some(1));
+        assert_eq!(count(within(&["--json", "memory", "search"])), Some(1), "its agent remembers there");
+    }
+    assert_eq!(count(nova.run(&["--json", "workflow", "ls", "--namespace", "team-c"])), Some(0));
 }

@@ -55,14 +55,14 @@ fn a_mesh_goes_on_when_its_executable_is_replaced() {
             (nova.pid_of(daemon) != pid && nova.run(&["status"]).code == 0).then_some(())
         });
     }
-    orchestrate_tiny(&nova);
+    orchestrate_tiny(&nova, &[]);
 }
 
 /// Runs [`TINY`] to its end.
-pub(crate) fn orchestrate_tiny(nova: &Nova) {
+pub(crate) fn orchestrate_tiny(nova: &Nova, options: &[&str]) -> String {
     let plan = nova.folder().join("tiny.yaml");
     fs::write(&plan, TINY).expect("a writable folder");
-    nova.run(&["orchestrate", plan.to_str().expect("UTF-8")]).ok();
+    nova.run(&[&["orchestrate", plan.to_str().expect("UTF-8")], options].concat()).ok()
 }
 
 /// Brings a mesh up with a copy of the executable. Another process makes it: one that this process has open for

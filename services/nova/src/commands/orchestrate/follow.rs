@@ -25,6 +25,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 pub(crate) async fn follow(
     home: &Home,
     mesh: &Mesh,
+    namespace: &str,
     run_id: &str,
     traceparent: Option<&str>,
     view: &mut View,
@@ -32,8 +33,8 @@ pub(crate) async fn follow(
     let mut followed =
         Followed { home, after: 0, run: None, patience: Patience::new(), missing: String::new() };
     loop {
-        let request =
-            WatchRunRequest { run_id: run_id.to_owned(), after: followed.after, ..Default::default() };
+        let (namespace, after) = (namespace.to_owned(), followed.after);
+        let request = WatchRunRequest { namespace, run_id: run_id.to_owned(), after };
         let opened = mesh.workflows().watch_run(request).instrument(below(traceparent, "nova follow")).await;
         let broken = match opened {
             Ok(stream) => followed.show(stream.into_inner(), view).await?,

@@ -25,6 +25,7 @@ pub(crate) use follow::follow;
 pub(crate) use view::View;
 
 use crate::cli::Context;
+use crate::commands::namespace::Namespace;
 use crate::commands::output;
 use crate::commands::workflow::run;
 use crate::failure::{self, Misuse};
@@ -48,6 +49,8 @@ pub(crate) struct Orchestrate {
     /// Write the report to this file too, Markdown.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    #[command(flatten)]
+    namespace: Namespace,
     #[command(flatten)]
     stage: stage::Options,
     /// Begin the run and leave; a mesh that was brought up stays.
@@ -85,12 +88,12 @@ impl Orchestrate {
         let input = Value::Object(self.inputs.gather(&plan)?);
         check::check(&plan, &self.plan, &input, &self.skip)?;
         Ok(StartRunRequest {
+            namespace: self.namespace.to_request(),
             input_json: input.to_string(),
             plan,
             file_name: self.plan.clone(),
             skip_phases: self.skip.clone(),
             request_id: Uuid::now_v7().to_string(),
-            ..Default::default()
         })
     }
 
@@ -140,7 +143,7 @@ impl Conduct<'_> {
         }
         let mut view = View::of(self.context).regardless_of_readers();
         let followed = tokio::select! {
-            followed = follow(&self.context.home, &self.stage.mesh, &run.id, traceparent.as_deref(), &mut view) => followed,
+            followed = self.follow(&run, traceparent.as_deref(), &mut view) => followed,
             code = signals::termination() => {
                 view.close();
                 self.tell_what_becomes_of(&run);
@@ -149,6 +152,10 @@ impl Conduct<'_> {
         };
         view.close();
         self.end(&followed?).instrument(trace::below(traceparent.as_deref(), "nova report")).await
+    }
+
+    async fn follow(&self, run: &Run, traceparent: Option<&str>, view: &mut View) -> anyhow::Result<Run> {
+        follow(&self.context.home, &self.stage.mesh, &run.namespace, &run.id, traceparent, view).await
     }
 
     async fn start(&self, request: StartRunRequest) -> anyhow::Result<Run> {
@@ -165,7 +172,7 @@ impl Conduct<'_> {
         if self.context.json {
             return output::json(&json!({"run": run::record(run)}));
         }
-        tell!("nova: the run goes on; `nova workflow watch {}` follows it", run.id);
+        tell!("nova: the run goes on; `nova workflow watch {}` follows it", run::name(run));
         output::line(&run.id)
     }
 
@@ -174,7 +181,7 @@ impl Conduct<'_> {
         if self.stage.is_for_one_run() {
             tell!("nova: interrupted; the mesh that was brought up for the run goes down");
         } else {
-            let id = &run.id;
+            let id = run::name(run);
             tell!(
                 "nova: the run goes on; `nova workflow watch {id}` follows it, `nova workflow cancel {id}` ends it"
             );

@@ -25,7 +25,8 @@ pub(crate) async fn conclude(
     run: &Run,
     copy: Option<&Path>,
 ) -> anyhow::Result<()> {
-    let (markdown, denials) = (workflow::report(mesh, &run.id).await?, denials(mesh, run).await?);
+    let (markdown, denials) =
+        (workflow::report(mesh, &run.namespace, &run.id).await?, denials(mesh, run).await?);
     let path = context.home.reports().join(format!("{}.md", run.id));
     let saved = save(context, &path, copy, &markdown);
     output::regardless_of_readers(match context.json {
@@ -67,7 +68,7 @@ fn print(run: &Run, report: &Path, denials: &[Decision]) -> anyhow::Result<()> {
         "\nreport  {}\ntrace   nova trace {}\nrun     nova workflow show {}",
         report.display(),
         run.trace_id,
-        run.id
+        run::name(run)
     ))
 }
 

@@ -15,6 +15,7 @@ use nova_proto::lifecycle::v1::{
 use serde_json::{Value, json};
 
 use crate::cli::Context;
+use crate::commands::namespace::Namespace;
 use crate::commands::orchestrate::{View, follow};
 use crate::commands::pages::Limit;
 use crate::commands::{cells, output, short_id};
@@ -27,6 +28,8 @@ const UUID: usize = 36;
 /// Show and end runs of plans, and check plans.
 #[derive(Debug, Args)]
 pub(crate) struct Workflow {
+    #[command(flatten)]
+    namespace: Namespace,
     #[command(subcommand)]
     action: Action,
 }
@@ -76,30 +79,37 @@ enum Action {
 
 impl Workflow {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let namespace = self.namespace.as_str();
         match self.action {
-            Action::Watch { run } => return watch(context, run).await,
-            Action::Cancel { run } => return cancel(context, run).await,
+            Action::Watch { run } => return watch(context, namespace, run).await,
+            Action::Cancel { run } => return cancel(context, namespace, run).await,
             Action::Check(check) => check.run(context).await?,
             Action::Ls { running, limit } => {
                 let at_rest = context.home.running()?.is_none_or(|mesh| mesh.state == MeshState::Stopping);
-                let runs =
-                    connection::reading(context, async |mesh| list(context, &mesh, running, limit).await)
-                        .await?;
+                let runs = connection::reading(context, async |mesh| {
+                    list(context, &mesh, namespace, running, limit).await
+                })
+                .await?;
                 if at_rest && !runs.iter().all(run::is_over) {
                     tell!("nova: no mesh runs; what is shown as running goes on with the next `nova up`");
                 }
             }
             Action::Show { run, step: Some(step), .. } => {
-                connection::reading(context, async |mesh| step::show(context, &mesh, &run, &step).await)
-                    .await?;
+                connection::reading(context, async |mesh| {
+                    step::show(context, &mesh, namespace, &run, &step).await
+                })
+                .await?;
             }
             Action::Show { run, report, .. } => {
-                connection::reading(context, async |mesh| show(context, &mesh, &run, report).await).await?;
+                connection::reading(context, async |mesh| {
+                    show(context, &mesh, namespace, &run, report).await
+                })
+                .await?;
             }
             Action::Report { run } => {
                 let (run, markdown) = connection::reading(context, async |mesh| {
-                    let run = whole_id(&mesh, &run).await?;
-                    let markdown = report(&mesh, &run).await?;
+                    let run = whole_id(&mesh, namespace, &run).await?;
+                    let markdown = report(&mesh, namespace, &run).await?;
                     Ok((run, markdown))
                 })
                 .await?;
@@ -114,9 +124,16 @@ impl Workflow {
 }
 
 /// Prints runs, and gives them.
-async fn list(context: &Context, mesh: &Mesh, running: bool, limit: Limit) -> anyhow::Result<Vec<Run>> {
+async fn list(
+    context: &Context,
+    mesh: &Mesh,
+    namespace: &str,
+    running: bool,
+    limit: Limit,
+) -> anyhow::Result<Vec<Run>> {
     let page = async |page_size, page_token| {
-        let request = ListRunsRequest { page_size, page_token, running, ..Default::default() };
+        let namespace = namespace.to_owned();
+        let request = ListRunsRequest { namespace, page_size, page_token, running };
         let page = mesh.workflows().list_runs(request).await?.into_inner();
         Ok((page.runs, page.next_page_token))
     };
@@ -138,9 +155,15 @@ async fn list(context: &Context, mesh: &Mesh, running: bool, limit: Limit) -> an
     Ok(runs)
 }
 
-async fn show(context: &Context, mesh: &Mesh, id: &str, with_report: bool) -> anyhow::Result<()> {
-    let run = get(mesh, &whole_id(mesh, id).await?).await?;
-    let markdown = if with_report { Some(report(mesh, &run.id).await?) } else { None };
+async fn show(
+    context: &Context,
+    mesh: &Mesh,
+    namespace: &str,
+    id: &str,
+    with_report: bool,
+) -> anyhow::Result<()> {
+    let run = get(mesh, namespace, &whole_id(mesh, namespace, id).await?).await?;
+    let markdown = if with_report { Some(report(mesh, namespace, &run.id).await?) } else { None };
     if context.json {
         let mut record = run::record(&run);
         record["report"] = markdown.into();
@@ -166,12 +189,12 @@ async fn show(context: &Context, mesh: &Mesh, id: &str, with_report: bool) -> an
     }
 }
 
-async fn watch(context: &Context, run_id: String) -> anyhow::Result<ExitCode> {
+async fn watch(context: &Context, namespace: &str, run_id: String) -> anyhow::Result<ExitCode> {
     let mesh = connection::connect(&context.home).await?;
-    let run_id = whole_id(&mesh, &run_id).await?;
+    let run_id = whole_id(&mesh, namespace, &run_id).await?;
     let mut view = View::of(context);
     let run = tokio::select! {
-        run = follow(&context.home, &mesh, &run_id, None, &mut view) => run?,
+        run = follow(&context.home, &mesh, namespace, &run_id, None, &mut view) => run?,
         code = signals::termination() => return Ok(ExitCode::from(code?)),
     };
     view.close();
@@ -179,17 +202,17 @@ async fn watch(context: &Context, run_id: String) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(if succeeded { 0 } else { failure::FAILED }))
 }
 
-async fn cancel(context: &Context, run_id: String) -> anyhow::Result<ExitCode> {
+async fn cancel(context: &Context, namespace: &str, run_id: String) -> anyhow::Result<ExitCode> {
     let mesh = connection::connect(&context.home).await?;
-    let run_id = whole_id(&mesh, &run_id).await?;
-    let request = CancelRunRequest { run_id: run_id.clone(), ..Default::default() };
+    let run_id = whole_id(&mesh, namespace, &run_id).await?;
+    let request = CancelRunRequest { namespace: namespace.to_owned(), run_id: run_id.clone() };
     let run = mesh.workflows().cancel_run(request).await?.into_inner().run.unwrap_or_default();
     if run::is_over(&run) {
         tell!("nova: the run had ended before");
     }
     let mut view = View::nothing();
     let run = tokio::select! {
-        run = follow(&context.home, &mesh, &run_id, None, &mut view) => run?,
+        run = follow(&context.home, &mesh, namespace, &run_id, None, &mut view) => run?,
         code = signals::termination() => return Ok(ExitCode::from(code?)),
     };
     match context.json {
@@ -200,23 +223,25 @@ async fn cancel(context: &Context, run_id: String) -> anyhow::Result<ExitCode> {
 }
 
 /// The id of the run whose id begins with `id`.
-async fn whole_id(mesh: &Mesh, id: &str) -> anyhow::Result<String> {
+async fn whole_id(mesh: &Mesh, namespace: &str, id: &str) -> anyhow::Result<String> {
     if !short_id::may_begin(id, UUID) {
         return Ok(id.to_owned());
     }
-    let request = ListRunsRequest { page_size: short_id::LATEST, ..Default::default() };
+    let (namespace, page_size) = (namespace.to_owned(), short_id::LATEST);
+    let request = ListRunsRequest { namespace, page_size, ..Default::default() };
     let runs = mesh.workflows().list_runs(request).await?.into_inner().runs;
     short_id::complete("run", id, runs.iter().map(|run| run.id.as_str()))
 }
 
 /// Reads a run with its steps.
-pub(crate) async fn get(mesh: &Mesh, id: &str) -> anyhow::Result<Run> {
-    let request = GetRunRequest { run_id: id.to_owned(), ..Default::default() };
+pub(crate) async fn get(mesh: &Mesh, namespace: &str, id: &str) -> anyhow::Result<Run> {
+    let (namespace, run_id) = (namespace.to_owned(), id.to_owned());
+    let request = GetRunRequest { namespace, run_id, ..Default::default() };
     Ok(mesh.workflows().get_run(request).await?.into_inner().run.unwrap_or_default())
 }
 
 /// Reads a run's report.
-pub(crate) async fn report(mesh: &Mesh, id: &str) -> anyhow::Result<String> {
-    let request = GetRunReportRequest { run_id: id.to_owned(), ..Default::default() };
+pub(crate) async fn report(mesh: &Mesh, namespace: &str, id: &str) -> anyhow::Result<String> {
+    let request = GetRunReportRequest { namespace: namespace.to_owned(), run_id: id.to_owned() };
     Ok(mesh.workflows().get_run_report(request).await?.into_inner().markdown)
 }

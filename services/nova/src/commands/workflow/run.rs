@@ -64,6 +64,14 @@ pub(crate) fn is_over(run: &Run) -> bool {
     matches!(run.state(), RunState::Succeeded | RunState::Failed | RunState::Cancelled)
 }
 
+/// What names a run to other commands: its id, and its namespace when that is not the default one.
+pub(crate) fn name(run: &Run) -> String {
+    match run.namespace.as_str() {
+        "" | "default" => run.id.clone(),
+        namespace => format!("{} --namespace {namespace}", run.id),
+    }
+}
+
 /// The name of a run's state.
 pub(crate) fn state(run: &Run) -> String {
     cells::name(run.state().as_str_name(), "RUN_STATE_")
@@ -157,6 +165,13 @@ mod tests {
         assert_eq!(note(&phase, &failed), "expected: fell_back: why");
         let plain = step(StepState::Failed, StepState::Succeeded);
         assert_eq!(note(&phase, &plain), "why");
+    }
+
+    #[test]
+    fn a_run_is_named_with_its_namespace_unless_that_is_the_default() {
+        let run = |namespace: &str| Run { id: "r".into(), namespace: namespace.into(), ..Run::default() };
+        assert_eq!(name(&run("default")), "r");
+        assert_eq!(name(&run("team")), "r --namespace team");
     }
 
     #[test]

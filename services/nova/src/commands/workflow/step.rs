@@ -7,8 +7,15 @@ use crate::cli::Context;
 use crate::commands::workflow::run;
 use crate::commands::{cells, output};
 
-pub(super) async fn show(context: &Context, mesh: &Mesh, run: &str, step: &str) -> anyhow::Result<()> {
-    let request = GetRunRequest { run_id: run.to_owned(), step: step.to_owned(), ..GetRunRequest::default() };
+pub(super) async fn show(
+    context: &Context,
+    mesh: &Mesh,
+    namespace: &str,
+    run: &str,
+    step: &str,
+) -> anyhow::Result<()> {
+    let (namespace, run_id, step) = (namespace.to_owned(), run.to_owned(), step.to_owned());
+    let request = GetRunRequest { namespace, run_id, step };
     let run = mesh.workflows().get_run(request).await?.into_inner().run.unwrap_or_default();
     let steps = || run.phases.iter().flat_map(|phase| phase.steps.iter().map(move |step| (phase, step)));
     let Some((phase, step)) = steps().next() else { return Ok(()) };
