@@ -88,7 +88,7 @@ fn brief(server: &TestServer, method: &str) -> Request<Empty<Bytes>> {
         .header("x-test-caller", "spiffe://nova.local/user/ada")
         .header("grpc-timeout", "500m")
         .body(Empty::new())
-        .unwrap()
+        .expect("it is a request")
 }
 
 /// Sends a request with no client's own timer in between.

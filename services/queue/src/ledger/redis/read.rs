@@ -94,7 +94,9 @@ impl Reader for RedisReader {
         let endings = self.heads(Part::Ending, wanted).await?;
         let ended = |id: Uuid| {
             let row = row_of(id);
-            let (Some(task), Some(ending)) = (head_of(&tasks, row), head_of(&endings, row)) else { return Ok(None) };
+            let (Some(task), Some(ending)) = (head_of(&tasks, row), head_of(&endings, row)) else {
+                return Ok(None);
+            };
             let (task, (ending, _)) = (task.task(row)?, ending.ending()?);
             Ok((task.id == id).then(|| task.ended(ending.record)))
         };
