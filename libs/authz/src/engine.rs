@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
+use regorus::LimitError;
 
 use crate::compile::{CompileError, ENTRYPOINT};
 use crate::evaluators::Evaluators;
-use crate::{Answer, Asked, Snapshot, question};
+use crate::{Answer, Asked, Fault, Snapshot, question};
 
 /// Calls whose results differ from one evaluation to the next: a policy with one of them is not cached.
 const IMPURE: [&str; 5] = ["time.now_ns", "rand.", "uuid.", "http.send", "opa.runtime"];
@@ -51,7 +52,7 @@ impl Engine {
             return (answer, true);
         }
         let answer = evaluate();
-        if !answer.fault {
+        if answer.fault.is_none() {
             cache.insert(key, answer.clone());
         }
         (answer, false)
@@ -63,13 +64,17 @@ impl Engine {
             engine.set_input(asked.input());
             let value = engine.eval_rule(ENTRYPOINT.to_owned());
             log_prints(engine);
-            value.map_err(|error| CompileError::read(&error, ""))
+            value.map_err(|error| (fault_of(error.downcast_ref()), CompileError::read(&error, "")))
         });
-        match evaluated.and_then(|value| value) {
+        match evaluated.unwrap_or_else(|error| Err((Fault::Broken, error))) {
             Ok(value) => Answer::read(&value),
-            Err(error) => Answer::fault(&format!("the policy failed: {error}")),
+            Err((fault, error)) => Answer::fault(fault, &format!("the policy failed: {error}")),
         }
     }
+}
+
+fn fault_of(limit: Option<&LimitError>) -> Fault {
+    if matches!(limit, Some(LimitError::TimeLimitExceeded { .. })) { Fault::Late } else { Fault::Broken }
 }
 
 /// What the policy printed goes to the log; else it would gather in the interpreter.

@@ -42,7 +42,7 @@ pub use decided::{Batch, Decided};
 pub use engine::Engine;
 pub use essentials::{LockedOut, check_essentials};
 pub use point::{PolicyPoint, Status};
-pub use question::{Answer, Asked};
+pub use question::{Answer, Asked, Fault};
 pub use report::{DecisionSink, LARGEST_BATCH, ReportError};
 pub use snapshot::{Module, Snapshot, SnapshotError};
 pub use verify::{Refusal, verify, verify_essentials};

@@ -14,7 +14,9 @@ use tracing::{Span, field};
 use crate::budget::Budget;
 use crate::cache_file::CacheFile;
 use crate::ring::Ring;
-use crate::{Answer, Asked, CompileError, Config, Decided, Engine, Refusal, Snapshot, verify_essentials};
+use crate::{
+    Answer, Asked, CompileError, Config, Decided, Engine, Fault, Refusal, Snapshot, verify_essentials,
+};
 
 /// Reports of decisions are not themselves recorded: each would make another.
 const NOT_RECORDED: &str = "nova.policy.v1.PolicyService/ReportDecisions";
@@ -217,11 +219,16 @@ impl Authorizer for PolicyPoint {
         }
         span.record("otel.status_code", "ERROR");
         if active.bootstrap {
-            return Decision::NotLoaded(
+            return Decision::Undecided(
                 "no policy is loaded yet; the policy daemon has to come up".to_owned(),
             );
         }
-        self.deny(self.decided(question.into(), &active, &answer, elapsed))
+        let denied = self.deny(self.decided(question.into(), &active, &answer, elapsed));
+        if answer.fault == Some(Fault::Late) {
+            let limit = self.0.config.evaluation_limit_ms;
+            return Decision::Undecided(format!("policy took longer than {limit} ms to decide this call"));
+        }
+        denied
     }
 }
 

@@ -105,22 +105,31 @@ pub struct Answer {
     pub why: Arc<str>,
     /// What would have to change for the other verdict; empty when the policy does not say.
     pub remedy: Arc<str>,
-    /// Whether the policy itself failed: it answered nothing, ran too long, or broke.
-    pub fault: bool,
+    /// How the policy itself failed, if it did: then this is no answer to what was asked.
+    pub fault: Option<Fault>,
+}
+
+/// How a policy failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It answered nothing, or broke, and will again.
+    Broken,
+    /// It ran for longer than it may: perhaps it only had to wait for a processor.
+    Late,
 }
 
 impl Answer {
     /// A denial because the policy failed.
-    pub(crate) fn fault(why: &str) -> Self {
-        Self { allow: false, why: shortened(why), remedy: "".into(), fault: true }
+    pub(crate) fn fault(fault: Fault, why: &str) -> Self {
+        Self { allow: false, why: shortened(why), remedy: "".into(), fault: Some(fault) }
     }
 
     /// Reads `{allow, why, remedy}`.
     pub(crate) fn read(value: &Value) -> Self {
         let text = |field: &str| value[field].as_string().map(|text| shortened(text)).unwrap_or_default();
         match value["allow"].as_bool() {
-            Ok(&allow) => Self { allow, why: text("why"), remedy: text("remedy"), fault: false },
-            Err(_) => Self::fault("the policy answered nothing"),
+            Ok(&allow) => Self { allow, why: text("why"), remedy: text("remedy"), fault: None },
+            Err(_) => Self::fault(Fault::Broken, "the policy answered nothing"),
         }
     }
 }

@@ -50,7 +50,7 @@ fn answers(snapshot: &Snapshot) -> Result<(), Refusal> {
     let mut engine = compile::load(snapshot, Load::Deciding, TEST_LIMIT).map_err(Refusal::Compile)?;
     engine.set_input(Asked::default().input());
     match engine.eval_rule(ENTRYPOINT.to_owned()) {
-        Ok(value) if Answer::read(&value).fault => {
+        Ok(value) if Answer::read(&value).fault.is_some() => {
             Err(Refusal::NoDecision(format!("an anonymous call is answered {value}, not {{allow, why}}")))
         }
         Ok(_) => Ok(()),

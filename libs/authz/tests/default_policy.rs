@@ -68,7 +68,7 @@ fn a_denial_names_who_and_what_and_the_way_out() {
         &["agent"],
         "nova.queue.v1.QueueService/Enqueue",
     ));
-    assert!(!answer.allow && !answer.fault);
+    assert!(!answer.allow && answer.fault.is_none());
     assert!(answer.why.contains("spiffe://nova.local/agent/orion"), "{}", answer.why);
     assert_eq!(
         &*answer.remedy,

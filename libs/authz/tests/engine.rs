@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use nova_authz::{Asked, CompileError, Engine, Module, Refusal, Snapshot, verify};
+use nova_authz::{Asked, CompileError, Engine, Fault, Module, Refusal, Snapshot, verify};
 
 const LIMIT: Duration = Duration::from_millis(200);
 
@@ -38,11 +38,13 @@ fn an_evaluation_that_breaks_is_a_denial_with_its_place() {
 }
 
 #[test]
-fn an_evaluation_that_runs_too_long_is_a_denial() {
+fn an_evaluation_that_runs_too_long_is_a_denial_that_says_so() {
     let rego = "package nova.authz\n\
         decision := {\"allow\": true, \"why\": \"x\"} if {\n\
         count([1 | some a in numbers.range(1, 3000); some b in numbers.range(1, 3000); a == b]) > 0\n}\n";
-    assert!(why(rego).starts_with("the policy failed"));
+    let answer = engine(rego).unwrap().evaluate(&Asked::default());
+    assert_eq!((answer.allow, answer.fault), (false, Some(Fault::Late)));
+    assert!(answer.why.starts_with("the policy failed"), "{}", answer.why);
 }
 
 #[test]

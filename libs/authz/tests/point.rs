@@ -57,8 +57,20 @@ fn before_the_first_revision_only_what_the_mesh_needs_to_come_up_is_allowed() {
 #[test]
 fn before_the_first_revision_any_other_call_is_not_decided() {
     for role in ["agent", "daemon", "operator", "admin"] {
-        assert!(matches!(ask(&point(None), role, ENQUEUE), Decision::NotLoaded(_)), "{role}");
+        assert!(matches!(ask(&point(None), role, ENQUEUE), Decision::Undecided(_)), "{role}");
     }
+}
+
+#[test]
+fn a_decision_that_takes_too_long_is_none_and_the_caller_may_try_again() {
+    let clock = Arc::new(HeldClock::at(Timestamp::from_micros(1_000_000)));
+    let config = Config { evaluation_limit_ms: 1, ..Config::default() };
+    let point = PolicyPoint::with_config("queue", None, clock, config).unwrap();
+    let long = "count([1 | some a in numbers.range(1, 3000); some b in numbers.range(1, 3000); a == b]) > 0";
+    let slow = format!("package nova.authz\ndecision := {{\"allow\": true, \"why\": \"x\"}} if {long}");
+    point.publish(snapshot(&slow)).unwrap();
+    let told = ask(&point, "agent", ENQUEUE);
+    assert!(matches!(&told, Decision::Undecided(why) if why.contains("longer than 1 ms")), "{told:?}");
 }
 
 #[test]

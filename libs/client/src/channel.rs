@@ -247,12 +247,12 @@ fn is_of_connecting(error: &tonic::transport::Error) -> bool {
     chain(error).any(|cause| cause.is::<ConnectError>())
 }
 
-/// The answer, and whether what it answers may have been done. A daemon without a policy does nothing.
+/// The answer, and whether what it answers may have been done. A daemon that has not decided does nothing.
 fn told(answer: Result<Response<Body>, Unanswered>) -> (Answer, bool) {
     match answer {
         Ok(response) => {
             let refused = Status::from_header_map(response.headers());
-            let reached = !refused.is_some_and(|status| Reason::PolicyNotLoaded.is_of(&status));
+            let reached = !refused.is_some_and(|status| Reason::PolicyUnavailable.is_of(&status));
             (Ok(response), reached)
         }
         Err(Unanswered { status, sent }) => (Err(status), sent),

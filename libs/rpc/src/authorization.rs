@@ -28,8 +28,8 @@ pub enum Decision {
     Allow,
     /// It may not; the id leads an operator to the reason.
     Deny(DecisionId),
-    /// There is nothing to decide with yet; the caller should try again.
-    NotLoaded(String),
+    /// There is nothing to decide with yet, or no time was left for it; the caller should try again.
+    Undecided(String),
 }
 
 /// Decides, in process. The decision is a span of its own, and is recorded.
@@ -43,6 +43,6 @@ pub(crate) fn enforce(decision: Decision) -> Result<(), Error> {
     match decision {
         Decision::Allow => Ok(()),
         Decision::Deny(id) => Err(Error::denied(id)),
-        Decision::NotLoaded(why) => Err(Error::policy_not_loaded(why)),
+        Decision::Undecided(why) => Err(Error::policy_unavailable(why)),
     }
 }

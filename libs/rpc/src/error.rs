@@ -102,9 +102,9 @@ impl Error {
         error.with_metadata("dependency", what)
     }
 
-    /// UNAVAILABLE: the daemon has no policy to decide with yet.
-    pub fn policy_not_loaded(why: impl Into<String>) -> Self {
-        let mut error = Self::new(Code::Unavailable, Reason::PolicyNotLoaded, why);
+    /// UNAVAILABLE: policy has not decided, and nothing was done.
+    pub fn policy_unavailable(why: impl Into<String>) -> Self {
+        let mut error = Self::new(Code::Unavailable, Reason::PolicyUnavailable, why);
         error.0.retry_after = Some(Duration::from_millis(50));
         error
     }

@@ -36,8 +36,8 @@ pub enum Reason {
     Unauthenticated,
     /// Policy denies the call.
     PermissionDenied,
-    /// The daemon has no policy yet.
-    PolicyNotLoaded,
+    /// The daemon has no policy yet, or did not come to a decision in time.
+    PolicyUnavailable,
     /// A policy does not compile, or fails its tests.
     PolicyInvalid,
     /// The deadline has passed.
@@ -72,7 +72,7 @@ impl Reason {
         Self::Overloaded,
         Self::Unauthenticated,
         Self::PermissionDenied,
-        Self::PolicyNotLoaded,
+        Self::PolicyUnavailable,
         Self::PolicyInvalid,
         Self::DeadlineExceeded,
         Self::Unavailable,
@@ -100,7 +100,7 @@ impl Reason {
             Self::Overloaded => "OVERLOADED",
             Self::Unauthenticated => "UNAUTHENTICATED",
             Self::PermissionDenied => "PERMISSION_DENIED",
-            Self::PolicyNotLoaded => "POLICY_NOT_LOADED",
+            Self::PolicyUnavailable => "POLICY_UNAVAILABLE",
             Self::PolicyInvalid => "POLICY_INVALID",
             Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
             Self::Unavailable => "UNAVAILABLE",

@@ -38,8 +38,10 @@ pub enum Event {
     Complete,
     /// The attempt failed or expired, and another will follow.
     Retry,
-    /// The attempt failed or expired, and it was the last.
+    /// The attempt failed, and it was the last.
     Exhaust,
+    /// The attempt expired, and it was the last.
+    Expire,
     /// The worker handed it back unstarted.
     Release,
     /// The worker handed it back unstarted, for later.
@@ -61,17 +63,24 @@ pub fn next(state: State, event: Event) -> Option<State> {
         (State::Leased, Event::Retry | Event::Snooze) | (State::Waiting, Event::Unblock) => {
             Some(State::Waiting)
         }
-        (State::Leased, Event::Exhaust) => Some(State::Dead),
+        (State::Leased, Event::Exhaust | Event::Expire) => Some(State::Dead),
         (State::Waiting | State::Ready | State::Leased, Event::Overdue) => Some(State::Dead),
         (State::Waiting | State::Ready | State::Leased, Event::Cancel) => Some(State::Cancelled),
         (
             State::Waiting | State::Ready,
-            Event::Complete | Event::Retry | Event::Exhaust | Event::Release | Event::Snooze,
+            Event::Complete | Event::Retry | Event::Exhaust | Event::Expire | Event::Release | Event::Snooze,
         )
         | (State::Waiting, Event::Lease)
         | (State::Ready | State::Leased, Event::Due | Event::Unblock)
         | (State::Leased, Event::Lease)
         | (State::Completed | State::Dead | State::Cancelled, _) => None,
+    }
+}
+
+impl Event {
+    /// Whether time brought it, and nobody's word.
+    pub fn is_of_time(self) -> bool {
+        matches!(self, Self::Due | Self::Expire | Self::Overdue)
     }
 }
 
@@ -255,6 +264,7 @@ mod tests {
             Just(Event::Complete),
             Just(Event::Retry),
             Just(Event::Exhaust),
+            Just(Event::Expire),
             Just(Event::Release),
             Just(Event::Snooze),
             Just(Event::Unblock),

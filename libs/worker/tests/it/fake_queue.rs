@@ -76,9 +76,14 @@ impl Stream {
 
     /// The next settlements; heartbeats and credit in between are passed over.
     pub(crate) async fn hear_settlements(&mut self) -> Vec<Settlement> {
+        self.hear_settle().await.settlements
+    }
+
+    /// The same with the credit that they came with.
+    pub(crate) async fn hear_settle(&mut self) -> WorkSettle {
         loop {
             if let Said::Settle(settle) = self.hear().await {
-                return settle.settlements;
+                return settle;
             }
         }
     }

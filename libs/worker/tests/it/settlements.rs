@@ -1,6 +1,5 @@
 //! What is owed to the queue is told until it is answered, over any number of streams.
 
-use nova_proto::queue::v1::work_request::Message as Said;
 use nova_worker::Context;
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -52,8 +51,7 @@ async fn result_that_came_too_late_is_not_sent_again() {
     let _worker = spawn(queue.worker().handle("one", |_: Value, _: Context| async { Ok(1) }));
     let (mut stream, _) = queue.stream().await;
     stream.lease("t1", "one", 7, "null").await;
-    stream.hear_settlements().await;
-    assert_eq!(stream.hear().await, Said::Credit(1), "its place is free at once");
+    assert_eq!(stream.hear_settle().await.credit, 1, "its place is free at once");
     stream.say_too_late("t1").await;
     stream.break_off().await;
     let (mut stream, _) = queue.stream().await;

@@ -80,7 +80,7 @@ pub struct Finished {
     pub id: Uuid,
     /// How it ended.
     pub state: State,
-    /// Token of the lease that ended it.
+    /// Token of the lease that it ended with; 0 for none, and where time ended it.
     pub token: u64,
     /// Attempts begun.
     pub attempts: u32,

@@ -16,6 +16,7 @@ use crate::{
     core::{
         Core,
         entry::{Hold, Row},
+        retention::Kept,
     },
     record::{LeaseRef, Proof, Status},
     task::{Failure, Micros, State, after, span},
@@ -62,12 +63,23 @@ pub(super) fn revivable_at(dead: &Status) -> Micros {
     if error.is_some_and(is_unsettled) { over_at(dead.updated) } else { dead.updated }
 }
 
+impl Kept {
+    /// Whether it ended with its worker's word.
+    fn is_settled(&self) -> bool {
+        match self.state {
+            State::Completed => true,
+            State::Dead => self.token != 0,
+            _ => false,
+        }
+    }
+}
+
 impl Core {
     /// When what follows an ended task may start: not while a proof of its last lease is good, unless its worker has
     /// given its word.
     pub(super) fn followed_at(&self, ended: Row) -> Micros {
         let before_restart = self.retention.kept(ended).filter(|kept| kept.at < self.since);
-        match before_restart.filter(|kept| kept.state != State::Completed) {
+        match before_restart.filter(|kept| !kept.is_settled()) {
             Some(kept) => over_at(kept.at),
             None => self.proven.until(ended).map_or(0, free_after),
         }
@@ -107,9 +119,12 @@ mod tests {
 
     use super::*;
     use crate::{
-        core::model::{limits, task},
+        core::{
+            model::{limits, task},
+            restore::{Counters, KeptEnding, KeptTask},
+        },
         mark::Mark,
-        record::{Lease, LeaseRequest, NewTask, Outcome, Settled, Settlement},
+        record::{Lease, LeaseRequest, NewTask, Outcome, Settled, Settlement, Spec, Task},
         terms::Terms,
     };
 
@@ -122,6 +137,17 @@ mod tests {
         core.enqueue(vec![task(None, false, "")], NOW).unwrap();
         let lease = lease(&mut core, NOW).expect("a task is ready");
         (core, lease)
+    }
+
+    /// A core after a restart, that knows of one dead task.
+    fn restarted(task: &Task, token: u64) -> Core {
+        let mut core = Core::new(limits(), 1);
+        let spec = Spec::clone(&task.spec);
+        let kept = KeptTask { row: 1, id: task.id, spec, payload_len: 1, created: NOW, ready_at: NOW };
+        let ending = KeptEnding { state: State::Dead, token, journal: 2, at: NOW, result_len: 0 };
+        core.restore_task(kept, Some(ending)).unwrap();
+        core.restored(Counters { last_token: 9, last_row: 1, last_entry: 2, floor: 0 }, NOW + SECOND);
+        core
     }
 
     fn lease(core: &mut Core, now: Micros) -> Option<Lease> {
@@ -249,6 +275,19 @@ mod tests {
         let outcome = Outcome::Failed { error, permanent: true, retry_after: None };
         core.settle("default", &Settlement { lease: held.refer(), outcome }, NOW);
         assert!(lease(&mut core, NOW).is_some());
+    }
+
+    #[test]
+    fn what_follows_a_task_that_died_before_a_restart_waits_unless_its_worker_has_given_its_word() {
+        let (_, held) = leased();
+        for (token, waits) in [(0, true), (held.token, false)] {
+            let mut core = restarted(&held.task, token);
+            core.enqueue(vec![follower(&held)], NOW + SECOND).unwrap();
+            assert_eq!(lease(&mut core, NOW + SECOND).is_none(), waits, "ended with {token}");
+            if waits {
+                assert!(lease(&mut core, NOW + 12 * SECOND).is_some());
+            }
+        }
     }
 
     #[test]

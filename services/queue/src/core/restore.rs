@@ -40,7 +40,7 @@ pub struct KeptTask {
 pub struct KeptEnding {
     /// How.
     pub state: State,
-    /// Token of the lease that ended it; 0 for none.
+    /// Token of the lease that it ended with; 0 for none, and where time ended it.
     pub token: u64,
     /// Number of its last journal entry.
     pub journal: u64,

@@ -47,7 +47,7 @@ pub(super) struct Kept {
     pub(super) queue: u32,
     /// How it ended.
     pub(super) state: State,
-    /// Token of the lease that ended it; 0 for none.
+    /// Token of the lease that it ended with; 0 for none, and where time ended it.
     pub(super) token: u64,
     /// Its idempotency key.
     pub(super) key: Option<Key>,

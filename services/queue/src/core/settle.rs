@@ -94,6 +94,7 @@ impl Core {
                 Ending::Failed | Ending::Released => counts.failed += 1,
             }
         }
+        let last = if matches!(ending, Ending::Expired) { Event::Expire } else { Event::Exhaust };
         match next {
             Some(Verdict::RetryAt(at)) => {
                 let error = Arc::new(error);
@@ -105,7 +106,7 @@ impl Core {
                 });
                 state.map_or(Settled::Lost, |state| Settled::Done { state, ready_at: at })
             }
-            Some(Verdict::Dead) => self.finish(row, Event::Exhaust, None, Some(error), now),
+            Some(Verdict::Dead) => self.finish(row, last, None, Some(error), now),
             None => Settled::Lost,
         }
     }
@@ -138,7 +139,7 @@ impl Core {
             return Settled::Lost;
         };
         self.entries.remove(row);
-        let token = entry.hold.as_ref().map_or(0, |hold| hold.token);
+        let token = entry.hold.as_ref().filter(|_| !event.is_of_time()).map_or(0, |hold| hold.token);
         self.uncache(&mut entry);
         self.queues.enter(entry.queue, entry.slot, state);
         self.queues.at(entry.queue).performance.ended(state, entry.status.updated, now);

@@ -161,7 +161,7 @@ pub(super) fn pack_ending(ended: &Finished) -> Vec<u8> {
 /// A packed ending, read.
 #[derive(Debug)]
 pub(super) struct Ending {
-    /// Token of the lease that ended it; 0 for none.
+    /// Token of the lease that it ended with; 0 for none, and where time ended it.
     pub(super) token: u64,
     /// Number of its last journal entry.
     pub(super) journal: u64,
