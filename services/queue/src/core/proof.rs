@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::{
     core::{
         Core,
-        entry::{Hold, Row},
+        entry::{Entry, Hold, Row},
         retention::Kept,
     },
     record::{LeaseRef, Proof, Status},
@@ -37,11 +37,6 @@ impl Hold {
     /// When the task may be given to another, if this hold ends without its worker's word.
     pub(super) fn free_at(&self) -> Micros {
         self.proven_until.map_or(0, free_after)
-    }
-
-    /// After a restart: the longest that a proof of before can last.
-    pub(super) fn assume_proven(&mut self, expires: Micros, now: Micros) {
-        self.proven_until = Some(expires.min(after(now, LONGEST)));
     }
 }
 
@@ -87,6 +82,14 @@ impl Core {
 }
 
 impl Core {
+    /// After a restart: takes a lease for proven, for as long as a proof of before can last.
+    pub(super) fn assume_proven(&mut self, row: Row, entry: &mut Entry, expires: Micros, now: Micros) {
+        let Some(hold) = &mut entry.hold else { return };
+        let until = expires.min(after(now, LONGEST));
+        hold.proven_until = Some(until);
+        self.proven.note(row, entry.id, until, now);
+    }
+
     /// Gives a word for each lease that is held: nothing for the others. No other worker is given the task while the
     /// word is good.
     pub fn prove(&mut self, namespace: &str, leases: &[LeaseRef], now: Micros) -> Vec<Option<Proof>> {
@@ -103,7 +106,7 @@ impl Core {
         let hold = entry.hold.as_mut().filter(|_| until > now);
         let proof = hold.map(|hold| {
             hold.proven_until = hold.proven_until.max(Some(until));
-            self.proven.note(row, lease, hold.proven_until.unwrap_or(until), now);
+            self.proven.note(row, lease.id, hold.proven_until.unwrap_or(until), now);
             Proof { attempt: entry.status.attempts, until, duration: span(until - now) }
         });
         self.entries.put(row, entry);
@@ -120,7 +123,7 @@ mod tests {
     use super::*;
     use crate::{
         core::{
-            model::{limits, task},
+            model::{Disk, limits, task},
             restore::{Counters, KeptEnding, KeptTask},
         },
         mark::Mark,
@@ -256,6 +259,20 @@ mod tests {
             }
             assert!(lease(&mut core, NOW + 12 * SECOND).is_some());
         }
+    }
+
+    #[test]
+    fn what_follows_a_task_that_is_cancelled_after_a_restart_waits_for_any_proof_of_before() {
+        let (mut core, held) = leased();
+        core.enqueue(vec![follower(&held)], NOW).unwrap();
+        let mut disk = Disk::default();
+        disk.write(&core.take_batch(NOW));
+        let mut again = disk.read(NOW);
+        cancel(&mut again, &held);
+        for early in [0, 11] {
+            assert!(lease(&mut again, NOW + early * SECOND).is_none(), "after {early} s");
+        }
+        assert!(lease(&mut again, NOW + 12 * SECOND).is_some());
     }
 
     #[test]

@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use crate::{
     core::{Core, entry::Row, proof::free_after},
-    record::LeaseRef,
     task::{Micros, State},
 };
 
@@ -26,12 +25,12 @@ pub struct Proven {
 
 impl Proven {
     /// A proof was given.
-    pub(super) fn note(&mut self, row: Row, lease: LeaseRef, until: Micros, now: Micros) {
+    pub(super) fn note(&mut self, row: Row, id: Uuid, until: Micros, now: Micros) {
         if self.until.len() >= self.full {
             self.until.retain(|_, (_, until)| free_after(*until) > now);
             self.full = FEWEST.max(2 * self.until.len());
         }
-        self.until.insert(row, (lease.id, until));
+        self.until.insert(row, (id, until));
     }
 
     /// The worker has given its word: its proofs are good for nothing.
@@ -46,7 +45,10 @@ impl Proven {
 
     /// Takes over what was proven before.
     pub fn extend(&mut self, before: Self) {
-        self.until.extend(before.until);
+        for (row, (id, until)) in before.until {
+            let (_, longest) = self.until.entry(row).or_insert((id, until));
+            *longest = until.max(*longest);
+        }
     }
 
     /// The same on a clock that is so much ahead of this one.
@@ -67,7 +69,7 @@ impl Core {
     pub fn uphold(&mut self, proven: Proven, now: Micros) {
         let good = proven.until.iter().filter(|(_, (_, until))| free_after(*until) > now);
         good.for_each(|(row, (id, until))| self.hold_back(*row, *id, *until, now));
-        self.proven = proven;
+        self.proven.extend(proven);
     }
 
     /// Gives a task to nobody else while it is proven, though its lease may be lost.
@@ -94,16 +96,14 @@ mod tests {
 
     const SECOND: Micros = 1_000_000;
 
-    fn lease() -> LeaseRef {
-        LeaseRef { id: Uuid::from_u128(1), token: 1, mark: crate::mark::Mark::default() }
-    }
+    const ID: Uuid = Uuid::from_u128(1);
 
     #[test]
     fn proofs_that_have_ended_are_forgotten() {
         let mut proven = Proven::default();
         for row in 0..100_000 {
             let now = i64::try_from(row).unwrap() * SECOND;
-            proven.note(row, lease(), now + 10 * SECOND, now);
+            proven.note(row, ID, now + 10 * SECOND, now);
         }
         assert!(proven.until.len() <= FEWEST, "{} are kept", proven.until.len());
     }
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn times_follow_the_clock_that_they_are_on() {
         let mut proven = Proven::default();
-        proven.note(7, lease(), 10 * SECOND, 0);
+        proven.note(7, ID, 10 * SECOND, 0);
         let moved = proven.on_clock(3 * SECOND);
         assert_eq!(moved.until[&7].1, 13 * SECOND);
     }

@@ -154,7 +154,7 @@ impl Core {
         if entry.status.state == State::Leased {
             entry.status.expires = entry.status.expires.max(after(now, grace));
             let expires = entry.status.expires;
-            entry.hold.iter_mut().for_each(|hold| hold.assume_proven(expires, now));
+            self.assume_proven(row, entry, expires, now);
         }
         if let Some(hold) = &mut entry.hold {
             hold.holder = self.holders.place(&entry.spec.namespace, &entry.status.worker);
