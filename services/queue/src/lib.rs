@@ -3,7 +3,7 @@
 //! # Design
 //!
 //! [`task`] is the state machine, pure. [`core`] is the whole queue in memory, pure too: verbs go in, changes
-//! for one commit come out. [`engine`] runs one core on a thread of its own and commits what has gathered before
+//! for one commit come out. [`engine`] runs one core as a task of its own and commits what has gathered before
 //! anybody is answered. [`ledger`] is where commits go: a SQLite file, or a Redis that several daemons share, of
 //! which one leads. [`store`] is everybody's handle on all that. [`service`] parses, calls and maps.
 //!

@@ -1,4 +1,4 @@
-//! The engine: one thread that owns memory, and one commit after the other.
+//! The engine: one task that owns memory, and one commit after the other.
 //!
 //! What has gathered while a commit was written is decided in memory ([`desk`]) and goes down together in the next
 //! one. While that is written, those are told who waited for the one before, and what comes meanwhile is decided:

@@ -1,6 +1,6 @@
 //! Where tasks live: the queue's verbs, each atomic and durable when it answers.
 //!
-//! A handle on the engine's thread ([`crate::engine`]), which decides in memory and writes to a ledger
+//! A handle on the engine's task ([`crate::engine`]), which decides in memory and writes to a ledger
 //! ([`crate::ledger`]); what has ended, lists and old events are read beside it. Both ledgers keep the same
 //! promises, which `conformance` states.
 
@@ -45,7 +45,7 @@ use crate::{
 /// Most steps of one list call; each looks at about 1,000 tasks of those queues that it is about.
 const STEPS: usize = 16;
 
-/// How the engine's thread ended.
+/// How the engine's task ended.
 type Stopped = oneshot::Receiver<Result<(), Error>>;
 
 /// The verbs of a queue; clones share one engine, which ends when the last is dropped.

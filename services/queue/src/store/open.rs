@@ -1,4 +1,4 @@
-//! Opening a store: its ledger, and the thread that its engine runs on.
+//! Opening a store: its ledger, and the task that its engine runs as.
 
 use std::{
     path::PathBuf,
@@ -48,7 +48,7 @@ pub(crate) async fn open_sqlite(
     let durability = watch::Sender::new(Durability::Synced).subscribe();
     let (store, parts, role) = assemble(settings, clock, reader, durability, Role::Leader(0));
     let (ready, opened) = oneshot::channel();
-    let stopped = on_thread(move || async move {
+    let stopped = run(async move {
         let (mut parts, mut ledger) = (parts, SqliteLedger::open(path).await?);
         let engine = Engine::over(&mut parts, &mut ledger).await?;
         ready.send(()).map_err(|()| Error::Closed)?;
@@ -56,7 +56,7 @@ pub(crate) async fn open_sqlite(
         // Whoever watches it sees that the engine is gone.
         drop(role);
         ran
-    })?;
+    });
     started(store, opened, stopped).await
 }
 
@@ -77,11 +77,11 @@ pub(crate) async fn open_redis(
         assemble(settings, clock, reader, durability, Role::Unknown(Error::Leaderless));
     let (ready, opened) = oneshot::channel();
     let (url, mut decided) = (url.to_owned(), role.subscribe());
-    let stopped = on_thread(move || async move {
+    let stopped = run(async move {
         let ledger = RedisLedger::open(&url, claimant, level).await?;
         ready.send(()).map_err(|()| Error::Closed)?;
         lead(ledger, parts, role).await
-    })?;
+    });
     let store = started(store, opened, stopped).await?;
     // An engine that ended says why through `stopped`.
     drop(decided.wait_for(Role::is_known).await);
@@ -121,23 +121,16 @@ pub(crate) fn assemble(
     (store, parts, role)
 }
 
-/// Runs an engine on a thread of its own.
-fn on_thread<F, R>(engine: F) -> Result<Stopped, Error>
-where
-    F: FnOnce() -> R + Send + 'static,
-    R: Future<Output = Result<(), Error>>,
-{
+/// Runs an engine among the calls: what one asks is decided on the thread that has read it, and wakes no other.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "whoever opens a store learns by `Stopped` how this task ended"
+)]
+fn run(engine: impl Future<Output = Result<(), Error>> + Send + 'static) -> Stopped {
     let (stop, stopped) = oneshot::channel();
-    let run = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let ended = runtime
-            .map_err(|error| Error::Store(error.to_string()))
-            .and_then(|runtime| runtime.block_on(engine()));
-        // Nobody listens any more when the store was dropped first.
-        drop(stop.send(ended));
-    };
-    let spawned = std::thread::Builder::new().name("queue-engine".into()).spawn(run);
-    spawned.map(|_| stopped).map_err(|error| Error::Store(error.to_string()))
+    // Nobody listens any more when the store was dropped first.
+    tokio::spawn(async move { drop(stop.send(engine.await)) });
+    stopped
 }
 
 /// The store, once its engine runs.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use nova_proto::queue::v1 as pb;
 use tokio::task::JoinSet;
 
@@ -18,6 +18,8 @@ const CALLERS: usize = 8;
 const DEADLINE: prost_types::Duration = prost_types::Duration { seconds: 1, nanos: 0 };
 /// How often it is looked whether they are dead.
 const LOOK: Duration = Duration::from_millis(20);
+/// Longest that nothing dies before all have.
+const STALLED: Duration = Duration::from_secs(30);
 /// Calls of the others while something happens: one task each.
 const OTHERS: usize = 8;
 
@@ -39,12 +41,18 @@ impl NovaSystem {
     /// Waits until so many are dead.
     async fn dead(&self, tasks: u64) -> anyhow::Result<()> {
         let mut client = self.producing[0].clone();
+        let (mut dead, mut since) = (0, Instant::now());
         loop {
             let request = pb::GetQueueRequest { queue: QUEUE.to_owned(), ..Default::default() };
             let queue = client.get_queue(request).await?.into_inner().queue.context("a queue")?;
-            if queue.stats.is_some_and(|stats| stats.dead >= tasks) {
+            let before = std::mem::replace(&mut dead, queue.stats.context("stats")?.dead);
+            if dead >= tasks {
                 return Ok(());
             }
+            if before != dead {
+                since = Instant::now();
+            }
+            ensure!(since.elapsed() < STALLED, "{dead} of {tasks} tasks died, then none for {STALLED:?}");
             tokio::time::sleep(LOOK).await;
         }
     }

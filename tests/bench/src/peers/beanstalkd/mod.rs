@@ -31,6 +31,8 @@ const NAME: &str = "beanstalkd";
 const CONNECTIONS: usize = 4;
 /// How long it takes to come up.
 const STARTUP: Duration = Duration::from_secs(5);
+/// Longest that no job is deleted before all are.
+const STALLED: Duration = Duration::from_secs(30);
 
 #[async_trait]
 impl Peer for Beanstalkd {
@@ -149,7 +151,7 @@ impl Server {
         let micros = self.put(puts, &progress).await?;
         let enqueued = progress.put.load(Relaxed);
         progress.goal.store(enqueued, Relaxed);
-        let seconds = done(&progress).await;
+        let seconds = done(&progress).await?;
         let starts = ended(workers).await?;
         let completed = progress.deleted.load(Relaxed);
         ensure!(enqueued == completed, "{completed} jobs deleted of {enqueued}");
@@ -166,19 +168,25 @@ impl Server {
     async fn work(&self, concurrency: usize, tasks: u64) -> anyhow::Result<Outcome> {
         let progress = Arc::new(Progress::new(tasks));
         let workers = self.workers(concurrency, tasks, &progress).await?;
-        let seconds = done(&progress).await;
+        let seconds = done(&progress).await?;
         ended(workers).await?;
         let completed = progress.deleted.load(Relaxed);
         Ok(Outcome { completed, seconds, ..Outcome::default() })
     }
 }
 
-/// Seconds until all is deleted.
-async fn done(progress: &Progress) -> f64 {
+/// Seconds until all is deleted; an error when nothing is for long.
+async fn done(progress: &Progress) -> anyhow::Result<f64> {
+    let (mut deleted, mut since) = (0, Instant::now());
     while !progress.is_done() {
         tokio::time::sleep(Duration::from_micros(500)).await;
+        let before = std::mem::replace(&mut deleted, progress.deleted.load(Relaxed));
+        if before != deleted {
+            since = Instant::now();
+        }
+        ensure!(since.elapsed() < STALLED, "no job was deleted for {STALLED:?}, after {deleted}");
     }
-    progress.origin.elapsed().as_secs_f64()
+    Ok(progress.origin.elapsed().as_secs_f64())
 }
 
 async fn ended(mut workers: JoinSet<anyhow::Result<Vec<u32>>>) -> anyhow::Result<Vec<u32>> {
