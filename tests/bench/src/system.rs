@@ -28,6 +28,11 @@ pub(crate) trait System: Send {
     /// Does it, and answers once it is done. All that is enqueued is completed when the last of it is worked off:
     /// a system that can tell checks it.
     async fn run(&mut self, job: &Job) -> anyhow::Result<Outcome>;
+
+    /// Kills its server, and answers the seconds until one has stored a task again; none where nobody starts another.
+    async fn recover(&mut self) -> anyhow::Result<Option<f64>> {
+        Ok(None)
+    }
 }
 
 /// What became of spans.

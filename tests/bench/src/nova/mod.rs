@@ -3,6 +3,7 @@
 mod overload;
 mod producers;
 mod purge;
+mod recovery;
 mod tally;
 mod variant;
 mod workers;
@@ -183,6 +184,10 @@ impl System for NovaSystem {
             enqueue: Spread::of(micros),
             start: matches!(job, Job::Lives { .. }).then(|| Spread::of(starts)).flatten(),
         })
+    }
+
+    async fn recover(&mut self) -> anyhow::Result<Option<f64>> {
+        self.come_back().await.map(Some)
     }
 }
 

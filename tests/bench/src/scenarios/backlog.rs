@@ -1,4 +1,5 @@
-//! What a task costs while others stand: rounds of enqueue, then work, on top of a backlog that stays.
+//! What a task costs while others stand: rounds of enqueue, then work, on top of a backlog that stays; and how long it
+//! takes to come back with all of it.
 
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,10 @@ pub(super) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
         at.push(rounds(bench, backlog).await?);
     }
     let Some((few, more)) = at.split_first() else { return Ok(()) };
+    if let Some(seconds) = bench.system.recover().await? {
+        let metric = format!("recovery_at_{}", more.last().unwrap_or(few).backlog);
+        bench.note("backlog", &adding(bench.plan.round), &[(metric.as_str(), seconds, "s")]);
+    }
     for many in more {
         let metric = format!("cost_{}_over_{}", many.backlog, few.backlog);
         let bytes = (many.bytes - few.bytes) / (many.backlog - few.backlog) as f64;
