@@ -1,10 +1,11 @@
-//! A Redis that is reached over TLS, and whose certificate is trusted.
+//! A Redis that is reached over TLS, and whose certificate is trusted; wherever its cluster or its sentinels say.
 
 use std::time::Duration;
 
 use nova_storage::Error;
 use nova_storage::redis::RedisStore;
-use nova_testkit::redis::{RedisCluster, RedisTls};
+use nova_testkit::eventually;
+use nova_testkit::redis::{RedisCluster, RedisSentinel, RedisTls};
 
 /// Nobody fails over because the machine is busy.
 const LONG: Duration = Duration::from_secs(60);
@@ -49,5 +50,23 @@ async fn a_cluster_is_reached_over_tls_wherever_its_keys_are() {
         store.query::<()>(redis::cmd("SET").arg(&key).arg("v")).await.unwrap();
         let owner = &cluster.primaries[cluster.owner(&name)];
         assert_eq!(owner.query::<String>(&["GET", &key]), "v");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_are_asked_over_tls_and_their_primary_is_followed() {
+    let tls = RedisTls::new();
+    let (redis, url) = RedisSentinel::start_with_tls(LONG, &tls);
+    let store = connect(&url).await.unwrap();
+    let set = async |value: &str| store.query::<()>(redis::cmd("SET").arg("{k}").arg(value)).await;
+    set("before").await.unwrap();
+    assert_eq!(redis.primary.query::<String>(&["GET", "{k}"]), "before");
+    redis.promote();
+    let leads = || redis.replica.query::<String>(&["INFO", "replication"]).contains("role:master");
+    eventually("the replica is promoted", LONG, || leads().then_some(()));
+    let give_up = std::time::Instant::now() + LONG;
+    while redis.replica.query::<String>(&["GET", "{k}"]) != "after" {
+        assert!(std::time::Instant::now() < give_up, "nothing is written to the new primary");
+        set("after").await.ok();
     }
 }

@@ -1,4 +1,4 @@
-//! A primary and its replica, watched by three sentinels.
+//! A primary and its replica, watched by three sentinels; with TLS when it is asked for.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::RedisServer;
 use super::process::{self, Process, free_port};
+use super::{RedisServer, RedisTls};
 use crate::eventually;
 
 /// The name that the sentinels watch the primary under.
@@ -34,12 +34,47 @@ impl RedisSentinel {
     /// When they do not come to know each other.
     #[track_caller]
     pub fn start(timeout: Duration) -> Self {
-        let settings = ["--databases", "1024", "--repl-diskless-sync-delay", "0"];
-        let primary = RedisServer::start_with(&settings);
-        let of = format!("127.0.0.1 {}", primary.port());
-        let replica = RedisServer::start_with(&[&settings[..], &["--replicaof", &of]].concat());
-        replica.catch_up_with(&primary);
-        let sentinels = (0..SENTINELS).map(|_| sentinel(primary.port(), timeout)).collect();
+        let primary = server(&[]);
+        let replica = replica_of(&primary, primary.port(), &[]);
+        Self::watch(primary, replica, |port, primary| plain_sentinel(port, primary, timeout))
+    }
+
+    /// The same, all of whom speak TLS with each other, and with clients: `rediss-sentinel://…`, which names every
+    /// sentinel.
+    ///
+    /// # Panics
+    /// See [`RedisSentinel::start`].
+    #[track_caller]
+    pub fn start_with_tls(timeout: Duration, tls: &RedisTls) -> (Self, String) {
+        let with_tls = || {
+            let port = free_port();
+            (port, [tls.settings(port), ["--tls-replication", "yes"].map(str::to_owned).into()].concat())
+        };
+        let (port, settings) = with_tls();
+        let primary = server(&settings);
+        let replica = replica_of(&primary, port, &with_tls().1);
+        let mut ports = Vec::new();
+        let started = Self::watch(primary, replica, |plain, _| {
+            let (listens, settings) = with_tls();
+            ports.push(listens);
+            format!("{}{}", plain_sentinel(plain, port, timeout), lines(&settings))
+        });
+        let url = format!("rediss-sentinel://{}/{SERVICE}?ca={}", addresses(ports), tls.ca().display());
+        (started, url)
+    }
+
+    /// Lets sentinels watch both, each with the settings that its port and the primary's make.
+    #[track_caller]
+    fn watch(
+        primary: RedisServer,
+        replica: RedisServer,
+        mut settings: impl FnMut(u16, u16) -> String,
+    ) -> Self {
+        let mut start = |_| {
+            let port = free_port();
+            sentinel(port, &settings(port, primary.port()))
+        };
+        let sentinels = (0..SENTINELS).map(&mut start).collect();
         let started = Self { primary, replica, sentinels };
         started.meet();
         started
@@ -52,9 +87,8 @@ impl RedisSentinel {
 
     /// The same with another database, below 1,024.
     pub fn database(&self, number: usize) -> String {
-        let sentinels: Vec<_> =
-            self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port())).collect();
-        format!("redis-sentinel://{}/{SERVICE}/{number}", sentinels.join(","))
+        let sentinels = addresses(self.sentinels.iter().map(Process::port));
+        format!("redis-sentinel://{sentinels}/{SERVICE}/{number}")
     }
 
     /// Lets the sentinels promote the replica while the primary is well.
@@ -91,23 +125,53 @@ impl RedisSentinel {
 }
 
 #[track_caller]
-fn sentinel(primary: u16, timeout: Duration) -> Process {
-    let (port, folder) = (free_port(), TempDir::new().expect("a temporary folder can be made"));
-    let mut process = Process::start(port, folder, |folder| command(folder, port, primary, timeout));
+fn server(settings: &[String]) -> RedisServer {
+    let same = ["--databases", "1024", "--repl-diskless-sync-delay", "0"];
+    let settings: Vec<_> = same.into_iter().chain(settings.iter().map(String::as_str)).collect();
+    RedisServer::start_with(&settings)
+}
+
+/// A replica that asks its primary at a port, and has all that it has.
+#[track_caller]
+fn replica_of(primary: &RedisServer, port: u16, settings: &[String]) -> RedisServer {
+    let of = ["--replicaof".to_owned(), format!("127.0.0.1 {port}")];
+    let replica = server(&[settings, &of].concat());
+    replica.catch_up_with(primary);
+    replica
+}
+
+#[track_caller]
+fn sentinel(port: u16, settings: &str) -> Process {
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let mut process = Process::start(port, folder, |folder| command(folder, settings));
     assert!(process.answers(), "the sentinel ended at once: {}", process.log());
     process
 }
 
-fn command(folder: &Path, port: u16, primary: u16, timeout: Duration) -> Command {
-    let (file, timeout) = (folder.join("sentinel.conf"), timeout.as_millis());
-    let settings = format!(
-        "port {port}\nbind 127.0.0.1\ndir {folder}\nlogfile redis.log\n\
+/// What a sentinel of a primary is told that is silent for `timeout` when it is dead.
+fn plain_sentinel(port: u16, primary: u16, timeout: Duration) -> String {
+    let timeout = timeout.as_millis();
+    format!(
+        "port {port}\nbind 127.0.0.1\nlogfile redis.log\n\
          sentinel monitor {SERVICE} 127.0.0.1 {primary} {QUORUM}\n\
          sentinel down-after-milliseconds {SERVICE} {timeout}\n\
          sentinel failover-timeout {SERVICE} {failover}\n",
-        folder = folder.display(),
         failover = 5 * timeout,
-    );
+    )
+}
+
+/// Arguments as the lines of a file.
+fn lines(settings: &[String]) -> String {
+    settings.chunks(2).map(|pair| format!("{} {}\n", pair[0].trim_start_matches('-'), pair[1])).collect()
+}
+
+fn addresses(ports: impl IntoIterator<Item = u16>) -> String {
+    ports.into_iter().map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
+}
+
+fn command(folder: &Path, settings: &str) -> Command {
+    let file = folder.join("sentinel.conf");
+    let settings = format!("dir {}\n{settings}", folder.display());
     std::fs::write(&file, settings).expect("a temporary folder can be written to");
     let mut command = Command::new("redis-server");
     command.arg(file).arg("--sentinel");

@@ -1,8 +1,9 @@
-//! Phases that begin, beside all else that their run does: the node agent may be away for long, and what runs already
-//! goes on meanwhile. Dropped at any point, a phase begins anew with the next driver.
+//! Phases that begin, beside all else that their run does: the node agent may be away for long, or full, and what runs
+//! already goes on meanwhile. Dropped at any point, a phase begins anew with the next driver.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -13,11 +14,16 @@ use super::event::{Event, Start};
 use super::executor::Executor;
 use super::scheduler::{FIRST_WAIT, longer};
 
+/// How long a phase may wait before the run's log says why.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Least time between two reasons of one phase in the log.
+const BETWEEN: Duration = Duration::from_secs(60);
+
 /// The phases of a run that begin.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Beginning<'a> {
     phases: BTreeSet<usize>,
-    tries: FuturesUnordered<BoxFuture<'a, (usize, Event)>>,
+    tries: FuturesUnordered<BoxFuture<'a, (Try<'a>, Event)>>,
 }
 
 impl<'a> Beginning<'a> {
@@ -26,32 +32,69 @@ impl<'a> Beginning<'a> {
         self.phases.contains(&phase)
     }
 
+    /// All of them.
+    pub(super) fn phases(&self) -> impl Iterator<Item = usize> {
+        self.phases.iter().copied()
+    }
+
     /// Begins a phase.
     pub(super) fn add(&mut self, executor: &'a Executor, start: &Arc<Start>, phase: usize) {
         if self.phases.insert(phase) {
-            let begin = begin(executor, Arc::clone(start), phase);
-            self.tries.push(begin.map(move |event| (phase, event)).boxed());
+            self.tries.push(Try::new(executor, Arc::clone(start), phase).go_on().boxed());
         }
     }
 
-    /// What came of the one that is there first; waits for ever while there is none.
+    /// What comes of one: that it has begun, cannot, or why it waits. Waits for ever while there is none.
     pub(super) async fn next(&mut self) -> Event {
-        let Some((phase, event)) = self.tries.next().await else { return std::future::pending().await };
-        self.phases.remove(&phase);
+        let Some((tried, event)) = self.tries.next().await else { return std::future::pending().await };
+        if matches!(event, Event::PhaseWaits { .. }) {
+            self.tries.push(tried.go_on().boxed());
+        } else {
+            self.phases.remove(&tried.phase);
+        }
         event
     }
 }
 
-/// Tries until the phase has begun, or cannot.
-async fn begin(executor: &Executor, start: Arc<Start>, phase: usize) -> Event {
-    let mut wait = FIRST_WAIT;
-    loop {
-        let began = Instant::now();
-        match executor.begin_phase(&start, phase).await {
-            Ok(event) => return event,
-            Err(error) => tracing::warn!(run = %start.run_id, phase, %error, "a phase begins later"),
+/// A phase that is tried again and again.
+struct Try<'a> {
+    executor: &'a Executor,
+    start: Arc<Start>,
+    phase: usize,
+    since: Instant,
+    wait: Duration,
+    /// What was last said of why it waits, and when.
+    told: Option<(Instant, String)>,
+}
+
+impl<'a> Try<'a> {
+    fn new(executor: &'a Executor, start: Arc<Start>, phase: usize) -> Self {
+        Self { executor, start, phase, since: Instant::now(), wait: Duration::ZERO, told: None }
+    }
+
+    /// Tries until there is something to record.
+    async fn go_on(mut self) -> (Self, Event) {
+        loop {
+            tokio::time::sleep(self.wait).await;
+            let began = Instant::now();
+            let why = match self.executor.begin_phase(&self.start, self.phase).await {
+                Ok(event) => return (self, event),
+                Err(error) => error.to_string(),
+            };
+            self.wait = longer(self.wait.max(FIRST_WAIT), began.elapsed());
+            if self.is_news(&why) {
+                tracing::warn!(run = %self.start.run_id, phase = self.phase, why, "a phase begins later");
+                self.told = Some((Instant::now(), why.clone()));
+                let phase = self.start.phase(self.phase).name.clone();
+                return (self, Event::PhaseWaits { phase, message: why });
+            }
         }
-        wait = longer(wait, began.elapsed());
-        tokio::time::sleep(wait).await;
+    }
+
+    fn is_news(&self, why: &str) -> bool {
+        match &self.told {
+            None => self.since.elapsed() >= PATIENCE,
+            Some((at, told)) => told != why && at.elapsed() >= BETWEEN,
+        }
     }
 }

@@ -5,8 +5,12 @@
 //! the run's and the step's). Entries are recorded before the next effect is chosen. A phase begins beside all else: the
 //! node agent may be away for long.
 
-use futures::StreamExt as _;
-use futures::stream::{BoxStream, ReadyChunks};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, FuturesUnordered, ReadyChunks};
+use futures::{FutureExt as _, StreamExt as _};
 use nova_storage::Revision;
 use nova_types::{Namespace, RunId, StepId, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -39,8 +43,9 @@ pub async fn drive(
     if executor.runs.cancelled_by(run_id).await?.is_some() {
         cancel.cancel();
     }
-    let beginning = Beginning::default();
-    let mut driver = Driver { executor, cancel, state, fence, unsaved: Vec::new(), watch: None, beginning };
+    let (beginning, leaving) = (Beginning::default(), FuturesUnordered::new());
+    let mut driver =
+        Driver { executor, cancel, state, fence, unsaved: Vec::new(), watch: None, beginning, leaving };
     while driver.state.end.is_none() {
         driver.advance().await?;
     }
@@ -55,6 +60,8 @@ struct Driver<'a> {
     unsaved: Vec<Entry>,
     watch: Option<Chunks>,
     beginning: Beginning<'a>,
+    /// Agents that are let go.
+    leaving: FuturesUnordered<BoxFuture<'a, ()>>,
 }
 
 impl Driver<'_> {
@@ -101,10 +108,24 @@ impl Driver<'_> {
                 self.executor.end_phase(&self.state, phase).await?;
                 let phase = self.state.phase(phase).name.clone();
                 self.note(Event::PhaseEnded { phase }, None);
+                self.dismiss();
             }
             Command::Finish { succeeded, message } => return self.finish(succeeded, message).await,
         }
         self.save(None).await
+    }
+
+    /// Lets agents go that nothing needs at present, beside all else: the end of the run does it again.
+    fn dismiss(&mut self) {
+        if self.state.is_settled() {
+            return;
+        }
+        let mut needed = self.state.agents_needed();
+        needed
+            .extend(self.beginning.phases().flat_map(|phase| self.state.phase(phase).agents.iter().cloned()));
+        let idle: BTreeSet<_> = self.state.agents().difference(&needed).cloned().collect();
+        let (executor, start) = (self.executor, Arc::clone(&self.state.start));
+        self.leaving.push(async move { executor.dismiss(&start, idle).await }.boxed());
     }
 
     /// A task that an earlier driver stored may have ended already. Its news are to come, unless they are lost.
@@ -155,9 +176,14 @@ impl Driver<'_> {
         let news = tokio::select! {
             news = watch.next() => news.unwrap_or_else(|| vec![Err(ended())]),
             event = self.beginning.next() => {
+                let waits = matches!(event, Event::PhaseWaits { .. });
                 self.note(event, None);
+                if waits {
+                    self.dismiss();
+                }
                 return self.save(None).await;
             }
+            Some(()) = self.leaving.next() => return Ok(()),
             () = tokio::time::sleep(left) => return Ok(()),
             () = self.cancel.cancelled() => return Ok(()),
         };

@@ -30,6 +30,13 @@ pub enum Event {
     RunStarted(Box<Start>),
     /// A watch of the queue stands; its cursor is the entry's.
     WatchOpened,
+    /// A phase could not begin for a while, and is tried again: such as while the node runs as many processes as it may.
+    PhaseWaits {
+        /// Name of the phase.
+        phase: String,
+        /// Why.
+        message: String,
+    },
     /// The phase's agents were started and told their instructions.
     PhaseStarted {
         /// Name of the phase.
@@ -241,6 +248,7 @@ impl Event {
         match self {
             Self::RunStarted(_) => "run_started",
             Self::WatchOpened => "watch_opened",
+            Self::PhaseWaits { .. } => "phase_waits",
             Self::PhaseStarted { .. } => "phase_started",
             Self::PhaseSkipped { .. } => "phase_skipped",
             Self::PhaseFailed { .. } => "phase_failed",
@@ -290,7 +298,8 @@ impl Event {
     /// The phase that it concerns, when it is not that of its step.
     pub fn phase(&self) -> Option<&str> {
         match self {
-            Self::PhaseStarted { phase, .. }
+            Self::PhaseWaits { phase, .. }
+            | Self::PhaseStarted { phase, .. }
             | Self::PhaseSkipped { phase, .. }
             | Self::PhaseFailed { phase, .. }
             | Self::PhaseEnded { phase } => Some(phase),
@@ -302,7 +311,9 @@ impl Event {
     pub fn message(&self) -> String {
         match self {
             Self::PhaseSkipped { reason, .. } | Self::StepSkipped { reason, .. } => reason.why().to_owned(),
-            Self::PhaseFailed { message, .. } | Self::RunEnded { message, .. } => message.clone(),
+            Self::PhaseWaits { message, .. }
+            | Self::PhaseFailed { message, .. }
+            | Self::RunEnded { message, .. } => message.clone(),
             Self::RunCancelled { by } if !by.is_empty() => format!("by {by}"),
             Self::AttemptStarted { attempt, agent, .. } => format!("attempt {attempt} by {agent}"),
             Self::AttemptFailed { attempt, error, .. } => format!("attempt {attempt} failed: {error}"),

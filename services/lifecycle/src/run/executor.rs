@@ -1,5 +1,6 @@
 //! Does what the engine asks for. Every effect may be done again: it is the same effect.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,10 +57,7 @@ pub(super) struct Enqueued {
 impl Executor {
     /// Says which processes a run wants that was begun before.
     pub(super) fn want_agents(&self, state: &State) {
-        if state.is_settled() {
-            return;
-        }
-        for process in state.agents().iter().filter_map(|agent| process_of(&state.start, agent)) {
+        for process in state.agents_needed().iter().filter_map(|agent| process_of(&state.start, agent)) {
             self.wants.add(state.start.run_id, process);
         }
     }
@@ -203,9 +201,10 @@ impl Executor {
             tracing::info_span!("run.finish", otel.name = "run.finish", run = %state.start.run_id),
         );
         let processes = self.give_up_processes(state);
+        let why = format!("the end of run {}", state.start.run_id);
         let finish = async {
-            let released =
-                futures::future::join_all(processes.iter().map(|process| self.let_go(state, process)));
+            let released = processes.iter().map(|process| self.let_go(&state.start, process, &why));
+            let released = futures::future::join_all(released);
             let (_, denials) = tokio::join!(released, self.denials(state));
             let processes = self.mesh.processes().await.unwrap_or_else(|error| {
                 tracing::warn!(%error, "what the agents used is not known");
@@ -214,6 +213,20 @@ impl Executor {
             Evidence { denials, processes }
         };
         finish.instrument(span).await
+    }
+
+    /// Lets idle agents go, those that it has not let go yet: their places are for others.
+    pub(super) async fn dismiss(&self, start: &Start, agents: BTreeSet<AgentId>) {
+        let processes = agents.iter().filter_map(|agent| process_of(start, agent));
+        let idle: Vec<_> =
+            processes.filter(|process| self.wants.remove(start.run_id, &process.id())).collect();
+        if idle.is_empty() {
+            return;
+        }
+        let span = tracing::info_span!("run.dismiss", otel.name = "run.dismiss", run = %start.run_id);
+        let why = format!("run {} does not need it at present", start.run_id);
+        let let_go = idle.iter().map(|process| self.let_go(start, process, &why));
+        futures::future::join_all(let_go).instrument(run_span(start, span)).await;
     }
 
     /// Gives up what the run wants, and gives the processes of its agents, whoever else wants them.
@@ -228,20 +241,19 @@ impl Executor {
     }
 
     /// Lets an agent and its process go, each unless another open run wants it.
-    async fn let_go(&self, state: &State, process: &AgentProcess) {
+    async fn let_go(&self, start: &Start, process: &AgentProcess, why: &str) {
         use AgentState::{Draining, Retired};
-        let author = self.author(&state.start);
-        let why = format!("the end of run {}", state.start.run_id);
+        let author = self.author(start);
         let (namespace, agent) = (&process.namespace, &process.agent);
         let _turn = self.wants.turn(agent.as_ref()).await;
         let wanted = || self.wants.has_agent(namespace, agent);
-        let drained = self.agents.let_go(namespace, agent, Draining, wanted, &why, &author).await;
+        let drained = self.agents.let_go(namespace, agent, Draining, wanted, why, &author).await;
         if !self.wants.has_process(&process.id())
             && let Err(error) = self.mesh.stop_process(&process.id()).await
         {
             tracing::warn!(process = process.id(), %error, "an agent's process was not stopped");
         }
-        let retired = self.agents.let_go(namespace, agent, Retired, wanted, &why, &author).await;
+        let retired = self.agents.let_go(namespace, agent, Retired, wanted, why, &author).await;
         if let Err(error) = drained.and(retired) {
             tracing::warn!(%agent, %error, "an agent was not retired");
         }

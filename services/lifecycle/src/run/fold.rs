@@ -32,8 +32,10 @@ pub(super) fn fold(state: &mut State, time: Timestamp, event: &Event) {
 fn fold_phase(state: &mut State, phase: usize, time: Timestamp, event: &Event) {
     let record = &mut state.phases[phase];
     match event {
+        Event::PhaseWaits { message, .. } => record.message.clone_from(message),
         Event::PhaseStarted { sessions, .. } => {
             record.status = PhaseStatus::Running;
+            record.message.clear();
             record.sessions.clone_from(sessions);
         }
         Event::PhaseSkipped { reason, .. } => {

@@ -68,7 +68,7 @@ pub struct PhaseRecord {
     pub status: PhaseStatus,
     /// Session of each agent.
     pub sessions: BTreeMap<AgentId, SessionId>,
-    /// Why it could not begin.
+    /// Why it waits although it could begin, or could not begin.
     pub message: String,
 }
 
@@ -233,6 +233,20 @@ impl State {
         self.phases.iter().flat_map(|phase| phase.sessions.keys().cloned()).collect()
     }
 
+    /// Those of them that are still needed, by phases that have not ended. While one waits for a place, only by phases
+    /// that run or wait: an agent that is idle until later gives its place up.
+    pub fn agents_needed(&self) -> BTreeSet<AgentId> {
+        let one_waits = self.phases.iter().any(PhaseRecord::waits);
+        let needs = |phase: &PhaseRecord| match phase.status {
+            PhaseStatus::Pending => !one_waits || phase.waits(),
+            PhaseStatus::Running => true,
+            PhaseStatus::Ended | PhaseStatus::Failed | PhaseStatus::Skipped(_) => false,
+        };
+        let needing = self.start.plan.spec.phases.iter().zip(&self.phases).filter(|(_, phase)| needs(phase));
+        let needed: BTreeSet<_> = needing.flat_map(|(spec, _)| spec.agents.iter().cloned()).collect();
+        self.agents().intersection(&needed).cloned().collect()
+    }
+
     /// When the run is given up.
     pub fn deadline(&self) -> Timestamp {
         self.start_time + self.start.plan.spec.timeout.get()
@@ -283,6 +297,13 @@ impl StepStatus {
             Self::Cancelled => "cancelled",
             Self::Skipped(_) => "skipped",
         }
+    }
+}
+
+impl PhaseRecord {
+    /// Whether it could begin, but for something that it waits for.
+    fn waits(&self) -> bool {
+        self.status == PhaseStatus::Pending && !self.message.is_empty()
     }
 }
 

@@ -39,6 +39,14 @@ impl Wants {
         want.runs.insert(run);
     }
 
+    /// A run wants a process no more; false when it did not.
+    pub fn remove(&self, run: RunId, process: &str) -> bool {
+        let mut wants = self.lock();
+        let wanted = wants.get_mut(process).is_some_and(|want| want.runs.remove(&run));
+        wants.retain(|_, want| !want.runs.is_empty());
+        wanted
+    }
+
     /// A run wants nothing any more; gives what it wanted.
     pub fn release(&self, run: RunId) -> Vec<AgentProcess> {
         let mut wants = self.lock();

@@ -129,6 +129,7 @@ pub(super) fn plan_to_wire(plan: &Plan) -> Vec<pb::Phase> {
         agents: phase.agents.iter().map(ToString::to_string).collect(),
         steps: phase.steps.iter().map(step).collect(),
         skipped: false,
+        message: String::new(),
     };
     plan.spec.phases.iter().map(phase).collect()
 }
@@ -142,6 +143,7 @@ fn phase_to_wire(state: &State, index: usize, steps: impl IntoIterator<Item = us
         steps: steps.into_iter().map(|step| step_to_wire(state, step)).collect(),
         skipped: state.phases[index].status == PhaseStatus::Skipped(Skip::LeftOut)
             || state.start.skip_phases.contains(&spec.name),
+        message: state.phases[index].message.clone(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A phase whose node is away holds up nothing but what needs it.
+//! A phase whose node is away, or full, holds up nothing but what needs it.
 
 use std::time::Duration;
 
@@ -60,6 +60,26 @@ async fn a_phase_that_cannot_begin_holds_up_no_other() {
     assert_eq!(state.phases[0].status, PhaseStatus::Pending);
     surroundings.world.lock().unwrap().away.clear();
     assert!(surroundings.ended().await.end.unwrap().succeeded);
+}
+
+#[tokio::test]
+async fn a_phase_without_a_place_says_why_it_waits_until_it_has_one() {
+    let surroundings = Surroundings::with_a_run_of(FAR_AND_NEAR).await;
+    surroundings.world.lock().unwrap().crowded_out.insert("lumina".to_owned());
+    let executor = surroundings.executor(&Fuse::of(i64::MAX));
+    let (namespace, cancel) = (Namespace::default(), CancellationToken::new());
+    let waits = soon("the far phase says why it waits", Duration::from_secs(30), async || {
+        let state = executor.runs.outline(surroundings.run_id).await.ok()?;
+        state.phases[0].message.contains("the node is full").then_some(())
+    });
+    tokio::select! {
+        () = waits => {}
+        driven = drive(&executor, &namespace, surroundings.run_id, &cancel) => panic!("{driven:?}"),
+    }
+    surroundings.world.lock().unwrap().crowded_out.clear();
+    let state = surroundings.ended().await;
+    assert!(state.end.is_some_and(|end| end.succeeded));
+    assert_eq!(state.phases[0].message, "");
 }
 
 #[tokio::test]

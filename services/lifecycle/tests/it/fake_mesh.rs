@@ -32,6 +32,8 @@ pub(crate) struct World {
     pub(crate) starts: usize,
     /// Agents whose node is away: it never answers.
     pub(crate) away: BTreeSet<String>,
+    /// Agents for which their node has no place.
+    pub(crate) crowded_out: BTreeSet<String>,
 }
 
 impl World {
@@ -139,6 +141,9 @@ impl Mesh for FakeMesh {
     }
 
     async fn start_process(&self, process: &AgentProcess) -> Result<(), MeshError> {
+        if self.world.lock().unwrap().crowded_out.contains(process.agent.as_ref()) {
+            return Err(MeshError::Unavailable("the node is full".to_owned()));
+        }
         if self.world.lock().unwrap().away.contains(process.agent.as_ref()) {
             std::future::pending::<()>().await;
         }

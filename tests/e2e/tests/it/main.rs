@@ -11,6 +11,7 @@ mod metrics;
 mod namespaces;
 mod orchestrate;
 mod partition;
+mod places;
 mod plaintext;
 mod policy_command;
 mod python;

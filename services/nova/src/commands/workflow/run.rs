@@ -28,6 +28,9 @@ fn note(phase: &Phase, step: &Step) -> String {
     if phase.skipped {
         return "left out".to_owned();
     }
+    if step.state() == StepState::Pending && !phase.message.is_empty() {
+        return format!("waits: {}", cells::brief(&phase.message));
+    }
     let expected = match (step.state(), step.expected()) {
         (_, StepState::Succeeded | StepState::Unspecified) => String::new(),
         (state, expected) if state == expected => "as expected".to_owned(),
@@ -105,6 +108,7 @@ pub(crate) fn phase_record(phase: &Phase) -> Value {
         "instructions": phase.instructions,
         "agents": phase.agents,
         "skipped": phase.skipped,
+        "message": phase.message,
         "steps": phase.steps.iter().map(step_record).collect::<Vec<_>>(),
     })
 }
