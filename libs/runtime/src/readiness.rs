@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use nova_storage::Kv;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
-/// How often a store that others keep is asked for.
+/// How often a store that others keep is asked for, and how long it may take to answer.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Everything a daemon needs, and why it is not there yet.
@@ -43,9 +44,10 @@ impl Needs {
 pub(crate) async fn follow(kv: Arc<dyn Kv>, store: Readiness) {
     loop {
         tokio::time::sleep(EVERY).await;
-        match kv.revision().await {
-            Ok(_) => store.ready(),
-            Err(error) => store.not_ready(error.to_string()),
+        match timeout(EVERY, kv.revision()).await {
+            Ok(Ok(_)) => store.ready(),
+            Ok(Err(error)) => store.not_ready(error.to_string()),
+            Err(_) => store.not_ready(format!("redis has not answered within {EVERY:?}")),
         }
     }
 }

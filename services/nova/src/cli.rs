@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::commands;
 use crate::failure;
 use crate::home::Home;
+use crate::waiting::told;
 
 /// The operations plane for autonomous agents.
 #[derive(Debug, Parser)]
@@ -81,18 +82,19 @@ impl Cli {
 
 impl Command {
     async fn run(self, context: Context) -> anyhow::Result<ExitCode> {
+        let home = &context.home;
         match self {
             Self::Up(command) => command.run(&context).await,
             Self::Down(command) => command.run(&context).await,
             Self::Status(command) => command.run(&context).await,
             Self::Orchestrate(command) => command.run(&context).await,
-            Self::Agents(command) => command.run(&context).await,
-            Self::Queue(command) => command.run(&context).await,
-            Self::Workflow(command) => command.run(&context).await,
-            Self::Memory(command) => command.run(&context).await,
-            Self::Policy(command) => command.run(&context).await,
-            Self::Identity(command) => command.run(&context).await,
-            Self::Node(command) => command.run(&context).await,
+            Self::Agents(command) => told(home, command.run(&context)).await,
+            Self::Queue(command) => told(home, command.run(&context)).await,
+            Self::Workflow(command) => told(home, command.run(&context)).await,
+            Self::Memory(command) => told(home, command.run(&context)).await,
+            Self::Policy(command) => told(home, command.run(&context)).await,
+            Self::Identity(command) => told(home, command.run(&context)).await,
+            Self::Node(command) => told(home, command.run(&context)).await,
             Self::Trace(command) => command.run(&context),
             Self::Completions(command) => command.run(),
         }

@@ -15,6 +15,7 @@ mod failure;
 mod home;
 mod signals;
 mod supervisor;
+mod waiting;
 
 use std::process::ExitCode;
 

@@ -63,7 +63,10 @@ use tokio::sync::watch;
 
 pub use self::{config::Config, error::Error};
 use self::{
-    ledger::redis::{Claimant, Role},
+    ledger::{
+        Standing,
+        redis::{Claimant, Role},
+    },
     service::{Forward, Leadership, QueueService},
     store::{Store, open_redis, open_sqlite},
 };
@@ -87,7 +90,7 @@ impl Daemon for QueueDaemon {
     async fn start(config: Config, runtime: Runtime) -> Result<Routes, StartError> {
         let ready = runtime.readiness("store");
         let store = open(&config, &runtime).await?;
-        runtime.spawn_background("queue-readiness", follow(store.role(), ready));
+        runtime.spawn_background("queue-readiness", follow(store.role(), store.standing(), ready));
         runtime.spawn_background("queue-gauges", gauges::follow(store.clone(), runtime.clock()));
         gauges::show_histograms(&runtime);
         let leader = Leadership::new(store.role(), runtime.clients().credentials().clone());
@@ -97,18 +100,27 @@ impl Daemon for QueueDaemon {
     }
 }
 
-/// Ready while somebody leads; else what the ledger said when it was asked.
-async fn follow(mut role: watch::Receiver<Role>, store: Readiness) {
+/// Ready while somebody leads and the ledger answers; else what it said when it was asked.
+async fn follow(mut role: watch::Receiver<Role>, mut standing: watch::Receiver<Standing>, store: Readiness) {
     loop {
-        let present = role.borrow_and_update().clone();
-        match present {
-            Role::Unknown(Error::Store(said)) => store.not_ready(said),
-            Role::Unknown(why) => store.not_ready(why.to_string()),
-            Role::Leader(_) | Role::Follower(_) => store.ready(),
+        let (present, silent) =
+            (role.borrow_and_update().clone(), standing.borrow_and_update().silent.clone());
+        match (present, silent) {
+            (Role::Unknown(why), _) | (Role::Leader(_), Some(why)) => store.not_ready(said(why)),
+            (Role::Leader(_) | Role::Follower(_), _) => store.ready(),
         }
-        if role.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = role.changed() => if changed.is_err() { return },
+            Ok(()) = standing.changed() => {}
         }
+    }
+}
+
+/// What the ledger said, or what is wrong with it.
+fn said(why: Error) -> String {
+    match why {
+        Error::Store(said) => said,
+        other => other.to_string(),
     }
 }
 

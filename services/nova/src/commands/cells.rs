@@ -1,6 +1,7 @@
 //! Values of the contracts, as tables and records show them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -113,12 +114,25 @@ pub(crate) fn labels(labels: &HashMap<String, String>) -> String {
     sorted.into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
 }
 
-/// The first line of a text, cut to fit in a table.
+/// A text in a table: on a terminal its first line, cut to fit; elsewhere all of it, on one line.
 pub(crate) fn brief(text: &str) -> String {
-    const WIDTH: usize = 72;
+    brief_in(72, text)
+}
+
+/// The same with as many characters as there is room for.
+pub(crate) fn brief_in(width: usize, text: &str) -> String {
+    if io::stdout().is_terminal() { cut(width, text) } else { on_one_line(text) }
+}
+
+/// All of a text, on one line.
+pub(crate) fn on_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn cut(width: usize, text: &str) -> String {
     let first = text.lines().next().unwrap_or_default();
-    let whole = first.len() == text.trim_end().len() && first.chars().count() <= WIDTH;
-    if whole { first.to_owned() } else { first.chars().take(WIDTH - 1).chain(['…']).collect() }
+    let whole = first.len() == text.trim_end().len() && first.chars().count() <= width;
+    if whole { first.to_owned() } else { first.chars().take(width - 1).chain(['…']).collect() }
 }
 
 /// Bytes for programs: JSON when they are JSON, else text, else base64 under its own name.
@@ -185,8 +199,9 @@ mod tests {
 
     #[test]
     fn a_long_text_is_cut_in_tables() {
-        assert_eq!(brief("one\ntwo"), "one…");
-        assert_eq!(brief("one\n"), "one");
-        assert_eq!(brief(&"x".repeat(100)).chars().count(), 72);
+        assert_eq!(cut(72, "one\ntwo"), "one…");
+        assert_eq!(cut(72, "one\n"), "one");
+        assert_eq!(cut(72, &"x".repeat(100)).chars().count(), 72);
+        assert_eq!(on_one_line("one\n\ttwo"), "one two");
     }
 }

@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use ends::GivenUp;
 pub(crate) use launch::{Launch, Launched};
 use orders::Orders;
-pub(crate) use ready::{get, missing};
+pub(crate) use ready::{get, missing, missing_anywhere};
 
 use crate::home::{Home, Lock, MeshFile};
 

@@ -6,6 +6,8 @@ use anyhow::Context as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::home::MeshFile;
+
 /// How often a daemon is asked.
 const EVERY: Duration = Duration::from_millis(10);
 
@@ -25,6 +27,18 @@ pub(crate) async fn missing(address: &str) -> Result<String, String> {
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("does not answer".to_owned()),
     }
+}
+
+/// What daemons miss: `queue: disk: 0 MiB are free for …`; empty when all are ready.
+pub(crate) async fn missing_anywhere(mesh: &MeshFile) -> String {
+    let mut told = Vec::new();
+    for (daemon, address) in &mesh.http {
+        match missing(address).await {
+            Ok(missing) if missing.is_empty() => {}
+            Ok(why) | Err(why) => told.push(format!("{daemon}: {why}")),
+        }
+    }
+    told.join("; ")
 }
 
 /// A plain HTTP GET of a small page.

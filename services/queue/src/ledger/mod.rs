@@ -21,7 +21,7 @@ use crate::{
         entry::{Entry, Row},
     },
     error::Error,
-    record::{Spec, Task, TaskEvent},
+    record::{Durability, Spec, Task, TaskEvent},
     task::{Failure, Micros, State},
     trail::{Trail, pack_trail, unpack_trail},
 };
@@ -70,6 +70,22 @@ pub(crate) trait Ledger: Debug {
     /// What must be added to the daemon's clock to get the ledger's, microseconds.
     fn clock_offset(&self) -> Micros {
         0
+    }
+}
+
+/// How a ledger stands, as its writing end last saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// What a commit survives.
+    pub(crate) durability: Durability,
+    /// Why it does not answer; none while it does.
+    pub(crate) silent: Option<Error>,
+}
+
+impl Standing {
+    /// One that answers.
+    pub(crate) fn at(durability: Durability) -> Self {
+        Self { durability, silent: None }
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
     config::Config,
     engine::{Engine, Parts},
     error::Error,
-    ledger::redis::Role,
+    ledger::{Standing, redis::Role},
     record::{Durability, Fits, TaskFilter},
     store::{Settings, Store, assemble},
 };
@@ -96,9 +96,9 @@ impl Mesh {
         let reader = Arc::new(self.shelf.clone());
         let durability = if self.plan.shared { Durability::Aof } else { Durability::Synced };
         let clock = Arc::clone(&self.clock);
-        let durability = watch::Sender::new(durability).subscribe();
+        let standing = watch::Sender::new(Standing::at(durability)).subscribe();
         let nobody = Role::Unknown(Error::Leaderless);
-        let (store, mut parts, role) = assemble(settings(self.plan), clock, reader, durability, nobody);
+        let (store, mut parts, role) = assemble(settings(self.plan), clock, reader, standing, nobody);
         parts.noise = noise;
         self.shelf.get().down.retain(|down| *down != number);
         let (shelf, clock, recorder) = (self.shelf.clone(), Arc::clone(&self.clock), self.recorder.clone());

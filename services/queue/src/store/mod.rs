@@ -34,7 +34,7 @@ use crate::{
     },
     error::Error,
     figures::Figures,
-    ledger::{Reader, redis::Role},
+    ledger::{Reader, Standing, redis::Role},
     record::{
         Beat, Cursor, Durability, Lease, LeaseRef, LeaseRequest, NewTask, Proof, QueueSettings, QueueStats,
         QueueView, Receipt, Report, Settled, Settlement, Task, TaskFilter, TaskPage,
@@ -58,7 +58,7 @@ pub(crate) struct Store {
     inbox: Inbox,
     ring: Arc<Ring>,
     reader: Arc<dyn Reader>,
-    durability: watch::Receiver<Durability>,
+    standing: watch::Receiver<Standing>,
     role: watch::Receiver<Role>,
     streams: Arc<Streams>,
     stopped: Arc<Mutex<Option<Stopped>>>,
@@ -310,8 +310,13 @@ impl Store {
         self.ring.subscribe()
     }
 
+    /// How the ledger stands; changes as it falls silent and answers again.
+    pub(crate) fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+
     /// What an acknowledged change survives.
     pub(crate) fn durability(&self) -> Durability {
-        *self.durability.borrow()
+        self.standing.borrow().durability
     }
 }

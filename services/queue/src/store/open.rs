@@ -15,7 +15,7 @@ use crate::{
     engine::{Engine, Parts, inbox::inbox, ring::Ring},
     error::Error,
     ledger::{
-        Reader,
+        Reader, Standing,
         redis::{Claimant, RedisLedger, RedisReader, Role, lead},
         sqlite::{Readers, SqliteLedger},
     },
@@ -45,8 +45,8 @@ pub(crate) async fn open_sqlite(
     clock: Arc<dyn Clock>,
 ) -> Result<Store, Error> {
     let reader = Arc::new(Readers::new(&path));
-    let durability = watch::Sender::new(Durability::Synced).subscribe();
-    let (store, parts, role) = assemble(settings, clock, reader, durability, Role::Leader(0));
+    let standing = watch::Sender::new(Standing::at(Durability::Synced)).subscribe();
+    let (store, parts, role) = assemble(settings, clock, reader, standing, Role::Leader(0));
     let (ready, opened) = oneshot::channel();
     let stopped = run(async move {
         let (mut parts, mut ledger) = (parts, SqliteLedger::open(path).await?);
@@ -72,13 +72,12 @@ pub(crate) async fn open_redis(
 ) -> Result<Store, Error> {
     let reader = Arc::new(RedisReader::open(url).await?);
     // The ledger says what it is before anything is answered.
-    let (level, durability) = watch::channel(Durability::Memory);
-    let (store, parts, role) =
-        assemble(settings, clock, reader, durability, Role::Unknown(Error::Leaderless));
+    let (stands, standing) = watch::channel(Standing::at(Durability::Memory));
+    let (store, parts, role) = assemble(settings, clock, reader, standing, Role::Unknown(Error::Leaderless));
     let (ready, opened) = oneshot::channel();
     let (url, mut decided) = (url.to_owned(), role.subscribe());
     let stopped = run(async move {
-        let ledger = RedisLedger::open(&url, claimant, level).await?;
+        let ledger = RedisLedger::open(&url, claimant, stands).await?;
         ready.send(()).map_err(|()| Error::Closed)?;
         lead(ledger, parts, role).await
     });
@@ -93,7 +92,7 @@ pub(crate) fn assemble(
     settings: Settings,
     clock: Arc<dyn Clock>,
     reader: Arc<dyn Reader>,
-    durability: watch::Receiver<Durability>,
+    standing: watch::Receiver<Standing>,
     role: Role,
 ) -> (Store, Parts, watch::Sender<Role>) {
     let (inbox, outlet) = inbox(settings.calls, settings.bytes);
@@ -113,7 +112,7 @@ pub(crate) fn assemble(
         inbox,
         ring,
         reader,
-        durability,
+        standing,
         role: role.subscribe(),
         streams: Arc::default(),
         stopped: Arc::new(Mutex::new(None)),

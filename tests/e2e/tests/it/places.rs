@@ -36,6 +36,6 @@ fn a_phase_waits_for_a_place_on_the_node_and_says_so() {
     let mut command = nova.command(&["orchestrate", plan.to_str().expect("the path is text")]);
     command.env("NOVA_NODE__MAX_PROCESSES", "1");
     let told = Ran::of(&command.output().expect("nova runs")).ok();
-    let waits: Vec<_> = told.lines().filter(|line| line.contains("phase_waits")).collect();
+    let waits: Vec<_> = told.lines().filter(|line| line.contains("  waits: ")).collect();
     assert!(waits.len() == 1 && waits[0].contains("processes run on this node"), "{told}");
 }

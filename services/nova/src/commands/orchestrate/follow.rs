@@ -15,8 +15,8 @@ use crate::commands::resume::Patience;
 use crate::commands::workflow::run::{self, is_over};
 use crate::commands::workflow::unfinished::left;
 use crate::failure::NoMesh;
-use crate::home::{Home, MeshFile};
-use crate::supervisor::missing;
+use crate::home::Home;
+use crate::supervisor::missing_anywhere;
 
 /// Silence after which to look whether the mesh can go on.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -97,16 +97,4 @@ impl Followed<'_> {
         self.missing = missing;
         Ok(())
     }
-}
-
-/// What daemons miss: `queue: disk: 0 MiB are free for …`; empty when all are ready.
-async fn missing_anywhere(mesh: &MeshFile) -> String {
-    let mut told = Vec::new();
-    for (daemon, address) in &mesh.http {
-        match missing(address).await {
-            Ok(missing) if missing.is_empty() => {}
-            Ok(why) | Err(why) => told.push(format!("{daemon}: {why}")),
-        }
-    }
-    told.join("; ")
 }

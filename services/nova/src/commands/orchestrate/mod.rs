@@ -3,6 +3,7 @@
 
 mod check;
 mod follow;
+mod highlights;
 pub(crate) mod input;
 mod live;
 mod stage;

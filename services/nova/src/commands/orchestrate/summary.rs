@@ -9,6 +9,7 @@ use nova_proto::lifecycle::v1::Run;
 use nova_proto::policy::v1::{Decision, Verdict};
 use serde_json::Value;
 
+use super::highlights;
 use crate::cli::Context;
 use crate::commands::pages::Limit;
 use crate::commands::policy::decisions;
@@ -31,7 +32,7 @@ pub(crate) async fn conclude(
     let saved = save(context, &path, copy, &markdown);
     output::regardless_of_readers(match context.json {
         true => output::json_line(&record(run, &path, &denials)),
-        false => print(run, &path, &denials),
+        false => print(run, &path, &markdown, &denials),
     })?;
     saved
 }
@@ -53,7 +54,7 @@ async fn denials(mesh: &Mesh, run: &Run) -> anyhow::Result<Vec<Decision>> {
     decisions::list(mesh, Verdict::Deny, &run.trace_id, Limit::silently(DENIALS)).await
 }
 
-fn print(run: &Run, report: &Path, denials: &[Decision]) -> anyhow::Result<()> {
+fn print(run: &Run, report: &Path, markdown: &str, denials: &[Decision]) -> anyhow::Result<()> {
     let took = cells::elapsed(run.create_time.as_ref(), run.end_time.as_ref());
     output::line(&format!("\n{} {} in {took}", output::printable(&run.plan), run::state(run)))?;
     if !run.message.is_empty() {
@@ -61,6 +62,7 @@ fn print(run: &Run, report: &Path, denials: &[Decision]) -> anyhow::Result<()> {
     }
     output::line("")?;
     run::steps(run)?;
+    tell_highlights(markdown)?;
     for denial in denials {
         output::line(&denied(denial))?;
     }
@@ -70,6 +72,18 @@ fn print(run: &Run, report: &Path, denials: &[Decision]) -> anyhow::Result<()> {
         run.trace_id,
         run::name(run)
     ))
+}
+
+fn tell_highlights(report: &str) -> anyhow::Result<()> {
+    let (told, more) = highlights::of(report);
+    if told.is_empty() {
+        return Ok(());
+    }
+    output::line("\nwhat matters most")?;
+    for item in told {
+        output::line(&format!("  {}", cells::brief_in(110, &output::printable(&item))))?;
+    }
+    if more > 0 { output::line(&format!("  and {more} more, in the report")) } else { Ok(()) }
 }
 
 fn denied(decision: &Decision) -> String {

@@ -51,7 +51,7 @@ impl View {
     pub(crate) fn show(&mut self, event: &WatchRunResponse, run: &Run) -> anyhow::Result<()> {
         let shown = match &mut self.form {
             Form::Live(live) => live.show(event, run),
-            Form::Lines if concerns_people(event) => output::line(&output::printable(&line(event))),
+            Form::Lines if concerns_people(event) => output::line(&output::printable(&line(event, run))),
             Form::Lines | Form::Nothing => Ok(()),
             Form::Records => output::json_line(&record(event, run)),
         };
@@ -85,22 +85,31 @@ fn concerns_people(event: &WatchRunResponse) -> bool {
 /// Events after which the step goes on: what is next for it says nothing of them.
 const TO_BE_CONTINUED: [&str; 2] = ["attempt_failed", "step_falls_back"];
 
-/// `10:03:22  step_succeeded    survey/cpu  succeeded, auditor-1, 1.2s`
-fn line(event: &WatchRunResponse) -> String {
+/// `10:03:22  survey/cpu  succeeded, auditor-1, 1.2s`
+fn line(event: &WatchRunResponse, run: &Run) -> String {
     let time = event.time.as_ref().map(|time| cells::local(time, "%H:%M:%S")).unwrap_or_default();
-    let place = [event.phase.as_str(), event.step.as_str()];
-    let place = place.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
-    let step = event
-        .step_after
-        .as_ref()
-        .filter(|_| !TO_BE_CONTINUED.contains(&event.kind.as_str()))
-        .map(told)
-        .unwrap_or_default();
+    format!("{time}  {}  {}", place(event, run), said(event)).trim_end().to_owned()
+}
+
+/// The step with its phase, the phase, or the run.
+fn place(event: &WatchRunResponse, run: &Run) -> String {
+    match (event.phase.as_str(), event.step.as_str()) {
+        ("", "") => format!("run {} of {}", run::name(run), run.plan),
+        (phase, "") => phase.to_owned(),
+        (phase, step) => format!("{phase}/{step}"),
+    }
+}
+
+fn said(event: &WatchRunResponse) -> String {
     let message = cells::brief(&event.message);
-    let is_known = step.starts_with(&message) || event.kind == "attempt_started";
-    let news = if is_known { String::new() } else { message };
-    let said = [step, news].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
-    format!("{time}  {:16}  {place}  {said}", event.kind).trim_end().to_owned()
+    let step = event.step_after.as_ref().filter(|_| !TO_BE_CONTINUED.contains(&event.kind.as_str()));
+    let stands = match (step.map(told), event.kind.as_str()) {
+        (Some(stands), _) => stands,
+        (None, "attempt_failed") => return message,
+        (None, kind) => kind.split_once('_').map_or(kind, |(_, verb)| verb).replace('_', " "),
+    };
+    let is_known = message.is_empty() || stands.starts_with(&message) || event.kind == "attempt_started";
+    if is_known { stands } else { format!("{stands}: {message}") }
 }
 
 /// How a step stands, in a few words.
@@ -148,9 +157,19 @@ mod tests {
 
     #[test]
     fn a_line_tells_where_what_and_how() {
-        let succeeded = event("step_succeeded", StepState::Succeeded, "");
-        assert_eq!(line(&succeeded).trim(), "step_succeeded    survey/cpu  succeeded, attempt 2, auditor");
+        let check = |event: &WatchRunResponse, told: &str| {
+            assert_eq!(line(event, &Run::default()).trim(), told);
+        };
+        let succeeded = event("step_succeeded", StepState::Succeeded, "succeeded");
+        check(&succeeded, "survey/cpu  succeeded, attempt 2, auditor");
         let failed = event("attempt_failed", StepState::Queued, "attempt 2 failed: no disk");
-        assert_eq!(line(&failed).trim(), "attempt_failed    survey/cpu  attempt 2 failed: no disk");
+        check(&failed, "survey/cpu  attempt 2 failed: no disk");
+        let falls_back = event("step_falls_back", StepState::Running, "no disk");
+        check(&falls_back, "survey/cpu  falls back: no disk");
+        let waits = event("phase_waits", StepState::Pending, "the node is full");
+        check(
+            &WatchRunResponse { step: String::new(), step_after: None, ..waits },
+            "survey  waits: the node is full",
+        );
     }
 }

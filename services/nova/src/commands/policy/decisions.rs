@@ -150,7 +150,7 @@ pub(crate) async fn explain(context: &Context, mesh: &Mesh, decision_id: String)
     output::line("")?;
     let rows = answer.rules.iter().map(|rule| {
         let held = if rule.held { "held" } else { "did not hold" };
-        vec![format!("{}:{}", rule.module, rule.line), held.to_owned(), cells::brief(rule.text.trim())]
+        vec![format!("{}:{}", rule.module, rule.line), held.to_owned(), cells::on_one_line(&rule.text)]
     });
     output::table(&["RULE", "OUTCOME", "TEXT"], rows)
 }

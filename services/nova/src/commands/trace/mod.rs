@@ -1,6 +1,7 @@
 //! `nova trace`: traces from the spans that the mesh's own collector keeps; one is shown as a [`waterfall`].
 
 mod about;
+mod arriving;
 mod waterfall;
 
 use std::process::ExitCode;
@@ -46,7 +47,11 @@ impl Trace {
     }
 
     fn show(&self, context: &Context, traces: &Traces, id: &str) -> anyhow::Result<ExitCode> {
-        let spans = traces.spans(&whole_id(traces, id)?)?;
+        let id_of_it = whole_id(traces, id)?;
+        let spans = match context.home.running()? {
+            Some(_) => arriving::whole(traces, &id_of_it)?,
+            None => traces.spans(&id_of_it)?,
+        };
         if spans.is_empty() {
             bail!(NotFound(format!("there is no trace {id}; `nova trace` lists the latest")));
         }

@@ -34,7 +34,7 @@ pub(crate) use self::{
 use crate::{
     core::{Core, Limits, batch::Batch, entry::Row},
     error::Error,
-    ledger::Ledger,
+    ledger::{Ledger, Standing},
     record::Durability,
     task::{Micros, after},
 };
@@ -77,18 +77,19 @@ pub(crate) struct RedisLedger {
     /// How long a claim lasts without a write.
     lasts: Duration,
     writer: Writer,
-    durability: watch::Sender<Durability>,
+    standing: watch::Sender<Standing>,
 }
 
 impl RedisLedger {
-    /// A ledger that owns nothing yet. It tells the durability of its commits, which a failover may change.
+    /// A ledger that owns nothing yet. It tells how it stands: what its commits survive, which a failover may change, and
+    /// whether it is silent.
     ///
     /// # Errors
     /// The server cannot be reached, is too old, or may lose what it holds.
     pub(crate) async fn open(
         url: &RedisUrl,
         claimant: Claimant,
-        durability: watch::Sender<Durability>,
+        standing: watch::Sender<Standing>,
     ) -> Result<Self, Error> {
         let reader = RedisReader::open(url).await?;
         Ok(Self {
@@ -103,7 +104,7 @@ impl RedisLedger {
             offset: 0,
             lasts: CLAIM,
             writer: Writer::default(),
-            durability,
+            standing,
         })
     }
 
@@ -195,8 +196,15 @@ impl RedisLedger {
             (0, true) => Durability::Aof,
             (0, false) => Durability::Memory,
         };
-        self.durability.send_if_modified(|told| std::mem::replace(told, level) != level);
+        self.standing.send_if_modified(|told| std::mem::replace(&mut told.durability, level) != level);
         Ok(())
+    }
+
+    fn tell_silent(&self, why: Option<Error>) {
+        self.standing.send_if_modified(|told| {
+            let before = std::mem::replace(&mut told.silent, why);
+            before != told.silent
+        });
     }
 
     /// Repeats a write that had no answer: its number tells Redis whether it was applied.
@@ -204,9 +212,15 @@ impl RedisLedger {
         let begun = Instant::now();
         loop {
             match self.functions.write("write", keys, args).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.tell_silent(None);
+                    return Ok(answer);
+                }
                 Err(error) if begun.elapsed() > PATIENCE => return Err(error.into()),
-                Err(error) => tracing::warn!(%error, "redis did not answer a write: it is repeated"),
+                Err(error) => {
+                    tracing::warn!(%error, "redis did not answer a write: it is repeated");
+                    self.tell_silent(Some(error.into()));
+                }
             }
             sleep(REST).await;
         }

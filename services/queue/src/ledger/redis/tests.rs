@@ -14,7 +14,7 @@ use super::{Claimant, RedisLedger, RedisReader, heads::Part};
 use crate::{
     config::Config,
     error::Error,
-    ledger::{Ledger as _, Reader as _},
+    ledger::{Ledger as _, Reader as _, Standing},
     mark::Mark,
     record::{Durability, Fits, Lease, LeaseRequest, NewTask, Outcome, Proof, Settlement, Spec, TaskFilter},
     store::{Store, open_redis},
@@ -168,8 +168,8 @@ async fn old_events_come_with_their_results_a_few_at_a_time() {
 
 /// A ledger whose claims must be renewed all the time.
 async fn breathless(redis: &RedisServer) -> RedisLedger {
-    let level = watch::Sender::new(Durability::Memory);
-    let ledger = RedisLedger::open(&redis.url().parse().unwrap(), claimant(), level).await.unwrap();
+    let standing = watch::Sender::new(Standing::at(Durability::Memory));
+    let ledger = RedisLedger::open(&redis.url().parse().unwrap(), claimant(), standing).await.unwrap();
     RedisLedger { lasts: Duration::ZERO, ..ledger }
 }
 
@@ -231,9 +231,9 @@ async fn daemons_of_two_hosts_at_the_same_url_do_not_depose_each_other() {
     let redis = RedisServer::start();
     let url = "https://127.0.0.1:7101";
     let claim = async |host: &str| {
-        let level = watch::Sender::new(Durability::Memory);
+        let standing = watch::Sender::new(Standing::at(Durability::Memory));
         let claimant = Claimant { host: host.into(), ..Claimant::new(url).unwrap() };
-        let mut ledger = RedisLedger::open(&redis.url().parse().unwrap(), claimant, level).await.unwrap();
+        let mut ledger = RedisLedger::open(&redis.url().parse().unwrap(), claimant, standing).await.unwrap();
         // Longer than this test takes.
         ledger.lasts = Duration::from_secs(3_600);
         let claimed = ledger.claim(0).await;
