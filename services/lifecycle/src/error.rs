@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nova_rpc::Reason;
-use nova_types::{AgentId, RunId, SessionId, Violation, Violations};
+use nova_types::{AgentId, RunId, SessionId, StepId, Violation, Violations};
 
 use crate::agent::AgentState;
 use crate::run::{MeshError, StateError};
@@ -24,6 +24,9 @@ pub enum Error {
     /// No such run.
     #[error("there is no run {0}")]
     RunUnknown(RunId),
+    /// No such step of the run.
+    #[error("the run has no step {0}")]
+    StepUnknown(StepId),
     /// The state machine of agents has no such move.
     #[error("an agent that is {from} cannot become {to}; it can become {}", names(legal))]
     IllegalAgentMove {
@@ -126,6 +129,7 @@ impl From<Error> for nova_rpc::Error {
             Error::Invalid(violations) => Self::invalid(violations),
             Error::AgentUnknown(id) => Self::not_found("nova.lifecycle.v1.Agent", id),
             Error::SessionUnknown(id) => Self::not_found("nova.lifecycle.v1.Session", id),
+            Error::StepUnknown(id) => Self::not_found("nova.lifecycle.v1.Step", id),
             Error::RunUnknown(id) => Self::not_found("nova.lifecycle.v1.Run", id),
             Error::IllegalAgentMove { legal, .. } => illegal(message, &names(legal)),
             Error::IllegalSessionMove { legal, .. } => illegal(message, &names(legal)),

@@ -15,6 +15,11 @@ static STEP: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(pattern).expect("the pattern is a constant")
 });
 
+static INPUT: LazyLock<Regex> = LazyLock::new(|| {
+    let pattern = r#"(?:^|[^.\w])input(?:\.([A-Za-z_][A-Za-z0-9_]*)|\[\s*(?:"([^"]*)"|'([^']*)')\s*\])"#;
+    Regex::new(pattern).expect("the pattern is a constant")
+});
+
 /// Longest expression, in bytes.
 const MAX_BYTES: usize = 1_024;
 
@@ -54,7 +59,16 @@ pub fn check(source: &str) -> Result<(), Error> {
 
 /// Steps that an expression names.
 pub fn steps_in(source: &str) -> BTreeSet<String> {
-    let found = STEP.captures_iter(source);
+    names_in(&STEP, source)
+}
+
+/// Inputs that an expression names.
+pub fn inputs_in(source: &str) -> BTreeSet<String> {
+    names_in(&INPUT, source)
+}
+
+fn names_in(pattern: &Regex, source: &str) -> BTreeSet<String> {
+    let found = pattern.captures_iter(source);
     let names = found.filter_map(|found| (1..=3).find_map(|group| found.get(group)));
     names.map(|name| name.as_str().to_owned()).collect()
 }
@@ -300,5 +314,12 @@ mod tests {
         let source = r#"steps.audit.result.x + steps["repo-size"].result + steps['b'].state + my.steps"#;
         let names: Vec<String> = steps_in(source).into_iter().collect();
         assert_eq!(names, ["audit", "b", "repo-size"]);
+    }
+
+    #[test]
+    fn the_inputs_that_an_expression_names_are_known() {
+        let source = r#"input.repo + input["run-tests"] + (input['deep']) + steps.a.input.x + my_input.y"#;
+        let names: Vec<String> = inputs_in(source).into_iter().collect();
+        assert_eq!(names, ["deep", "repo", "run-tests"]);
     }
 }

@@ -1,8 +1,9 @@
-//! Expressions of a plan: each is well formed, and names steps whose results are there.
+//! Expressions of a plan: each is well formed, and names inputs and steps whose results are there.
 
 use std::collections::BTreeSet;
 
 use nova_types::StepId;
+use serde_json::Value;
 
 use super::Step;
 use super::check::Check;
@@ -30,6 +31,11 @@ pub(super) fn check(check: &mut Check<'_>) {
                     check.refuse(at, &field, &rule);
                 }
             }
+            for name in expression::inputs_in(&source) {
+                if let Some(rule) = refused_input(&plan.spec.input, &name) {
+                    check.refuse(at, &field, &rule);
+                }
+            }
         }
     }
 }
@@ -48,6 +54,17 @@ fn sources(step: &Step) -> Vec<(Vec<String>, String)> {
     sources.iter_mut().for_each(|(path, _)| path.insert(0, "with".to_owned()));
     sources.extend(step.when.iter().map(|source| (vec!["when".to_owned()], source.clone())));
     sources
+}
+
+/// Nothing is known of the inputs of a plan whose schema takes others than it names.
+fn refused_input(schema: &Value, name: &str) -> Option<String> {
+    let takes_no_other =
+        schema["additionalProperties"] == Value::Bool(false) && schema.get("patternProperties").is_none();
+    let known = schema["properties"].as_object();
+    let is_known = known.is_some_and(|known| known.contains_key(name));
+    let names: Vec<_> = known.into_iter().flat_map(|known| known.keys().map(String::as_str)).collect();
+    (takes_no_other && !is_known)
+        .then(|| format!("there is no input {name:?}; the plan's inputs are: {}", names.join(", ")))
 }
 
 fn refusal(check: &Check<'_>, visible: &BTreeSet<&StepId>, name: &str) -> Option<String> {

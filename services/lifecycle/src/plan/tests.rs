@@ -17,7 +17,7 @@ spec:
       instructions: look
       agents: [orion]
       steps:
-        - {id: cpu, kind: host.cpu, capability: host}
+        - {id: cpu, kind: host.cpu, capability: host, when: input.deep}
         - id: tests
           kind: shell
           capability: shell
@@ -65,8 +65,8 @@ fn each_mistake_is_told_with_its_line_and_its_rule() {
         ),
         ("id: summary", "id: cpu", "spec.phases[1].steps[0].id", "p.yaml:29: id \"cpu\" is used by more"),
         (
-            "capability: host}",
-            "capability: gpu}",
+            "capability: host, when",
+            "capability: gpu, when",
             "spec.phases[0].steps[0].capability",
             "p.yaml:14: no agent of phase",
         ),
@@ -104,6 +104,12 @@ fn each_mistake_is_told_with_its_line_and_its_rule() {
             "${steps.gpu.result",
             "spec.phases[0].steps[1].with.cores",
             "p.yaml:19: there is no step",
+        ),
+        (
+            "deep: {type: boolean, default: true}}}",
+            "deeper: {type: boolean}}, additionalProperties: false}",
+            "spec.phases[0].steps[0].when",
+            "p.yaml:14: there is no input \"deep\"; the plan's inputs are: deeper, repo",
         ),
         (
             "capability: memory,",

@@ -222,8 +222,7 @@ fn step(id: &str) -> Result<Option<StepId>, Error> {
 }
 
 fn index_of(step: &StepId, state: &State) -> Result<usize, Error> {
-    let unknown = || Violation::new("step", format!("the run has no step {step}")).into();
-    state.step_index(step).ok_or_else(unknown)
+    state.step_index(step).ok_or_else(|| Error::StepUnknown(step.clone()))
 }
 
 fn name(namespace: &str, id: &str) -> Result<(Namespace, RunId), Error> {

@@ -57,7 +57,7 @@ fn arranged(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Ta
     for row in rows {
         let row: Vec<String> = row.iter().map(|text| printable(text)).collect();
         for (narrowest, text) in narrowest.iter_mut().zip(&row) {
-            *narrowest = longest_word(text).max(*narrowest);
+            *narrowest = unbroken(text).max(*narrowest);
         }
         table.add_row(row.iter().map(|text| cell(text, coloured)));
     }
@@ -66,6 +66,15 @@ fn arranged(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Ta
         column.set_padding((0, GAP)).set_constraint(ColumnConstraint::LowerBoundary(whole_words));
     }
     table
+}
+
+/// A text as short as this stays on its line: an age, a size, a state.
+const SHORT: usize = 16;
+
+/// Characters that stay together.
+fn unbroken(text: &str) -> u16 {
+    let whole = text.chars().count();
+    if whole <= SHORT { whole as u16 } else { longest_word(text) }
 }
 
 /// Its length, characters.

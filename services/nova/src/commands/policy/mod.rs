@@ -33,6 +33,7 @@ enum Action {
     /// Store a module and activate the new revision, if it compiles and its tests pass.
     Put(Put),
     /// Remove a module and activate the new revision, if what is left compiles and passes.
+    #[command(visible_alias = "rm")]
     Delete {
         /// Id of the module.
         module: String,

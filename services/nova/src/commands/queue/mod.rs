@@ -70,6 +70,7 @@ enum Action {
     /// End a pause and a drain.
     Resume(admin::Name),
     /// Delete a queue with its settings and what it keeps of tasks that ended.
+    #[command(visible_alias = "delete")]
     Rm(admin::Rm),
     /// Show and change schedules: tasks that are enqueued again and again.
     Schedules(schedules::Schedules),

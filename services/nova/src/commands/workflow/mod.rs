@@ -7,6 +7,7 @@ pub(crate) mod unfinished;
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use nova_client::Mesh;
 use nova_proto::lifecycle::v1::{
@@ -19,6 +20,7 @@ use crate::commands::namespace::Namespace;
 use crate::commands::orchestrate::{View, follow};
 use crate::commands::pages::Limit;
 use crate::commands::{cells, output, short_id};
+use crate::failure::Misuse;
 use crate::home::MeshState;
 use crate::{connection, failure, signals};
 
@@ -224,7 +226,12 @@ async fn cancel(context: &Context, namespace: &str, run_id: String) -> anyhow::R
 
 /// The id of the run whose id begins with `id`.
 async fn whole_id(mesh: &Mesh, namespace: &str, id: &str) -> anyhow::Result<String> {
-    if !short_id::may_begin(id, UUID) {
+    if !short_id::may_begin(id, UUID) && id.len() != UUID {
+        bail!(Misuse::of(format!(
+            "{id:?} is neither the id of a run nor how one begins; `nova workflow ls` lists them"
+        )));
+    }
+    if id.len() == UUID {
         return Ok(id.to_owned());
     }
     let (namespace, page_size) = (namespace.to_owned(), short_id::LATEST);

@@ -2,6 +2,7 @@
 
 use nova_client::Mesh;
 use nova_proto::lifecycle::v1::{Attempt, GetRunRequest, Phase, Step};
+use serde_json::Value;
 
 use crate::cli::Context;
 use crate::commands::workflow::run;
@@ -36,8 +37,13 @@ fn fields(phase: &Phase, step: &Step) -> Vec<(&'static str, String)> {
         ("task", step.task_id.clone()),
         ("took", cells::elapsed(step.start_time.as_ref(), step.end_time.as_ref())),
         ("error", step.error.clone()),
-        ("result", step.result_json.clone()),
+        ("result", indented(&step.result_json)),
     ]
+}
+
+/// JSON for people, a line for each field.
+fn indented(json: &str) -> String {
+    serde_json::from_str::<Value>(json).map_or_else(|_| json.to_owned(), |value| format!("{value:#}"))
 }
 
 fn row(attempt: &Attempt) -> Vec<String> {

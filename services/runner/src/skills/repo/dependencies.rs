@@ -194,8 +194,8 @@ impl Finding for DependenciesFinding {
             self.ecosystems.iter().map(|(name, one)| format!("{name} {} ({} locked)", one.direct, one.total));
         let unpinned = self.unpinned.iter().map(|one| format!("{} in {}", one.name, one.manifest));
         format!(
-            "{} direct dependencies: {}; unpinned: {}{unreadable}",
-            self.direct,
+            "{}: {}; unpinned: {}{unreadable}",
+            text::count(self.direct as u64, "direct dependency"),
             text::list(parts, 4),
             text::list(unpinned, 4),
         )

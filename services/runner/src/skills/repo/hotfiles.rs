@@ -91,6 +91,9 @@ impl Hotfile {
 
 impl Finding for HotfilesFinding {
     fn summary(&self) -> String {
+        if self.commits == 0 {
+            return "no commits, so no file was changed more than another".to_owned();
+        }
         let files = self.files.iter().map(|file| {
             let times = text::count(file.changes, "change");
             format!("{} ({times}, {})", file.path, text::bytes(file.bytes))

@@ -41,6 +41,7 @@ enum Action {
     /// Let a schedule's ticks fire again, from the next one on; none is caught up with.
     Resume(Name),
     /// End a schedule; the tasks that it made stay.
+    #[command(visible_alias = "rm")]
     Delete(Name),
 }
 
