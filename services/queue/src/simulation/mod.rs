@@ -26,9 +26,11 @@ mod worker;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    iter,
     num::NonZero,
     ops::Range,
     rc::Rc,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     thread,
     time::Duration,
 };
@@ -152,10 +154,15 @@ fn violations(plan: Plan) -> (History, Vec<Violation>) {
 /// Looks at each seed; a run is one thread and shares nothing with others.
 fn on_all_cores(seeds: Range<u64>, look: impl Fn(u64) + Sync) {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let next = AtomicU64::new(seeds.start);
+    // Whoever is done with one takes the next: some take longer.
+    let look = || {
+        let next = || Some(next.fetch_add(1, Relaxed)).filter(|seed| *seed < seeds.end);
+        iter::from_fn(next).for_each(&look);
+    };
     thread::scope(|scope| {
-        for core in 0..cores {
-            let (seeds, look) = (seeds.clone().skip(core).step_by(cores), &look);
-            scope.spawn(move || seeds.for_each(look));
+        for _ in 0..cores {
+            scope.spawn(look);
         }
     });
 }
