@@ -21,6 +21,8 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("services/runner/src/arguments.rs", ", env = "),
     // A task that ends with the store, whoever opened it.
     ("libs/storage/src/kv/redis/watcher.rs", "tokio::spawn("),
+    // A task that outlives all that calls it: what leads the ledger gives it back at the end.
+    ("services/queue/src/store/open.rs", "tokio::spawn("),
     // `run_until_signal`, for workers of users, which have no runtime.
     ("libs/worker/src/signals.rs", "signal::unix"),
     ("libs/worker/src/signals.rs", "tokio::signal"),
