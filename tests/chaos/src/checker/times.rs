@@ -154,7 +154,8 @@ fn reclaimed(view: &View<'_>, rules: &Rules, found: &mut Violations) {
     }
 }
 
-/// The lease that a task was seen under, when it is sure which.
+/// The lease that a task was seen under, when it is sure which: where one was lost, the attempt may be another's who
+/// was not answered.
 fn holder<'a, 'b>(
     view: &View<'a>,
     leases: &'b [Leased<'a>],
@@ -164,7 +165,8 @@ fn holder<'a, 'b>(
     let mut same = leases.iter().filter(|leased| leased.grant.attempt == task.attempts);
     let only = same.next().filter(|_| same.next().is_none())?;
     let unsettled = view.settlements(&only.grant.lease).is_empty();
-    (unsettled && only.operation.precedes(read)).then_some(only)
+    let stands = !view.history.may_be_lost(only.operation);
+    (unsettled && stands && only.operation.precedes(read)).then_some(only)
 }
 
 /// The latest time at which a lease ends, as seen when it was read; nothing when a heartbeat leaves it open.
