@@ -114,7 +114,7 @@ fn a_store_that_is_gone_is_named_until_it_is_back() {
     let mut redis = RedisServer::start();
     let nova = kept_mesh(&redis.url());
     redis.kill();
-    // Sooner than a call is told: within two seconds, on a machine that has nothing else to do.
+    // Sooner than a call is told.
     eventually("every daemon misses its store", Duration::from_secs(8), || {
         let daemons = nova.run(&["--json", "status"]).stdout;
         let daemons: Value = serde_json::from_str(&daemons).expect("JSON");
