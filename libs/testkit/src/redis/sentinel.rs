@@ -36,7 +36,8 @@ impl RedisSentinel {
     pub fn start(timeout: Duration) -> Self {
         let primary = server(&[]);
         let replica = replica_of(&primary, primary.port(), &[]);
-        Self::watch(primary, replica, |port, primary| plain_sentinel(port, primary, timeout))
+        let of = primary.port();
+        Self::watch(primary, replica, |port| plain_sentinel(port, of, timeout))
     }
 
     /// The same, all of whom speak TLS with each other, and with clients: `rediss-sentinel://…`, which names every
@@ -54,7 +55,7 @@ impl RedisSentinel {
         let primary = server(&settings);
         let replica = replica_of(&primary, port, &with_tls().1);
         let mut ports = Vec::new();
-        let started = Self::watch(primary, replica, |plain, _| {
+        let started = Self::watch(primary, replica, |plain| {
             let (listens, settings) = with_tls();
             ports.push(listens);
             format!("{}{}", plain_sentinel(plain, port, timeout), lines(&settings))
@@ -63,18 +64,14 @@ impl RedisSentinel {
         (started, url)
     }
 
-    /// Lets sentinels watch both, each with the settings that its port and the primary's make.
+    /// Lets sentinels watch both, each with the settings for its port.
     #[track_caller]
-    fn watch(
-        primary: RedisServer,
-        replica: RedisServer,
-        mut settings: impl FnMut(u16, u16) -> String,
-    ) -> Self {
-        let mut start = |_| {
+    fn watch(primary: RedisServer, replica: RedisServer, mut settings: impl FnMut(u16) -> String) -> Self {
+        let mut start = || {
             let port = free_port();
-            sentinel(port, &settings(port, primary.port()))
+            sentinel(port, &settings(port))
         };
-        let sentinels = (0..SENTINELS).map(&mut start).collect();
+        let sentinels = (0..SENTINELS).map(|_| start()).collect();
         let started = Self { primary, replica, sentinels };
         started.meet();
         started

@@ -226,13 +226,13 @@ async fn cancel(context: &Context, namespace: &str, run_id: String) -> anyhow::R
 
 /// The id of the run whose id begins with `id`.
 async fn whole_id(mesh: &Mesh, namespace: &str, id: &str) -> anyhow::Result<String> {
-    if !short_id::may_begin(id, UUID) && id.len() != UUID {
+    if id.len() == UUID {
+        return Ok(id.to_owned());
+    }
+    if !short_id::may_begin(id, UUID) {
         bail!(Misuse::of(format!(
             "{id:?} is neither the id of a run nor how one begins; `nova workflow ls` lists them"
         )));
-    }
-    if id.len() == UUID {
-        return Ok(id.to_owned());
     }
     let (namespace, page_size) = (namespace.to_owned(), short_id::LATEST);
     let request = ListRunsRequest { namespace, page_size, ..Default::default() };
