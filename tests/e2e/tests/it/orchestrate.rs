@@ -47,6 +47,13 @@ fn a_report_says_what_was_found_before_how_it_went() {
 }
 
 #[test]
+fn the_end_of_a_run_tells_what_matters_most() {
+    let told = orchestrate(&Nova::new(), &["--skip", "rehearsal"]).ok();
+    let (_, told) = told.split_once("what matters most\n").expect("a part of that name");
+    assert!(told.starts_with("  secrets (repo.secrets, lumina): "), "{told}");
+}
+
+#[test]
 fn a_mesh_comes_up_when_the_default_ports_are_taken() {
     let taken: Vec<_> = (7100..7116).map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
     let nova = Nova::new();

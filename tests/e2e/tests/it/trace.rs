@@ -36,6 +36,18 @@ pub(crate) fn one_run_is_one_connected_trace_through_every_part(store: &str) {
 }
 
 #[test]
+fn a_trace_that_is_read_at_once_is_whole() {
+    let nova = Nova::new();
+    nova.run(&["up"]).ok();
+    let run = orchestrated(&nova, &[]);
+    let spans = || nova.run(&["--json", "trace", &run.trace]).json().as_array().map_or(0, Vec::len);
+    let at_once = nova.run(&["trace", &run.trace]).ok();
+    assert!(!at_once.contains("is lost)"), "{at_once}");
+    let (told, later) = (at_once.split(' ').next().and_then(|count| count.parse().ok()), spans());
+    assert_eq!(told, Some(later), "{at_once}");
+}
+
+#[test]
 fn a_trace_names_the_steps_and_counts_what_it_shows() {
     let nova = Nova::new();
     let run = orchestrated(&nova, &[]);
