@@ -5,12 +5,11 @@
 //! broken connection the caller is told, and the next call looks for the primary.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ::redis::aio::{ConnectionLike, MultiplexedConnection};
 use ::redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RetryMethod, ServerErrorKind, Value};
-use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::finder::{Finder, Primary, name_of};
@@ -32,6 +31,9 @@ pub struct Connection {
 struct Shared {
     finder: Finder,
     state: Mutex<State>,
+    /// Held by the one that looks for a primary. A call that knows one takes no lock that another call could keep
+    /// while nobody polls it.
+    search: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -69,7 +71,8 @@ impl Connection {
     pub(super) async fn open(finder: Finder) -> Result<Self, Error> {
         let primary = finder.find().await?;
         let state = State { number: 1, primary: Some(primary), ..State::default() };
-        let shared = Arc::new(Shared { finder, state: Mutex::new(state) });
+        let shared =
+            Arc::new(Shared { finder, state: Mutex::new(state), search: tokio::sync::Mutex::default() });
         Ok(Self { shared, undivided: false })
     }
 
@@ -85,15 +88,17 @@ impl Connection {
 
     /// The present primary, and its number; looks for it when it was lost.
     pub(super) async fn primary(&self) -> Result<(u64, Primary), Error> {
+        if let Some(found) = self.state().found() {
+            return Ok(found);
+        }
         let asked = Instant::now();
-        let mut state = self.shared.state.lock().await;
-        if let Some(primary) = &state.primary {
-            return Ok((state.number, primary.clone()));
+        let _one_looks = self.shared.search.lock().await;
+        if let Some(found) = self.state().since(asked) {
+            return found;
         }
-        if let Some((_, error)) = state.failed.as_ref().filter(|(at, _)| *at >= asked) {
-            return Err(error.clone());
-        }
-        match self.search().await {
+        let found = self.search().await;
+        let mut state = self.state();
+        match found {
             Ok(primary) => Ok((state.take(primary.clone()), primary)),
             Err(error) => {
                 state.failed = Some((Instant::now(), error.clone()));
@@ -112,21 +117,26 @@ impl Connection {
         }
     }
 
-    async fn leave(&self, number: u64) {
-        let mut state = self.shared.state.lock().await;
+    fn leave(&self, number: u64) {
+        let mut state = self.state();
         if state.number == number {
             state.primary = None;
         }
     }
 
     async fn follow(&self, number: u64, address: &str) -> Result<(), Error> {
-        let mut state = self.shared.state.lock().await;
-        if state.number == number {
+        let _one_looks = self.shared.search.lock().await;
+        if self.state().number == number {
             let primary = self.shared.finder.open(address).await;
+            let mut state = self.state();
             state.primary = None;
             state.take(primary?);
         }
         Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a call, wherever the keys are.
@@ -143,7 +153,7 @@ impl Connection {
                 Remedy::Ask(address) if !self.undivided => return self.ask(call, &address).await,
                 Remedy::Tell | Remedy::Ask(_) => return answer,
                 Remedy::Leave | Remedy::Follow(_) => {
-                    self.leave(number).await;
+                    self.leave(number);
                     return answer;
                 }
             }
@@ -153,7 +163,7 @@ impl Connection {
     /// Sends a command without keys to each node that may hold the keys: the primary, which answers it, and the node
     /// that their slot moves to, if it does.
     pub(super) async fn send_to_all(&self, command: &Cmd) -> Result<Value, RedisError> {
-        let importing = self.shared.state.lock().await.importing.clone();
+        let importing = self.state().importing.clone();
         if let Some(address) = importing
             && let Err(error) = self.send_to(&address, command).await
         {
@@ -168,7 +178,7 @@ impl Connection {
 
     /// While a slot moves, each of its keys is at one of two nodes.
     async fn ask(&self, call: Call<'_>, address: &str) -> Result<Vec<Value>, RedisError> {
-        self.shared.state.lock().await.importing = Some(address.to_owned());
+        self.state().importing = Some(address.to_owned());
         match call {
             Call::One(command) => {
                 let mut pair = ::redis::pipe();
@@ -189,6 +199,16 @@ impl Connection {
 }
 
 impl State {
+    fn found(&self) -> Option<(u64, Primary)> {
+        self.primary.clone().map(|primary| (self.number, primary))
+    }
+
+    /// What somebody found who looked at this time or later.
+    fn since(&self, asked: Instant) -> Option<Result<(u64, Primary), Error>> {
+        let failed = self.failed.as_ref().filter(|(at, _)| *at >= asked);
+        self.found().map(Ok).or_else(|| failed.map(|(_, error)| Err(error.clone())))
+    }
+
     fn take(&mut self, primary: Primary) -> u64 {
         tracing::info!(address = &*primary.address, "redis: the primary was found");
         self.number += 1;

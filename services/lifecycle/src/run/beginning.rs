@@ -1,13 +1,12 @@
 //! Phases that begin, beside all else that their run does: the node agent may be away for long, or full, and what runs
-//! already goes on meanwhile. Dropped at any point, a phase begins anew with the next driver.
+//! already goes on meanwhile. Each is a task, since one that only moved while its driver waits could hold a lock that the
+//! driver needs. Dropped at any point, a phase begins anew with the next driver.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt as _, StreamExt as _};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::event::{Event, Start};
@@ -21,12 +20,12 @@ const BETWEEN: Duration = Duration::from_secs(60);
 
 /// The phases of a run that begin.
 #[derive(Default)]
-pub(super) struct Beginning<'a> {
+pub(super) struct Beginning {
     phases: BTreeSet<usize>,
-    tries: FuturesUnordered<BoxFuture<'a, (Try<'a>, Event)>>,
+    tries: JoinSet<(Try, Event)>,
 }
 
-impl<'a> Beginning<'a> {
+impl Beginning {
     /// Whether this phase is among them.
     pub(super) fn has(&self, phase: usize) -> bool {
         self.phases.contains(&phase)
@@ -38,17 +37,24 @@ impl<'a> Beginning<'a> {
     }
 
     /// Begins a phase.
-    pub(super) fn add(&mut self, executor: &'a Executor, start: &Arc<Start>, phase: usize) {
+    pub(super) fn add(&mut self, executor: &Executor, start: &Arc<Start>, phase: usize) {
         if self.phases.insert(phase) {
-            self.tries.push(Try::new(executor, Arc::clone(start), phase).go_on().boxed());
+            self.tries.spawn(Try::new(executor.clone(), Arc::clone(start), phase).go_on());
         }
+    }
+
+    /// Begins none any more; what was under way is not waited for, and does nothing afterwards.
+    pub(super) async fn stop(&mut self) {
+        self.tries.shutdown().await;
+        self.phases.clear();
     }
 
     /// What comes of one: that it has begun, cannot, or why it waits. Waits for ever while there is none.
     pub(super) async fn next(&mut self) -> Event {
-        let Some((tried, event)) = self.tries.next().await else { return std::future::pending().await };
+        let Some(tried) = self.tries.join_next().await else { return std::future::pending().await };
+        let (tried, event) = tried.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         if matches!(event, Event::PhaseWaits { .. }) {
-            self.tries.push(tried.go_on().boxed());
+            self.tries.spawn(tried.go_on());
         } else {
             self.phases.remove(&tried.phase);
         }
@@ -57,8 +63,8 @@ impl<'a> Beginning<'a> {
 }
 
 /// A phase that is tried again and again.
-struct Try<'a> {
-    executor: &'a Executor,
+struct Try {
+    executor: Executor,
     start: Arc<Start>,
     phase: usize,
     since: Instant,
@@ -67,8 +73,8 @@ struct Try<'a> {
     told: Option<(Instant, String)>,
 }
 
-impl<'a> Try<'a> {
-    fn new(executor: &'a Executor, start: Arc<Start>, phase: usize) -> Self {
+impl Try {
+    fn new(executor: Executor, start: Arc<Start>, phase: usize) -> Self {
         Self { executor, start, phase, since: Instant::now(), wait: Duration::ZERO, told: None }
     }
 

@@ -5,14 +5,13 @@
 //! the run's and the step's). Entries are recorded before the next effect is chosen. A phase begins beside all else: the
 //! node agent may be away for long.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
-use futures::stream::{BoxStream, FuturesUnordered, ReadyChunks};
-use futures::{FutureExt as _, StreamExt as _};
+use futures::StreamExt as _;
+use futures::stream::{BoxStream, ReadyChunks};
 use nova_storage::Revision;
 use nova_types::{Namespace, RunId, StepId, Timestamp};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::beginning::Beginning;
@@ -43,7 +42,7 @@ pub async fn drive(
     if executor.runs.cancelled_by(run_id).await?.is_some() {
         cancel.cancel();
     }
-    let (beginning, leaving) = (Beginning::default(), FuturesUnordered::new());
+    let (beginning, leaving) = (Beginning::default(), JoinSet::new());
     let mut driver =
         Driver { executor, cancel, state, fence, unsaved: Vec::new(), watch: None, beginning, leaving };
     while driver.state.end.is_none() {
@@ -59,16 +58,16 @@ struct Driver<'a> {
     fence: Revision,
     unsaved: Vec<Entry>,
     watch: Option<Chunks>,
-    beginning: Beginning<'a>,
+    beginning: Beginning,
     /// Agents that are let go.
-    leaving: FuturesUnordered<BoxFuture<'a, ()>>,
+    leaving: JoinSet<()>,
 }
 
 impl Driver<'_> {
     async fn advance(&mut self) -> Result<(), Error> {
         if !self.state.is_settled() {
             if let Some(event) = self.reason_to_give_up().await? {
-                self.beginning = Beginning::default();
+                self.beginning.stop().await;
                 self.note(event, None);
                 return self.save(None).await;
             }
@@ -123,9 +122,12 @@ impl Driver<'_> {
         let mut needed = self.state.agents_needed();
         needed
             .extend(self.beginning.phases().flat_map(|phase| self.state.phase(phase).agents.iter().cloned()));
-        let idle: BTreeSet<_> = self.state.agents().difference(&needed).cloned().collect();
-        let (executor, start) = (self.executor, Arc::clone(&self.state.start));
-        self.leaving.push(async move { executor.dismiss(&start, idle).await }.boxed());
+        let agents = self.state.agents();
+        let idle = self.executor.give_up(&self.state.start, agents.difference(&needed));
+        if !idle.is_empty() {
+            let (executor, start) = (self.executor.clone(), Arc::clone(&self.state.start));
+            self.leaving.spawn(async move { executor.dismiss(&start, idle).await });
+        }
     }
 
     /// A task that an earlier driver stored may have ended already. Its news are to come, unless they are lost.
@@ -183,7 +185,6 @@ impl Driver<'_> {
                 }
                 return self.save(None).await;
             }
-            Some(()) = self.leaving.next() => return Ok(()),
             () = tokio::time::sleep(left) => return Ok(()),
             () = self.cancel.cancelled() => return Ok(()),
         };

@@ -1,6 +1,5 @@
 //! Does what the engine asks for. Every effect may be done again: it is the same effect.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -215,14 +214,18 @@ impl Executor {
         finish.instrument(span).await
     }
 
-    /// Lets idle agents go, those that it has not let go yet: their places are for others.
-    pub(super) async fn dismiss(&self, start: &Start, agents: BTreeSet<AgentId>) {
-        let processes = agents.iter().filter_map(|agent| process_of(start, agent));
-        let idle: Vec<_> =
-            processes.filter(|process| self.wants.remove(start.run_id, &process.id())).collect();
-        if idle.is_empty() {
-            return;
-        }
+    /// A run wants these agents no more: gives the processes of those that it did want, for [`Executor::dismiss`].
+    pub(super) fn give_up<'a>(
+        &self,
+        start: &Start,
+        agents: impl Iterator<Item = &'a AgentId>,
+    ) -> Vec<AgentProcess> {
+        let processes = agents.filter_map(|agent| process_of(start, agent));
+        processes.filter(|process| self.wants.remove(start.run_id, &process.id())).collect()
+    }
+
+    /// Lets agents go that their run gave up, unless it wants them again: their places are for others.
+    pub(super) async fn dismiss(&self, start: &Start, idle: Vec<AgentProcess>) {
         let span = tracing::info_span!("run.dismiss", otel.name = "run.dismiss", run = %start.run_id);
         let why = format!("run {} does not need it at present", start.run_id);
         let let_go = idle.iter().map(|process| self.let_go(start, process, &why));

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nova_lifecycle::Records;
 use nova_lifecycle::agent::{AgentState, Agents};
 use nova_lifecycle::plan;
 use nova_lifecycle::run::{Executor, Runs, Start, State, Wants, drive, reconcile};
 use nova_lifecycle::session::Sessions;
+use nova_lifecycle::{Error, Records};
 use nova_storage::{Kv, SqliteKv};
 use nova_types::{AgentId, Namespace, RunId, SystemClock, Timestamp, TrustDomain};
 use proptest::prelude::*;
@@ -96,7 +96,7 @@ impl Surroundings {
         let namespace = Namespace::default();
         tokio::select! {
             () = fuse.burnt() => {}
-            driven = drive(&executor, &namespace, self.run_id, &cancel) => {
+            driven = drive_on(&executor, &namespace, self.run_id, &cancel) => {
                 assert!(driven.is_ok() || fuse.is_burnt(), "{driven:?}");
             }
         }
@@ -105,10 +105,25 @@ impl Surroundings {
     pub(crate) async fn ended(&self) -> State {
         let executor = self.executor(&Fuse::of(i64::MAX));
         let (namespace, cancel) = (Namespace::default(), CancellationToken::new());
-        let driven = drive(&executor, &namespace, self.run_id, &cancel);
+        let driven = drive_on(&executor, &namespace, self.run_id, &cancel);
         tokio::time::timeout(Duration::from_secs(60), driven).await.expect("the run ends").unwrap();
         reconcile(executor.mesh.as_ref(), &executor.wants, true).await.unwrap();
         executor.runs.state(self.run_id).await.unwrap()
+    }
+}
+
+/// Drives a run as the scheduler does: what a killed driver had sent to the store may land after the next has read.
+async fn drive_on(
+    executor: &Executor,
+    namespace: &Namespace,
+    run_id: RunId,
+    cancel: &CancellationToken,
+) -> Result<(), Error> {
+    loop {
+        match drive(executor, namespace, run_id, cancel).await {
+            Err(Error::Contended(_)) => {}
+            driven => return driven,
+        }
     }
 }
 
