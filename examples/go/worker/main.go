@@ -46,12 +46,12 @@ func (s snooze) Error() string { return "not before " + time.Duration(s).String(
 
 // checkpoint is what was counted so far: the next attempt goes on from here.
 type checkpoint struct {
-	Words int            `json:"words"`
-	Times map[string]int `json:"times"`
+	Words  int            `json:"words"`
+	Counts map[string]int `json:"counts"`
 }
 
 // count is the work itself: the number of words, and the most frequent one. It reports what was done part by part.
-func count(task mesh.CountWords, lease *queue.Lease, done checkpoint, report func(float64, checkpoint)) (*mesh.Counted, error) {
+func count(task mesh.CountWords, lease *queue.Lease, done checkpoint, report func(float64, checkpoint) error) (*mesh.Counted, error) {
 	wait := time.Duration(task.WaitMs) * time.Millisecond
 	if early := time.Until(lease.Task.CreateTime.AsTime().Add(wait)); early > 0 {
 		return nil, snooze(early)
@@ -61,14 +61,16 @@ func count(task mesh.CountWords, lease *queue.Lease, done checkpoint, report fun
 	if len(words) == 0 {
 		return nil, &failure{reason: "NO_WORDS", message: "the text has no words", permanent: true}
 	}
-	times := done.Times
+	times := done.Counts
 	for done.Words < len(words) {
 		end := min(done.Words+part, len(words))
 		for _, word := range words[done.Words:end] {
 			times[word]++
 		}
 		done.Words = end
-		report(float64(end)/float64(len(words)), done)
+		if err := report(float64(end)/float64(len(words)), done); err != nil {
+			return nil, err
+		}
 		if task.Flaky && lease.Attempt == 1 {
 			return nil, &failure{reason: "UNLUCKY", message: "the first attempt fails", retryAfter: 100 * time.Millisecond}
 		}
@@ -94,9 +96,33 @@ type held struct {
 	lost  context.CancelFunc
 }
 
+// lease waits a second for a task, and answers nil when there is none.
+func (w *worker) lease() *queue.Lease {
+	answer, err := w.client.Lease(context.Background(), &queue.LeaseRequest{
+		Queues:        []string{mesh.Queue},
+		Worker:        "go",
+		LeaseDuration: durationpb.New(leaseDuration),
+		MaxTasks:      1,
+		Wait:          durationpb.New(time.Second),
+	})
+	if code := status.Code(err); code == codes.Unauthenticated || code == codes.PermissionDenied {
+		// Asking again does not help: the token has ended, is of another mesh, or may not do this.
+		w.running.Wait()
+		log.Fatalf("the queue refuses this worker: %v", err)
+	}
+	if err != nil {
+		log.Printf("no lease: %v", err)
+		time.Sleep(500 * time.Millisecond)
+		return nil
+	}
+	if len(answer.Leases) == 0 {
+		return nil
+	}
+	return answer.Leases[0]
+}
+
 // attempt works on one lease and settles it, unless it was lost meanwhile.
 func (w *worker) attempt(lease *queue.Lease) {
-	defer w.running.Done()
 	mine := &queue.LeaseRef{TaskId: lease.Task.Id, Token: lease.Token}
 	ctx, lost := context.WithCancel(context.Background())
 	defer lost()
@@ -108,6 +134,7 @@ func (w *worker) attempt(lease *queue.Lease) {
 	delete(w.held, lease.Token)
 	w.mutex.Unlock()
 	if ctx.Err() != nil {
+		log.Printf("stopped: the lease of %s is lost", mine.TaskId)
 		return
 	}
 	w.settle(mine, result, err)
@@ -128,14 +155,15 @@ func (w *worker) run(ctx context.Context, lease *queue.Lease) (result []byte, er
 	if err := json.Unmarshal(lease.Task.Payload, &task); err != nil {
 		return nil, &failure{reason: "INVALID_PAYLOAD", message: err.Error(), permanent: true}
 	}
-	done := checkpoint{Times: map[string]int{}}
+	done := checkpoint{Counts: map[string]int{}}
 	if len(lease.Task.Checkpoint) > 0 {
 		if err := json.Unmarshal(lease.Task.Checkpoint, &done); err != nil {
 			return nil, &failure{reason: "INVALID_CHECKPOINT", message: err.Error()}
 		}
 	}
-	counted, err := count(task, lease, done, func(fraction float64, done checkpoint) {
+	counted, err := count(task, lease, done, func(fraction float64, done checkpoint) error {
 		w.report(ctx, lease, fraction, done)
+		return ctx.Err()
 	})
 	if err != nil {
 		return nil, err
@@ -150,7 +178,8 @@ func (w *worker) report(ctx context.Context, lease *queue.Lease, fraction float6
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
-		_, err = w.client.Heartbeat(ctx, &queue.HeartbeatRequest{
+		var answer *queue.HeartbeatResponse
+		answer, err = w.client.Heartbeat(ctx, &queue.HeartbeatRequest{
 			LeaseDuration: durationpb.New(leaseDuration),
 			Reports: []*queue.LeaseReport{{
 				Lease:      &queue.LeaseRef{TaskId: lease.Task.Id, Token: lease.Token},
@@ -158,6 +187,9 @@ func (w *worker) report(ctx context.Context, lease *queue.Lease, fraction float6
 				Checkpoint: left,
 			}},
 		})
+		if err == nil && answer.Results[0].Lost {
+			w.lose(lease.Token)
+		}
 	}
 	if err != nil {
 		log.Printf("no checkpoint: %v", err)
@@ -225,13 +257,20 @@ func (w *worker) beat() {
 		if err != nil {
 			continue // The next one may be heard: leases outlive two that are not.
 		}
-		w.mutex.Lock()
 		for i, result := range answer.Results {
-			if held, ok := w.held[request.Leases[i].Token]; ok && result.Lost {
-				held.lost()
+			if result.Lost {
+				w.lose(request.Leases[i].Token)
 			}
 		}
-		w.mutex.Unlock()
+	}
+}
+
+// lose stops the attempt under a lease that the queue has taken away.
+func (w *worker) lose(token uint64) {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	if held, ok := w.held[token]; ok {
+		held.lost()
 	}
 }
 
@@ -245,33 +284,23 @@ func main() {
 	defer connection.Close()
 	w := &worker{client: client, held: map[uint64]held{}}
 	go w.beat()
-	free := make(chan struct{}, places)
+	taken := make(chan struct{}, places)
 	for stop.Err() == nil {
-		answer, err := client.Lease(context.Background(), &queue.LeaseRequest{
-			Queues:        []string{mesh.Queue},
-			Worker:        "go",
-			LeaseDuration: durationpb.New(leaseDuration),
-			MaxTasks:      1,
-			Wait:          durationpb.New(time.Second),
-		})
-		if code := status.Code(err); code == codes.Unauthenticated || code == codes.PermissionDenied {
-			// Asking again does not help: the token has ended, is of another mesh, or may not do this.
-			w.running.Wait()
-			log.Fatalf("the queue refuses this worker: %v", err)
-		}
-		if err != nil {
-			log.Printf("no lease: %v", err)
-			time.Sleep(500 * time.Millisecond)
+		select {
+		case taken <- struct{}{}: // Before the lease: one that waited for a place would have no heartbeat.
+		case <-stop.Done():
 			continue
 		}
-		for _, lease := range answer.Leases {
-			free <- struct{}{}
-			w.running.Add(1)
-			go func() {
-				defer func() { <-free }()
-				w.attempt(lease)
-			}()
+		lease := w.lease()
+		if lease == nil {
+			<-taken
+			continue
 		}
+		w.running.Add(1)
+		go func() {
+			defer func() { <-taken; w.running.Done() }()
+			w.attempt(lease)
+		}()
 	}
 	w.running.Wait()
 	fmt.Println("drained")

@@ -34,18 +34,23 @@ class Snooze extends Error {
 }
 
 /** The work itself: the number of words, and the most frequent one. */
-async function count(task: { text: string; flaky?: boolean; wait_ms?: number }, lease: Lease__Output) {
+async function count(
+  task: { text: string; flaky?: boolean; wait_ms?: number },
+  lease: Lease__Output,
+  lost: AbortSignal,
+) {
   const { seconds, nanos } = lease.task!.createTime!;
   const early = Number(seconds) * 1000 + Math.ceil(nanos / 1e6) + (task.wait_ms ?? 0) - Date.now();
   if (early > 0) throw new Snooze(early);
   const words = task.text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
   const checkpoint = lease.task!.checkpoint.toString();
-  const done: { words: number; counts: [string, number][] } = JSON.parse(checkpoint || '{"words":0,"counts":[]}');
-  const counts = new Map(done.counts);
+  const done: { words: number; counts: Record<string, number> } = JSON.parse(checkpoint || '{"words":0,"counts":{}}');
+  const counts = new Map(Object.entries(done.counts));
   for (let begin = done.words; begin < words.length; begin += PART) {
     const end = Math.min(begin + PART, words.length);
     for (const word of words.slice(begin, end)) counts.set(word, (counts.get(word) ?? 0) + 1);
-    await report(lease, end / words.length, { words: end, counts: [...counts] });
+    await report(lease, end / words.length, { words: end, counts: Object.fromEntries(counts) });
+    lost.throwIfAborted();
     if (task.flaky && lease.attempt === 1) throw new Failure("UNLUCKY", "the first attempt fails", false, 100);
   }
   const ranked = [...counts].sort(([a, n], [b, m]) => m - n || (a < b ? -1 : 1));
@@ -60,25 +65,30 @@ function report(lease: Lease__Output, fraction: number, checkpoint: unknown): Pr
   const said = { lease: refer(lease), progress, checkpoint: Buffer.from(JSON.stringify(checkpoint)) };
   const request = { reports: [said], leaseDuration: { seconds: LEASE_SECONDS } };
   return new Promise((resolve) => {
-    client.Heartbeat(request, { deadline: Date.now() + 5000 }, (error) => {
+    client.Heartbeat(request, { deadline: Date.now() + 5000 }, (error, answer) => {
       // Without it the next attempt would only do more again.
       if (error) console.error(`no checkpoint: ${error.message}`);
+      if (answer?.results[0]?.lost) lose(({ token }) => token === lease.token);
       resolve();
     });
   });
 }
 
-/** Runs an attempt; what it answers settles the lease. */
-async function attempt(lease: Lease__Output): Promise<Settlement> {
+/** Runs an attempt; what it answers settles the lease, unless that was lost. */
+async function attempt(lease: Lease__Output, lost: AbortSignal): Promise<Settlement | undefined> {
   const mine = refer(lease);
   try {
     if (lease.task?.kind !== KIND) {
       console.log(`handed back: ${lease.task?.kind} is for a newer worker`);
       throw new Snooze(5000);
     }
-    const result = await count(JSON.parse(lease.task.payload.toString()), lease);
+    const result = await count(JSON.parse(lease.task.payload.toString()), lease, lost);
     return { lease: mine, completed: Buffer.from(JSON.stringify(result)) };
   } catch (error) {
+    if (lost.aborted) {
+      console.log(`stopped: the lease of ${mine.taskId} is lost`);
+      return undefined;
+    }
     if (error instanceof Snooze) return { lease: mine, released: { delay: delay(error.milliseconds) } };
     const failure = error instanceof Failure ? error : new Failure("HANDLER_FAILED", String(error));
     const { reason, message, permanent, retryAfterMs } = failure;
@@ -92,57 +102,30 @@ function delay(milliseconds: number) {
 }
 
 const client = connect();
-const running = new Map<string, LeaseRef>(); // by token: leases that are worked on
+const running = new Map<string, { lease: LeaseRef; lost: AbortController }>(); // by token
 const owed = new Map<string, Settlement>(); // by token: outcomes that the queue has not answered
 let draining = false;
-let stream: ReturnType<typeof client.Work> | undefined;
+/** What is open, with the tokens of each settlement that it has not answered, in order. */
+let stream: { call: ReturnType<typeof client.Work>; unanswered: string[][] } | undefined;
 
 function open() {
-  const mine = client.Work();
+  const call = client.Work();
+  const mine = { call, unanswered: [] };
   stream = mine;
-  const unanswered: string[][] = []; // tokens of each settlement, in order
-  const settle = (settlements: Settlement[], credit = 0) => {
-    if (settlements.length === 0) return;
-    unanswered.push(settlements.map((one) => String(one.lease!.token)));
-    mine.write({ settle: { settlements, credit } });
-  };
-  const heartbeat = () => {
-    if (running.size > 0) mine.write({ heartbeat: { leases: [...running.values()] } });
-  };
-
-  const take = async (lease: Lease__Output) => {
-    if (draining) return settle([{ lease: refer(lease), released: {} }]);
-    running.set(lease.token, refer(lease));
-    const settlement = await attempt(lease);
-    if (!running.delete(lease.token)) return; // The lease was lost: nobody waits for the outcome.
-    owed.set(lease.token, settlement);
-    if (stream !== mine) return; // The next stream says it.
-    settle([settlement], draining ? 0 : 1);
-  };
-  const hear = (response: WorkResponse__Output) => {
-    for (const lease of response.leases?.leases ?? []) void take(lease);
-    for (const result of response.heartbeats?.results ?? []) {
-      if (result.lost) forget(result.taskId);
-    }
-    for (const lease of response.cancelled?.leases ?? []) running.delete(lease.token);
-    if (response.settled) unanswered.shift()?.forEach((token) => owed.delete(token));
-    endWhenDone();
-  };
+  const credit = draining ? 0 : PLACES - running.size;
+  const leaseDuration = { seconds: LEASE_SECONDS };
+  call.write({ open: { queues: [QUEUE], worker: "typescript", credit, leaseDuration } });
+  heartbeat();
+  settle([...owed.values()]);
+  const beating = setInterval(heartbeat, (LEASE_SECONDS * 1000) / 3);
   const leave = () => {
     clearInterval(beating);
     if (stream !== mine) return;
     stream = undefined;
     if (!endWhenDone()) setTimeout(open, 500);
   };
-
-  const credit = draining ? 0 : PLACES - running.size;
-  const leaseDuration = { seconds: LEASE_SECONDS };
-  mine.write({ open: { queues: [QUEUE], worker: "typescript", credit, leaseDuration } });
-  heartbeat();
-  settle([...owed.values()]);
-  const beating = setInterval(heartbeat, (LEASE_SECONDS * 1000) / 3);
-  mine.on("data", hear);
-  mine.on("error", (error: Error & { code?: number }) => {
+  call.on("data", hear);
+  call.on("error", (error: Error & { code?: number }) => {
     // Asking again does not help: the token has ended, is of another mesh, or may not do this.
     if (error.code === grpc.status.UNAUTHENTICATED || error.code === grpc.status.PERMISSION_DENIED) {
       console.error(`the queue refuses this worker: ${error.message}`);
@@ -151,15 +134,54 @@ function open() {
     console.error(`the stream broke: ${error.message}`);
     leave();
   });
-  mine.on("end", leave);
+  call.on("end", leave);
+}
+
+function hear(response: WorkResponse__Output) {
+  for (const lease of response.leases?.leases ?? []) void take(lease);
+  for (const result of response.heartbeats?.results ?? []) {
+    if (result.lost) lose((lease) => lease.taskId === result.taskId);
+  }
+  for (const lost of response.cancelled?.leases ?? []) lose((lease) => lease.token === lost.token);
+  if (response.settled) stream?.unanswered.shift()?.forEach((token) => owed.delete(token));
+  endWhenDone();
+}
+
+/** Works on a lease, whatever becomes of the stream that it came by: the next one settles it, too. */
+async function take(lease: Lease__Output) {
+  if (draining) return settle([{ lease: refer(lease), released: {} }]);
+  const lost = new AbortController();
+  running.set(lease.token, { lease: refer(lease), lost });
+  const settlement = await attempt(lease, lost.signal);
+  running.delete(lease.token);
+  const credit = draining ? 0 : 1;
+  if (settlement) {
+    owed.set(lease.token, settlement);
+    settle([settlement], credit);
+  } else if (credit > 0) {
+    stream?.call.write({ credit });
+  }
+  endWhenDone();
+}
+
+/** Says how leases end. Without a stream the next one does, when it opens. */
+function settle(settlements: Settlement[], credit = 0) {
+  if (!stream || settlements.length === 0) return;
+  stream.unanswered.push(settlements.map((one) => String(one.lease!.token)));
+  stream.call.write({ settle: { settlements, credit } });
+}
+
+function heartbeat() {
+  const leases = [...running.values()].filter(({ lost }) => !lost.signal.aborted).map(({ lease }) => lease);
+  if (leases.length > 0) stream?.call.write({ heartbeat: { leases } });
+}
+
+function lose(which: (lease: LeaseRef) => boolean) {
+  for (const { lease, lost } of running.values()) if (which(lease)) lost.abort();
 }
 
 function refer(lease: Lease__Output): LeaseRef {
   return { taskId: lease.task!.id, token: lease.token };
-}
-
-function forget(taskId: string) {
-  for (const [token, lease] of running) if (lease.taskId === taskId) running.delete(token);
 }
 
 function endWhenDone(): boolean {

@@ -86,7 +86,8 @@ impl Records {
         Err(Error::Contended(key.to_owned()))
     }
 
-    async fn commit(&self, commit: Commit) -> Result<Result<Revision, CommitError>, Error> {
+    /// Commits; under the lease, if there is one.
+    pub(crate) async fn commit(&self, commit: Commit) -> Result<Result<Revision, CommitError>, Error> {
         let Some(Under { lease, clock }) = &self.under else { return Ok(self.kv.commit(commit).await) };
         fenced::commit(self.kv(), Some(lease), clock.as_ref(), commit).await.map_err(Error::LeaseLost)
     }

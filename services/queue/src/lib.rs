@@ -27,6 +27,8 @@ pub mod mark;
 
 pub mod record;
 
+pub mod intake;
+
 pub mod cron;
 
 pub mod schedule;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    intake::Intake,
     mark::Mark,
     task::{Failure, Micros, Retry, State},
     terms::Terms,
@@ -360,19 +361,6 @@ pub struct TaskPage {
     pub tasks: Vec<Task>,
     /// Continue before this id; absent at the end.
     pub next: Option<Uuid>,
-}
-
-/// What a queue lets through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Intake {
-    /// Everything.
-    #[default]
-    Open,
-    /// Tasks come in, and none starts.
-    Paused,
-    /// No task comes in, and what is there is worked off.
-    Draining,
 }
 
 /// What operators say of a queue.

@@ -108,8 +108,10 @@ fn main() -> anyhow::Result<()> {
             return Ok(());
         }
     }
-    runtime.block_on(measure(&arguments, &mut figures))?;
-    figures.print(arguments.json)
+    let measured = runtime.block_on(measure(&arguments, &mut figures));
+    // What was measured before something failed is told all the same.
+    figures.print(arguments.json)?;
+    measured
 }
 
 async fn measure(arguments: &Arguments, figures: &mut Figures) -> anyhow::Result<()> {
@@ -137,7 +139,7 @@ async fn measure(arguments: &Arguments, figures: &mut Figures) -> anyhow::Result
         }
     }
     if arguments.peers {
-        peers::measure(&plan, &|scenario| arguments.wants(scenario), figures).await;
+        peers::measure(&plan, &|scenario| arguments.wants(scenario), figures).await?;
     }
     Ok(())
 }

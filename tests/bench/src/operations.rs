@@ -34,7 +34,7 @@ pub(crate) async fn overload(store: StoreKind, plan: &Plan, figures: &mut Figure
     Ok(())
 }
 
-/// Enqueues of others while dead letters are purged, and while nothing is.
+/// How others fare while dead letters are purged, and while nothing is.
 pub(crate) async fn purge(store: StoreKind, plan: &Plan, figures: &mut Figures) -> anyhow::Result<()> {
     let mut settings = plan.settings();
     settings.push((KEEP_FINISHED, 2 * plan.dead));
@@ -47,12 +47,17 @@ pub(crate) async fn purge(store: StoreKind, plan: &Plan, figures: &mut Figures) 
     let ((), quiet) = nova.others(rest).await?;
     let ((purged, seconds), meanwhile) = nova.others(nova.purge()).await?;
     ensure!(purged == plan.dead, "{purged} tasks purged of {}", plan.dead);
-    let settings = format!("{} dead letters, a page at a time; 8 others enqueue one task a call", plan.dead);
+    let settings = format!(
+        "{} dead letters, a page at a time; 8 others enqueue one task a call, and workers complete them",
+        plan.dead
+    );
     let of = Measured { scenario: "purge", system: nova.name(), settings: &settings };
     figures.add(&of, "purged_per_second", purged as f64 / seconds, "1/s");
-    figures.add(&of, "enqueue_p50_before", quiet.p50, "ms");
-    figures.add(&of, "enqueue_p99_before", quiet.p99, "ms");
-    figures.add(&of, "enqueue_p50_meanwhile", meanwhile.p50, "ms");
-    figures.add(&of, "enqueue_p99_meanwhile", meanwhile.p99, "ms");
+    for (when, others) in [("before", quiet), ("meanwhile", meanwhile)] {
+        for (what, spread) in [("enqueue", others.enqueue), ("enqueue_to_start", others.start)] {
+            figures.add(&of, &format!("{what}_p50_{when}"), spread.p50, "ms");
+            figures.add(&of, &format!("{what}_p99_{when}"), spread.p99, "ms");
+        }
+    }
     Ok(())
 }

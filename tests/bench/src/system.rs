@@ -29,6 +29,11 @@ pub(crate) trait System: Send {
     /// a system that can tell checks it.
     async fn run(&mut self, job: &Job) -> anyhow::Result<Outcome>;
 
+    /// The same on a queue of its own, beside what stands in the first; none where that is not asked of a system.
+    async fn aside(&mut self, _job: &Job) -> anyhow::Result<Option<Outcome>> {
+        Ok(None)
+    }
+
     /// Kills its server, and answers the seconds until one has stored a task again; none where nobody starts another.
     async fn recover(&mut self) -> anyhow::Result<Option<f64>> {
         Ok(None)
@@ -36,7 +41,7 @@ pub(crate) trait System: Send {
 }
 
 /// What became of spans.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SpanCounts {
     /// That the servers recorded, as they say.
     pub(crate) recorded: u64,

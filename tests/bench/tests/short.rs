@@ -26,7 +26,7 @@ const OF_A_LOAD: [&str; 8] = [
 ];
 
 /// What only some scenarios tell.
-const FURTHER: [(&str, &str); 20] = [
+const FURTHER: [(&str, &str); 22] = [
     ("traced", "lives_per_second"),
     ("unary-128", "lives_per_second"),
     ("unary-256", "lives_per_second"),
@@ -47,6 +47,8 @@ const FURTHER: [(&str, &str); 20] = [
     ("overload", "memory_growth"),
     ("purge", "purged_per_second"),
     ("purge", "enqueue_p99_meanwhile"),
+    ("purge", "enqueue_to_start_p99_meanwhile"),
+    ("backlog", "enqueue_to_start_p99_at_1000"),
 ];
 
 type Figures = BTreeMap<(String, String, String), f64>;
@@ -65,6 +67,7 @@ fn the_short_form_prints_every_figure_and_loses_no_task() {
         let count = |metric: &str| figures[&key("traced", &format!("{store}-traced"), metric)];
         assert!(count("spans_arrived") >= count("enqueued"), "{store}");
         assert!(same(count("spans_lost"), 0.0), "{store}");
+        assert!(count("spans_arrived") >= count("spans_recorded"), "{store}");
         let unencrypted = figures[&key("unary-128", &format!("{store}-plaintext"), "lives_per_second")];
         assert!(unencrypted > 0.0, "{store}");
         assert!(figures[&key("overload", store, "refused")] >= 1.0, "{store}: a flood is refused");

@@ -26,7 +26,7 @@ const PART: usize = 2;
 /// What was counted so far: the next attempt goes on from here.
 #[derive(Default, Serialize, Deserialize)]
 struct Checkpoint {
-    parts: usize,
+    words: usize,
     counts: BTreeMap<String, u64>,
 }
 
@@ -37,10 +37,10 @@ async fn count(task: CountWords, context: Context) -> Result<Counted, Failure> {
     }
     let words = words(&task.text);
     let mut done = context.checkpoint::<Checkpoint>()?.unwrap_or_default();
-    for part in words.chunks(PART).skip(done.parts) {
+    for part in words.get(done.words..).unwrap_or_default().chunks(PART) {
         part.iter().for_each(|word| *done.counts.entry(word.clone()).or_default() += 1);
-        done.parts += 1;
-        context.progress((done.parts * PART) as f64 / words.len() as f64, "counting");
+        done.words += part.len();
+        context.progress(done.words as f64 / words.len() as f64, "counting");
         context.save_checkpoint(&done).await?;
         if task.flaky && context.attempt == 1 {
             let failure = Failure::new("UNLUCKY", "the first attempt fails");

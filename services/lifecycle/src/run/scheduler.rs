@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nova_rpc::Lease;
 use nova_runtime::Runtime;
 use nova_types::{Namespace, RunId};
 use tokio::sync::oneshot;
@@ -60,15 +61,26 @@ impl Scheduler {
     }
 
     /// Stores a new run and drives it; the fingerprint tells requests of one request_id apart.
-    pub async fn start(&self, start: Start, fingerprint: &str) -> Result<(), Error> {
+    pub async fn start(
+        &self,
+        start: Start,
+        fingerprint: &str,
+        lease: Option<Arc<Lease>>,
+    ) -> Result<(), Error> {
         self.check_room()?;
         let (this, fingerprint) = (self.clone(), fingerprint.to_owned());
-        self.carry_through("run-start", async move { this.store_and_begin(start, &fingerprint).await }).await
+        let start = async move { this.store_and_begin(start, &fingerprint, lease).await };
+        self.carry_through("run-start", start).await
     }
 
-    async fn store_and_begin(&self, start: Start, fingerprint: &str) -> Result<(), Error> {
+    async fn store_and_begin(
+        &self,
+        start: Start,
+        fingerprint: &str,
+        lease: Option<Arc<Lease>>,
+    ) -> Result<(), Error> {
         let (namespace, run_id) = (start.namespace.clone(), start.run_id);
-        let created = self.executor.runs.create(start, fingerprint).await;
+        let created = self.executor.runs.under(lease).create(start, fingerprint).await;
         // A store that failed may have stored it all the same: its driver finds out.
         if matches!(created, Ok(()) | Err(Error::Store(_))) {
             self.begin(namespace, run_id);
@@ -86,18 +98,31 @@ impl Scheduler {
     }
 
     /// Sees to it that a run ends, whoever drives it then; one that has ended stays as it is.
-    pub async fn cancel(&self, namespace: &Namespace, run_id: RunId, by: &str) -> Result<(), Error> {
+    pub async fn cancel(
+        &self,
+        namespace: &Namespace,
+        run_id: RunId,
+        by: &str,
+        lease: Option<Arc<Lease>>,
+    ) -> Result<(), Error> {
         let (this, namespace, by) = (self.clone(), namespace.clone(), by.to_owned());
-        self.carry_through("run-cancel", async move { this.ask_and_tell(namespace, run_id, &by).await }).await
+        let cancel = async move { this.ask_and_tell(namespace, run_id, &by, lease).await };
+        self.carry_through("run-cancel", cancel).await
     }
 
-    async fn ask_and_tell(&self, namespace: Namespace, run_id: RunId, by: &str) -> Result<(), Error> {
+    async fn ask_and_tell(
+        &self,
+        namespace: Namespace,
+        run_id: RunId,
+        by: &str,
+        lease: Option<Arc<Lease>>,
+    ) -> Result<(), Error> {
         let (head, _) = self.executor.runs.head(&namespace, run_id).await?;
         if head.end_time.is_some() {
             return Ok(());
         }
         self.check_drives()?;
-        self.executor.runs.ask_to_cancel(run_id, by).await?;
+        self.executor.runs.under(lease).ask_to_cancel(run_id, by).await?;
         self.begin(namespace, run_id);
         if let Some(cancel) = self.lock().get(&run_id) {
             cancel.cancel();

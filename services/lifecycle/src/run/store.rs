@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use nova_rpc::Lease;
 use nova_storage::{Commit, CommitError, Range, Revision};
 use nova_types::{Clock, Namespace, RequestId, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,11 @@ impl Runs {
     /// The runs in this store.
     pub fn new(records: Records, clock: Arc<dyn Clock>) -> Self {
         Self { records, clock, commits: Arc::new(watch::Sender::new(0)) }
+    }
+
+    /// The same runs, changed under a lease: only while it stands.
+    pub(crate) fn under(&self, lease: Option<Arc<Lease>>) -> Self {
+        Self { records: self.records.under(lease, &self.clock), ..self.clone() }
     }
 
     /// Where the time comes from.
@@ -210,7 +216,7 @@ impl Runs {
     }
 
     pub(super) async fn commit(&self, commit: Commit) -> Result<Revision, Error> {
-        match self.records.kv().commit(commit).await {
+        match self.records.commit(commit).await? {
             Ok(revision) => {
                 self.commits.send_replace(revision);
                 Ok(revision)

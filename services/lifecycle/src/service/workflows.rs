@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures::Stream;
 use nova_proto::lifecycle::v1 as pb;
 use nova_proto::lifecycle::v1::workflow_service_server::WorkflowService;
-use nova_rpc::{caller, trace};
+use nova_rpc::{Lease, caller, lease, trace};
 use nova_types::{Namespace, RequestId, RunId, StepId, Violation, Violations, wire};
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -41,7 +42,12 @@ impl WorkflowRpcs {
     }
 
     /// Starts a run, or finds the one that the same request started.
-    async fn start(&self, request: pb::StartRunRequest, actor: String) -> Result<(Namespace, RunId), Error> {
+    async fn start(
+        &self,
+        request: pb::StartRunRequest,
+        actor: String,
+        lease: Option<Arc<Lease>>,
+    ) -> Result<(Namespace, RunId), Error> {
         let namespace = namespace(&request.namespace)?;
         let request_id = RequestId::parse("request_id", &request.request_id)?;
         let fingerprint = fingerprint(&request);
@@ -50,7 +56,7 @@ impl WorkflowRpcs {
         }
         let start = Start { request_id: request_id.clone(), ..self.checked(&namespace, &request, actor)? };
         let run_id = start.run_id;
-        match (self.scheduler.start(start, &fingerprint).await, &request_id) {
+        match (self.scheduler.start(start, &fingerprint, lease).await, &request_id) {
             (Err(Error::Contended(_)), Some(request_id)) => {
                 // The same request came twice at once, and the other was faster.
                 let known = self.known(&namespace, Some(request_id), &fingerprint).await?;
@@ -121,17 +127,17 @@ impl WorkflowService for WorkflowRpcs {
     }
 
     async fn start_run(&self, request: Request<pb::StartRunRequest>) -> Answer<pb::StartRunResponse> {
-        let actor = caller(&request).name().to_owned();
-        let (_, run_id) = self.start(request.into_inner(), actor).await?;
+        let (actor, lease) = (caller(&request).name().to_owned(), lease(&request));
+        let (_, run_id) = self.start(request.into_inner(), actor, lease).await?;
         let run = messages::run_to_wire(&self.runs().outline(run_id).await?);
         Ok(Response::new(pb::StartRunResponse { run: Some(run) }))
     }
 
     async fn cancel_run(&self, request: Request<pb::CancelRunRequest>) -> Answer<pb::CancelRunResponse> {
-        let by = caller(&request).name().to_owned();
+        let (by, lease) = (caller(&request).name().to_owned(), lease(&request));
         let request = request.into_inner();
         let (namespace, run_id) = name(&request.namespace, &request.run_id)?;
-        self.scheduler.cancel(&namespace, run_id, &by).await?;
+        self.scheduler.cancel(&namespace, run_id, &by, lease).await?;
         let run = messages::run_to_wire(&self.runs().outline(run_id).await?);
         Ok(Response::new(pb::CancelRunResponse { run: Some(run) }))
     }

@@ -39,7 +39,7 @@ async fn a_run_is_driven_though_the_call_that_starts_it_is_dropped() {
     let surroundings = Surroundings::with_a_run().await;
     let (_daemon, scheduler) = scheduler(&surroundings).await;
     let other = RunId::new(Timestamp::from_micros(2));
-    drop_once_begun(scheduler.start(start_of(other, PLAN), "")).await;
+    drop_once_begun(scheduler.start(start_of(other, PLAN), "", None)).await;
     assert!(ended(&scheduler, other).await.succeeded);
 }
 
@@ -49,7 +49,7 @@ async fn a_run_is_cancelled_though_the_call_that_cancels_it_is_dropped() {
     let (_daemon, scheduler) = scheduler(&surroundings).await;
     scheduler.resume().await.unwrap();
     comes_to_its_endless_step(&surroundings).await;
-    drop_once_begun(scheduler.cancel(&Namespace::default(), surroundings.run_id, "ada")).await;
+    drop_once_begun(scheduler.cancel(&Namespace::default(), surroundings.run_id, "ada", None)).await;
     assert!(ended(&scheduler, surroundings.run_id).await.cancelled);
 }
 

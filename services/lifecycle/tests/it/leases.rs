@@ -8,6 +8,7 @@ use nova_runtime::testing::TestAuthority;
 use nova_types::{Clock as _, Namespace, SpiffeId, TaskId};
 use tonic::{Code, Request, Status};
 
+use crate::runs::start;
 use crate::server::{Daemon, reason};
 
 /// The lease `token` of a task, for the agent orion.
@@ -84,4 +85,33 @@ async fn an_agent_changes_its_session_under_a_lease_that_stands_and_never_withou
     let request = pb::GetSessionRequest { session_id: session.id.clone(), ..Default::default() };
     let kept = daemon.sessions().get_session(request).await.unwrap().into_inner().session.unwrap();
     assert_eq!(kept.context_json, r#"{"new":1,"old":1}"#);
+}
+
+#[tokio::test]
+async fn a_lost_lease_starts_and_cancels_no_run() {
+    let daemon = Daemon::start().await;
+    let holder = SpiffeId::parse("holder", "spiffe://nova.local/user/operator").unwrap();
+    let [old, new] = [7, 9].map(|token| Lease { holder: holder.clone(), ..lease(token, &daemon) });
+    let mut workflows = daemon.workflows();
+    let run = workflows.start_run(under(&new, start("a"))).await.unwrap().into_inner().run.unwrap();
+    assert_lost(workflows.start_run(under(&old, start("b"))).await);
+    let cancel = pb::CancelRunRequest { run_id: run.id.clone(), ..Default::default() };
+    assert_lost(workflows.cancel_run(under(&old, cancel)).await);
+    let runs = workflows.list_runs(pb::ListRunsRequest::default()).await.unwrap().into_inner().runs;
+    assert_eq!(runs.iter().map(|run| &run.id).collect::<Vec<_>>(), [&run.id]);
+    assert_ne!(runs[0].state(), pb::RunState::Cancelled);
+}
+
+#[tokio::test]
+async fn a_lost_lease_registers_no_agent_and_begins_no_session() {
+    let daemon = Daemon::start().await;
+    daemon.register("orion").await;
+    let (old, new) = (lease(7, &daemon), lease(9, &daemon));
+    let mut orion = daemon.agents_as("agent/orion");
+    orion.heartbeat_agent(under(&new, beat())).await.unwrap();
+    let role = "auditor".to_owned();
+    let register = pb::RegisterAgentRequest { agent_id: "orion".to_owned(), role, ..Default::default() };
+    assert_lost(orion.register_agent(under(&old, register)).await);
+    let start = pb::StartSessionRequest { agent_id: "orion".to_owned(), ..Default::default() };
+    assert_lost(daemon.sessions_as("agent/orion").start_session(under(&old, start)).await);
 }

@@ -1,5 +1,5 @@
 //! Passes batches on to the collector that `--otlp` names, in the background: one that is slow or away
-//! must not slow the mesh down. What waits is bounded; what finds no place is dropped, and counted.
+//! must not slow the mesh down. What waits is bounded; what finds no place, or is not taken, is dropped, and counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +17,8 @@ use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
+use super::store::Traces;
+
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// How long the collector may take for a batch.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,7 +31,7 @@ const WAITING: usize = 256;
 #[derive(Clone, Debug)]
 pub(crate) struct Forward {
     waiting: mpsc::Sender<Batch>,
-    dropped: Arc<AtomicU64>,
+    lost: Arc<AtomicU64>,
     task: Arc<JoinHandle<()>>,
 }
 
@@ -43,18 +45,20 @@ enum Batch {
 }
 
 impl Forward {
-    /// Forwards to an OTLP/gRPC endpoint, such as `http://127.0.0.1:4317`.
+    /// Forwards to an OTLP/gRPC endpoint, such as `http://127.0.0.1:4317`. What is lost on the way is told to `traces`.
     #[expect(
         clippy::disallowed_methods,
         reason = "the supervisor is no daemon and has no runtime to spawn on"
     )]
-    pub(crate) fn to(url: &str) -> anyhow::Result<Self> {
+    pub(crate) fn to(url: &str, traces: Arc<Traces>) -> anyhow::Result<Self> {
         let endpoint = Endpoint::from_shared(url.to_owned())
             .with_context(|| format!("--otlp {url:?} must be a URL, such as http://127.0.0.1:4317"))?;
         let channel = endpoint.timeout(PATIENCE).connect_timeout(PATIENCE).connect_lazy();
         let (waiting, batches) = mpsc::channel(WAITING);
-        let task = Arc::new(tokio::spawn(pass_on(channel, batches)));
-        Ok(Self { waiting, dropped: Arc::default(), task })
+        let lost = Arc::<AtomicU64>::default();
+        let losses = Losses { lost: lost.clone(), told: 0, traces };
+        let task = Arc::new(tokio::spawn(pass_on(channel, batches, losses)));
+        Ok(Self { waiting, lost, task })
     }
 
     /// Passes spans on, later.
@@ -69,8 +73,8 @@ impl Forward {
 
     fn put(&self, batch: Batch) {
         if self.waiting.try_send(batch).is_err() {
-            let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
-            tracing::warn!(dropped, "batches for the collector were dropped: it is slow or away");
+            let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+            tracing::warn!(lost, "batches for the collector were dropped: it is slow or away");
         }
     }
 
@@ -88,7 +92,34 @@ impl Forward {
     }
 }
 
-async fn pass_on(channel: Channel, mut batches: mpsc::Receiver<Batch>) {
+/// Batches that were lost, as the store of traces was told.
+#[derive(Debug)]
+struct Losses {
+    lost: Arc<AtomicU64>,
+    told: u64,
+    traces: Arc<Traces>,
+}
+
+impl Losses {
+    fn add_one(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Where whoever shows the mesh finds it.
+    async fn tell(&mut self) {
+        let lost = self.lost.load(Ordering::Relaxed);
+        if lost == self.told {
+            return;
+        }
+        let traces = self.traces.clone();
+        match tokio::task::spawn_blocking(move || traces.set_not_forwarded(lost)).await {
+            Ok(Ok(())) => self.told = lost,
+            failed => tracing::warn!(?failed, lost, "batches that were lost are not told"),
+        }
+    }
+}
+
+async fn pass_on(channel: Channel, mut batches: mpsc::Receiver<Batch>, mut losses: Losses) {
     let mut spans = Grpc::new(channel.clone());
     let mut metrics = MetricsServiceClient::new(channel);
     while let Some(batch) = batches.recv().await {
@@ -98,8 +129,10 @@ async fn pass_on(channel: Channel, mut batches: mpsc::Receiver<Batch>) {
             Batch::End => return,
         };
         if let Err(error) = passed {
+            losses.add_one();
             tracing::warn!(%error, "a batch could not be passed on");
         }
+        losses.tell().await;
     }
 }
 

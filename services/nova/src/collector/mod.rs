@@ -12,6 +12,7 @@ mod store;
 
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Arc;
 
 use nova_runtime::Otlp;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::MetricsServiceServer;
@@ -59,8 +60,9 @@ impl Collector {
         let (endpoint, token) = (format!("http://{}", listener.local_addr()?), Uuid::new_v4().to_string());
         let guard = InterceptorLayer::new(Guard::new(&token));
         let address = Otlp { endpoint, token: Some(token) };
-        let forward = otlp.map(Forward::to).transpose()?;
-        let receiver = Receiver::new(Traces::create(traces)?, forward);
+        let traces = Arc::new(Traces::create(traces)?);
+        let forward = otlp.map(|url| Forward::to(url, traces.clone())).transpose()?;
+        let receiver = Receiver::new(traces, forward);
         let (stop, stopped) = oneshot::channel();
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let metrics = MetricsServiceServer::new(receiver.clone()).max_decoding_message_size(LARGEST_BATCH);

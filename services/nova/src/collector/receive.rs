@@ -29,8 +29,8 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    pub(crate) fn new(traces: Traces, forward: Option<Forward>) -> Self {
-        Self { traces: Arc::new(traces), forward }
+    pub(crate) fn new(traces: Arc<Traces>, forward: Option<Forward>) -> Self {
+        Self { traces, forward }
     }
 
     /// Passes on what waits.

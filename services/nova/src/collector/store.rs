@@ -22,6 +22,9 @@ const KEPT: u64 = 128 << 20;
 const SCHEMA: &str = "
     DROP TABLE IF EXISTS span;
     CREATE TABLE IF NOT EXISTS batch (id INTEGER PRIMARY KEY, spans BLOB NOT NULL);
+    DROP TABLE IF EXISTS not_forwarded;
+    CREATE TABLE not_forwarded (batches INTEGER NOT NULL);
+    INSERT INTO not_forwarded VALUES (0);
 ";
 
 /// The store of traces.
@@ -99,6 +102,18 @@ impl Traces {
             writer.remove_oldest()?;
         }
         Ok(())
+    }
+
+    /// Batches that another collector should have got, and did not, since the mesh is up.
+    pub(crate) fn not_forwarded(&self) -> rusqlite::Result<u64> {
+        let writer = self.0.lock().expect("nobody panics while holding it");
+        writer.connection.query_row("SELECT batches FROM not_forwarded", [], |row| row.get(0))
+    }
+
+    /// Notes how many there are.
+    pub(crate) fn set_not_forwarded(&self, batches: u64) -> rusqlite::Result<()> {
+        let writer = self.0.lock().expect("nobody panics while holding it");
+        writer.connection.execute("UPDATE not_forwarded SET batches = ?1", [batches]).map(drop)
     }
 
     /// The spans of a trace, by start.

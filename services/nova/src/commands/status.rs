@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::output;
 use super::spans::Spans;
 use crate::cli::Context;
+use crate::collector::Traces;
 use crate::failure::{self, NoMesh};
 use crate::home::MeshFile;
 use crate::supervisor::{DAEMONS, missing};
@@ -26,6 +27,8 @@ struct Report {
     memory_bytes: u64,
     /// Of all daemons since they started.
     spans: Spans,
+    /// Batches of telemetry that the collector of `--otlp` did not get.
+    batches_not_forwarded: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -58,7 +61,9 @@ pub(crate) async fn show(context: &Context, mesh: &MeshFile) -> anyhow::Result<E
     let home = context.home.path().display().to_string();
     let mesh = mesh.shown();
     let spans = daemons.iter().map(|daemon| daemon.spans).sum();
-    let report = Report { mesh, home, daemons, memory_bytes, spans };
+    let traces = Traces::open(&context.home.traces());
+    let batches_not_forwarded = traces.and_then(|traces| traces.not_forwarded()).unwrap_or_default();
+    let report = Report { mesh, home, daemons, memory_bytes, spans, batches_not_forwarded };
     if context.json {
         output::json(&report)?
     } else {
@@ -82,15 +87,25 @@ fn print(report: &Report) -> anyhow::Result<()> {
     output::table(&["DAEMON", "PID", "STATE", "GRPC", "HTTP", "MEMORY"], rows)?;
     output::line(&format!(
         "\nhome       {}{}\nstore      {}\ncollector  {}\nmemory     {} in all, the supervisor included\n\
-         spans      {} recorded by the daemons, {} lost",
+         spans      {} recorded by the daemons, {} lost{}",
         report.home,
         plaintext(&report.mesh),
         report.mesh.store,
         report.mesh.collector,
         mebibytes(report.memory_bytes),
         report.spans.recorded,
-        report.spans.lost
+        report.spans.lost,
+        not_forwarded(report.batches_not_forwarded)
     ))
+}
+
+/// What went no further than this machine, where it should have.
+fn not_forwarded(batches: u64) -> String {
+    match batches {
+        0 => String::new(),
+        1 => "; 1 batch did not reach the collector of --otlp".to_owned(),
+        more => format!("; {more} batches did not reach the collector of --otlp"),
+    }
 }
 
 /// That calls may come without TLS, where they may.

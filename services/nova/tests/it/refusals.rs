@@ -134,9 +134,9 @@ fn an_option_that_needs_another_says_so() {
 
 #[test]
 fn a_limit_says_by_which_word_it_is_lifted() {
-    check_usage("queue config mail --max-running some", "must be a whole number, or none");
+    check_usage("queue config mail --max-running some", "must be a whole number above 0, or none");
     check_usage("queue config mail --rate 100", "must be a number and a time, such as 100/1s, or none");
-    check_usage("queue config mail --max-tasks none", "must be a whole number, or default");
+    check_usage("queue config mail --max-tasks none", "must be a whole number above 0, or default");
     check_usage("queue config mail --weight gold", "must be group=share, or default");
 }
 

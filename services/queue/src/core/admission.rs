@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    record::{Intake, NewTask, Spec},
+    record::{NewTask, Spec},
     task::Micros,
 };
 
@@ -94,7 +94,7 @@ impl Core {
     fn check_queue(&mut self, queue: u32, new: u64) -> Result<(), Error> {
         let queue = self.queues.at(queue);
         let name = || queue.name().1.to_string();
-        if queue.settings.intake == Intake::Draining {
+        if !queue.settings.intake.takes() {
             return Err(Error::Draining { queue: name() });
         }
         match queue.settings.max_tasks.filter(|limit| queue.live() + new > *limit) {

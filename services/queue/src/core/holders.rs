@@ -1,9 +1,11 @@
-//! How many leases each worker holds, counted as they come and go.
+//! How many leases each worker holds, counted as they come and go, and when one of them was last extended.
 //!
 //! A hold names its worker by a place here, so that a lease costs no look at a name. Places of workers that hold
 //! nothing are taken away now and then, which keeps the table within twice the workers that hold something.
 
 use std::{collections::HashMap, sync::Arc};
+
+use crate::task::Micros;
 
 /// Places below which none is taken away.
 const FEW: usize = 1_024;
@@ -13,7 +15,16 @@ const FEW: usize = 1_024;
 struct Place {
     namespace: Arc<str>,
     name: Arc<str>,
-    held: u32,
+    held: Holding,
+}
+
+/// What a worker holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Holding {
+    /// Leases.
+    pub leases: u32,
+    /// When it last extended one; 0 when it has not.
+    pub beat: Micros,
 }
 
 /// Every worker that holds a lease, and some that held one.
@@ -40,7 +51,7 @@ impl Holders {
         });
         let (namespace, name) = (Arc::clone(namespace), Arc::clone(name));
         self.index.entry(Arc::clone(&namespace)).or_default().insert(Arc::clone(&name), place);
-        self.places[place as usize] = Some(Place { namespace, name, held: 0 });
+        self.places[place as usize] = Some(Place { namespace, name, held: Holding::default() });
         place
     }
 
@@ -50,17 +61,24 @@ impl Holders {
             return;
         }
         if let Some(before) = from.and_then(|place| self.at(place)) {
-            before.held = before.held.saturating_sub(1);
+            before.held.leases = before.held.leases.saturating_sub(1);
         }
         if let Some(after) = to.and_then(|place| self.at(place)) {
-            after.held += 1;
+            after.held.leases += 1;
         }
     }
 
-    /// Leases that a worker holds.
-    pub(super) fn held(&self, namespace: &str, name: &str) -> u32 {
+    /// A lease of the worker at this place was extended.
+    pub(super) fn beaten(&mut self, place: u32, now: Micros) {
+        if let Some(place) = self.at(place) {
+            place.held.beat = now;
+        }
+    }
+
+    /// What a worker holds.
+    pub(super) fn held(&self, namespace: &str, name: &str) -> Holding {
         let place = self.find(namespace, name).and_then(|place| self.places.get(place as usize));
-        place.and_then(Option::as_ref).map_or(0, |place| place.held)
+        place.and_then(Option::as_ref).map_or_else(Holding::default, |place| place.held)
     }
 
     fn find(&self, namespace: &str, name: &str) -> Option<u32> {
@@ -73,7 +91,7 @@ impl Holders {
 
     fn tidy(&mut self) {
         for (number, place) in (0..).zip(&mut self.places) {
-            let Some(idle) = place.take_if(|place| place.held == 0) else { continue };
+            let Some(idle) = place.take_if(|place| place.held.leases == 0) else { continue };
             if let Some(names) = self.index.get_mut(&idle.namespace) {
                 names.remove(&idle.name);
                 if names.is_empty() {
@@ -101,9 +119,10 @@ mod tests {
         holders.moved(None, Some(one));
         holders.moved(None, Some(one));
         holders.moved(Some(one), Some(two));
-        assert_eq!([holders.held("n", "w-1"), holders.held("n", "w-2"), holders.held("m", "w-1")], [1, 1, 0]);
+        let held = |holders: &Holders, namespace, name| holders.held(namespace, name).leases;
+        assert_eq!([("n", "w-1"), ("n", "w-2"), ("m", "w-1")].map(|(n, w)| held(&holders, n, w)), [1, 1, 0]);
         holders.moved(Some(two), None);
-        assert_eq!(holders.held("n", "w-2"), 0);
+        assert_eq!(held(&holders, "n", "w-2"), 0);
     }
 
     #[test]
@@ -117,6 +136,6 @@ mod tests {
             holders.moved(Some(place), None);
         }
         assert!(holders.places.len() <= 2 * FEW, "{} places", holders.places.len());
-        assert_eq!(holders.held("n", "w-0"), 1);
+        assert_eq!(holders.held("n", "w-0").leases, 1);
     }
 }

@@ -7,6 +7,7 @@ use crate::{
         Core,
         entry::{Ending, Entry, Hold, Row, row_of},
     },
+    error::Error,
     record::{Beat, Lease, LeaseRef, LeaseRequest, Task},
     task::{Event, Micros, after},
 };
@@ -124,6 +125,7 @@ impl Core {
             entry.status.expires = entry.status.expires.max(end);
             longer = duration > hold.duration;
             hold.duration = hold.duration.max(duration);
+            self.holders.beaten(hold.holder, now);
         }
         if longer {
             self.note(row, &mut entry, false);
@@ -131,6 +133,15 @@ impl Core {
         let expires = entry.status.expires;
         self.entries.put(row, entry);
         Some(expires)
+    }
+
+    /// Refuses what is done under a lease that holds its task no more.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`].
+    pub fn check_held(&self, namespace: &str, lease: LeaseRef) -> Result<(), Error> {
+        let LeaseRef { id, token, .. } = lease;
+        self.held(namespace, lease).map(drop).ok_or(Error::LeaseLost { id, token })
     }
 
     /// The row of a lease, when its token is the one that holds the task, and who names it was given it.

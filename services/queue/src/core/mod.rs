@@ -78,6 +78,7 @@ use self::{
     upkeep::Upkeep,
 };
 pub use self::{
+    holders::Holding,
     keys::{body_hash, key_of},
     listing::Listed,
     retention::Keep,
@@ -424,8 +425,8 @@ impl Core {
         self.queues.view(namespace, name, self.since, self.now)
     }
 
-    /// Leases that workers of a namespace hold, by name.
-    pub fn held_by(&self, namespace: &str, workers: &[Arc<str>]) -> Vec<u32> {
+    /// What workers of a namespace hold, by name.
+    pub fn held_by(&self, namespace: &str, workers: &[Arc<str>]) -> Vec<Holding> {
         workers.iter().map(|worker| self.holders.held(namespace, worker)).collect()
     }
 

@@ -451,7 +451,8 @@ impl Run {
         self.check_oldest();
         self.check_trails();
         let leased = self.told.stored.values().filter(|state| **state == State::Leased).count();
-        assert_eq!(self.core.held_by("default", &["w".into()]), [u32::try_from(leased).unwrap()]);
+        let held = self.core.held_by("default", &["w".into()])[0].leases;
+        assert_eq!(held, u32::try_from(leased).unwrap());
         let counted = &self.core.stats("default", "", 10);
         let count = |state: State| self.told.stored.values().filter(|other| **other == state).count() as u64;
         for row in counted {

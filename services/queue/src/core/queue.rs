@@ -22,7 +22,7 @@ use crate::{
         ready::Order,
         upkeep::EndedTasks,
     },
-    record::{Intake, QueueSettings, QueueStats},
+    record::{QueueSettings, QueueStats},
     task::{Micros, State},
 };
 
@@ -187,9 +187,7 @@ impl Queue {
     /// True when the queue as a whole may start nothing.
     fn is_shut(&self) -> bool {
         let full = |limit: u32| self.count(State::Leased) >= u64::from(limit);
-        self.settings.intake == Intake::Paused
-            || self.bucket.is_shut()
-            || self.settings.max_running.is_some_and(full)
+        !self.settings.intake.starts() || self.bucket.is_shut() || self.settings.max_running.is_some_and(full)
     }
 
     /// True when nothing may be taken.

@@ -6,7 +6,8 @@ use super::{Core, Keep, Limits, batch::Batch, restore::Counters};
 use crate::{
     cron::Cron,
     error::Error,
-    record::{Intake, NewTask, Spec},
+    intake::Intake,
+    record::{NewTask, Spec},
     schedule::{Key, Missed, Schedule},
     task::{Micros, Retry},
 };

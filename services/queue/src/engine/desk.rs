@@ -138,8 +138,9 @@ impl<'a> Desk<'a> {
 
     fn take(&mut self, command: Command, now: Micros) {
         match command {
-            Command::Enqueue(tasks, reply) => {
-                let receipts = self.core.enqueue(tasks, now);
+            Command::Enqueue(lease, tasks, reply) => {
+                let held = lease.map_or(Ok(()), |(namespace, lease)| self.core.check_held(&namespace, lease));
+                let receipts = held.and_then(|()| self.core.enqueue(tasks, now));
                 self.answers.push(Answer::Receipts(reply, receipts));
             }
             Command::Lease(request, reply) => self.lease(request, reply, now),

@@ -80,8 +80,8 @@ impl std::fmt::Debug for Told {
 /// What the engine is asked.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Store tasks.
-    Enqueue(Vec<NewTask>, Reply<Vec<Receipt>>),
+    /// Store tasks, under a lease of a namespace where one is shown.
+    Enqueue(Option<(Arc<str>, LeaseRef)>, Vec<NewTask>, Reply<Vec<Receipt>>),
     /// Take tasks.
     Lease(LeaseRequest, Reply<Vec<Lease>>),
     /// Extend leases, and those that are reported on.
@@ -217,7 +217,7 @@ impl Command {
     /// Tells the caller why this daemon does not lead; one that is gone needs no answer.
     fn refuse(self, why: Error) {
         match self {
-            Self::Enqueue(_, reply) => drop(reply.send(Err(why))),
+            Self::Enqueue(_, _, reply) => drop(reply.send(Err(why))),
             Self::Lease(_, reply) => drop(reply.send(Err(why))),
             Self::Heartbeat(.., reply) => drop(reply.send(Err(why))),
             Self::Settle(.., reply) => drop(reply.send(Err(why))),
@@ -348,7 +348,7 @@ const FRAME: usize = 256;
 
 fn weight(command: &Command) -> usize {
     match command {
-        Command::Enqueue(tasks, _) => tasks.iter().map(|task| task.spec.size() + task.payload.len()).sum(),
+        Command::Enqueue(_, tasks, _) => tasks.iter().map(|task| task.spec.size() + task.payload.len()).sum(),
         Command::Settle(_, settlements, _) => settlements
             .iter()
             .map(|settlement| match &settlement.outcome {

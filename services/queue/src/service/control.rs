@@ -118,8 +118,9 @@ pub(super) async fn redrive(
             }
         };
     reserved::may_enqueue(caller, tasks.iter().map(|task| task.spec.queue.as_ref()))?;
+    let dead = tasks.iter().filter(|task| task.status.state == State::Dead).count() as u64;
     let count = service.store.redrive(tasks).await? as u64;
-    Ok(pb::RedriveTasksResponse { count, next_page_token })
+    Ok(pb::RedriveTasksResponse { count, next_page_token, kept: dead.saturating_sub(count) })
 }
 
 impl QueueService {

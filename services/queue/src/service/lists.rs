@@ -94,7 +94,7 @@ pub(super) fn fits(filter: Option<&pb::TaskFilter>, violations: &mut Violations)
     if !filter.kind.is_empty() {
         violations.take(TaskKind::parse("filter.kind", &filter.kind));
     }
-    violations.take(parse::group("filter.group", &filter.group));
+    violations.take(parse::group("filter.group", filter.group()));
     violations.take(check::labels("filter.metadata", &filter.metadata));
     violations.take(check::text("filter.error_reason", &filter.error_reason, 0..=64));
     let set = |text: &str| (!text.is_empty()).then(|| Box::from(text));
@@ -102,7 +102,7 @@ pub(super) fn fits(filter: Option<&pb::TaskFilter>, violations: &mut Violations)
         |time: &Option<prost_types::Timestamp>| time.as_ref().map(|time| Timestamp::from_wire(time).micros());
     Fits {
         kind: set(&filter.kind),
-        group: set(&filter.group),
+        group: filter.group.as_deref().map(Box::from),
         metadata: parse::labels(filter.metadata.clone()),
         error_reason: set(&filter.error_reason),
         created_from: time(&filter.create_time_from),

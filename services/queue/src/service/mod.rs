@@ -28,7 +28,7 @@ use self::{
     outgoing::{Outgoing, Streams},
     workers::Workers,
 };
-use crate::{config::Config, record::Intake, store::Store};
+use crate::{config::Config, intake::Intake, store::Store};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -55,7 +55,8 @@ impl QueueService {
 #[tonic::async_trait]
 impl pb::queue_service_server::QueueService for QueueService {
     async fn enqueue(&self, request: Request<pb::EnqueueRequest>) -> Answer<pb::EnqueueResponse> {
-        unary::enqueue(self, &nova_rpc::caller(&request), request.into_inner()).await.map(Response::new)
+        let (caller, lease) = (nova_rpc::caller(&request), nova_rpc::lease(&request));
+        unary::enqueue(self, &caller, lease.as_deref(), request.into_inner()).await.map(Response::new)
     }
 
     async fn lease(&self, request: Request<pb::LeaseRequest>) -> Answer<pb::LeaseResponse> {
@@ -128,13 +129,13 @@ impl pb::queue_service_server::QueueService for QueueService {
 
     async fn pause_queue(&self, request: Request<pb::PauseQueueRequest>) -> Answer<pb::PauseQueueResponse> {
         let pb::PauseQueueRequest { namespace, queue } = request.into_inner();
-        let queue = Some(queues::let_through(self, &namespace, &queue, Intake::Paused).await?);
+        let queue = Some(queues::let_through(self, &namespace, &queue, Intake::paused).await?);
         Ok(Response::new(pb::PauseQueueResponse { queue }))
     }
 
     async fn drain_queue(&self, request: Request<pb::DrainQueueRequest>) -> Answer<pb::DrainQueueResponse> {
         let pb::DrainQueueRequest { namespace, queue } = request.into_inner();
-        let queue = Some(queues::let_through(self, &namespace, &queue, Intake::Draining).await?);
+        let queue = Some(queues::let_through(self, &namespace, &queue, Intake::draining).await?);
         Ok(Response::new(pb::DrainQueueResponse { queue }))
     }
 
@@ -143,7 +144,7 @@ impl pb::queue_service_server::QueueService for QueueService {
         request: Request<pb::ResumeQueueRequest>,
     ) -> Answer<pb::ResumeQueueResponse> {
         let pb::ResumeQueueRequest { namespace, queue } = request.into_inner();
-        let queue = Some(queues::let_through(self, &namespace, &queue, Intake::Open).await?);
+        let queue = Some(queues::let_through(self, &namespace, &queue, |_| Intake::Open).await?);
         Ok(Response::new(pb::ResumeQueueResponse { queue }))
     }
 

@@ -104,6 +104,10 @@ pub(super) fn task(
     let timeout = violations.take(timeout).unwrap_or_default();
     let retry = retry(wire.retry.as_ref(), &mut violations);
     let terms = terms::terms(&wire, index, &mut violations);
+    if let Some(deadline) = terms.as_ref().and_then(|terms| terms.deadline) {
+        let rule = format!("{deadline:?} must be longer than the delay, {delay:?}");
+        violations.require(deadline > delay, "deadline", &rule);
+    }
     violations.finish()?;
     let spec = Spec {
         namespace: Arc::clone(namespace),
@@ -159,7 +163,12 @@ fn retry(wire: Option<&pb::RetryPolicy>, violations: &mut Violations) -> Retry {
     let (field, value) = ("retry.initial_backoff", wire.initial_backoff.as_ref());
     let initial = violations.take(wire::duration(field, value, range.clone(), usual.initial));
     let (field, value) = ("retry.max_backoff", wire.max_backoff.as_ref());
-    let max = violations.take(wire::duration(field, value, range, usual.max));
+    let least = initial.unwrap_or_default();
+    let max = violations.take(wire::duration(field, value, range, usual.max.max(least)));
+    if let Some(max) = max {
+        let rule = format!("{max:?} must be at least the initial backoff, {least:?}");
+        violations.require(max >= least, field, &rule);
+    }
     Retry {
         max_attempts: if wire.max_attempts == 0 { usual.max_attempts } else { wire.max_attempts },
         initial: initial.unwrap_or_default(),

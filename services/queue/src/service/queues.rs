@@ -8,7 +8,8 @@ use tonic::Status;
 
 use crate::{
     Error,
-    record::{Intake, Percentiles, PerformanceView, QueueView},
+    intake::Intake,
+    record::{Percentiles, PerformanceView, QueueView},
     service::{QueueService, lists, parse, settings, unary::refused, wire},
 };
 
@@ -35,15 +36,18 @@ pub(super) async fn update(
     Ok(pb::UpdateQueueResponse { queue: Some(service.shown(&namespace, view)) })
 }
 
-/// Opens, pauses or drains a queue.
+/// Opens, pauses or drains a queue: makes of what it lets through what it shall let through.
 pub(super) async fn let_through(
     service: &QueueService,
     namespace: &str,
     name: &str,
-    intake: Intake,
+    change: impl Fn(Intake) -> Intake + Send + 'static,
 ) -> Result<pb::Queue, Status> {
     let (namespace, name) = named(namespace, name).map_err(refused)?;
-    let view = service.store.configure(&namespace, &name, move |settings| settings.intake = intake).await?;
+    let view = service
+        .store
+        .configure(&namespace, &name, move |settings| settings.intake = change(settings.intake))
+        .await?;
     Ok(service.shown(&namespace, view))
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nova_proto::queue::v1 as pb;
-use nova_rpc::{Caller, messaging, trace};
+use nova_rpc::{Caller, Lease, messaging, trace};
 use nova_types::{QueueName, Violations, wire as check};
 use tonic::Status;
 use tracing::Span;
@@ -21,13 +21,15 @@ use crate::{
 pub(super) async fn enqueue(
     service: &QueueService,
     caller: &Caller,
+    lease: Option<&Lease>,
     request: pb::EnqueueRequest,
 ) -> Result<pb::EnqueueResponse, Status> {
     let span = sending(&request);
     let traceparent = trace::traceparent_of(&span).or_else(trace::current_traceparent).unwrap_or_default();
     let tasks = parse::tasks(request, &traceparent).map_err(refused)?;
     reserved::may_enqueue(caller, tasks.iter().map(|task| task.spec.queue.as_ref()))?;
-    let receipts = service.store.enqueue(tasks).await?;
+    let lease = lease.map(|lease| wire::proven(lease, Mark::of(caller.name())));
+    let receipts = service.store.enqueue_under(lease, tasks).await?;
     if let [receipt] = &receipts[..] {
         span.record(messaging::MESSAGE_ID, tracing::field::display(receipt.id));
     }

@@ -8,7 +8,9 @@ use nova_types::{Timestamp, wire};
 use uuid::Uuid;
 
 use crate::{
-    record::{Beat, Cursor, Durability, Intake, Lease, LeaseRef, Report, Settled, Settlement, Task},
+    intake::Intake,
+    mark::Mark,
+    record::{Beat, Cursor, Durability, Lease, LeaseRef, Report, Settled, Settlement, Task},
     task::{Failure, Micros, Retry, State},
     trail::Attempt,
 };
@@ -42,7 +44,14 @@ pub(super) fn intake(intake: Intake) -> pb::QueueIntake {
         Intake::Open => pb::QueueIntake::Open,
         Intake::Paused => pb::QueueIntake::Paused,
         Intake::Draining => pb::QueueIntake::Draining,
+        Intake::Closed => pb::QueueIntake::Closed,
     }
+}
+
+/// The lease that a proof is about.
+pub(super) fn proven(lease: &nova_rpc::Lease, mark: Mark) -> (Arc<str>, LeaseRef) {
+    let id = Uuid::from_bytes(*lease.task.as_bytes());
+    (Arc::from(lease.namespace.as_ref()), LeaseRef { id, token: lease.token, mark })
 }
 
 /// A level of durability.

@@ -16,6 +16,7 @@ use nova_types::{Clock, Violations, wire as check};
 use tonic::Status;
 
 use crate::{
+    core::Holding,
     record::LeaseRequest,
     service::{QueueService, lists, parse, unary::refused, wire},
     task::{Micros, after},
@@ -62,6 +63,11 @@ impl Worker {
     /// When it was seen last; one with a stream is seen all the time.
     fn last(&self, now: Micros) -> Micros {
         if self.streams > 0 { now } else { self.last }
+    }
+
+    /// Whoever extends its leases works, though it asks for no more.
+    fn beat(&mut self, at: Micros) {
+        self.last = self.last.max(at);
     }
 }
 
@@ -157,8 +163,10 @@ pub(super) async fn list(
     let names = workers.iter().map(|worker| Arc::clone(&worker.name)).collect();
     let held = service.store.held_by(&namespace, names).await?;
     let now = service.runtime.clock().now().micros();
-    let here = |(worker, held): &(Worker, u32)| *held > 0 || after(worker.last(now), LATELY) > now;
-    let shown = workers.into_iter().zip(held).filter(here).map(|(worker, held)| shown(worker, held, now));
+    workers.iter_mut().zip(&held).for_each(|(worker, held)| worker.beat(held.beat));
+    let here = |(worker, held): &(Worker, Holding)| held.leases > 0 || after(worker.last(now), LATELY) > now;
+    let shown =
+        workers.into_iter().zip(held).filter(here).map(|(worker, held)| shown(worker, held.leases, now));
     let (workers, more) = lists::fill(shown, limit);
     let last = workers.last().filter(|_| more).map(|last| place(&last.name, &last.identity));
     let next_page_token = last.map(|last| check::page_token(last.as_bytes())).unwrap_or_default();

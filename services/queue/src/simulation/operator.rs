@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{
     cron::Cron,
-    record::{Intake, QueueSettings},
+    intake::Intake,
+    record::QueueSettings,
     schedule::{Missed, Schedule},
 };
 

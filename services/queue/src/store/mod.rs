@@ -27,7 +27,7 @@ pub(crate) use self::open::{Settings, open_redis, open_sqlite};
 pub(crate) use self::streams::Place;
 use self::streams::Streams;
 use crate::{
-    core::{Core, Listed, entry::row_of},
+    core::{Core, Holding, Listed, entry::row_of},
     engine::{
         inbox::{Command, Inbox},
         ring::{Passage, Ring, Wanted},
@@ -91,8 +91,18 @@ impl Store {
     }
 
     /// Stores tasks of one namespace, all or none; a known idempotency key answers its earlier task.
+    #[cfg(test)]
     pub(crate) async fn enqueue(&self, tasks: Vec<NewTask>) -> Result<Vec<Receipt>, Error> {
-        self.inbox.ask(|reply| Command::Enqueue(tasks, reply)).await
+        self.enqueue_under(None, tasks).await
+    }
+
+    /// The same under a lease, if there is one: only while it is held.
+    pub(crate) async fn enqueue_under(
+        &self,
+        lease: Option<(Arc<str>, LeaseRef)>,
+        tasks: Vec<NewTask>,
+    ) -> Result<Vec<Receipt>, Error> {
+        self.inbox.ask(|reply| Command::Enqueue(lease, tasks, reply)).await
     }
 
     /// Takes ready tasks, and waits up to `request.wait` for the first.
@@ -254,12 +264,12 @@ impl Store {
         self.inbox.look(move |core| core.figures(most)).await
     }
 
-    /// Leases that workers of a namespace hold, by name.
+    /// What workers of a namespace hold, by name.
     pub(crate) async fn held_by(
         &self,
         namespace: &Arc<str>,
         workers: Vec<Arc<str>>,
-    ) -> Result<Vec<u32>, Error> {
+    ) -> Result<Vec<Holding>, Error> {
         let namespace = Arc::clone(namespace);
         self.inbox.look(move |core| core.held_by(&namespace, &workers)).await
     }

@@ -147,6 +147,10 @@ pub(crate) async fn workers_are_listed_with_what_they_hold(home: &Home) {
         ("spiffe://nova.local/user/operator", &["q".to_owned()][..])
     );
     assert!(workers(&mut client, "other").await.is_empty());
+    let beat = pb::HeartbeatRequest { leases: vec![refer(&lease)], ..Default::default() };
+    client.heartbeat(beat).await.unwrap();
+    let seen = |worker: &pb::Worker| worker.last_seen_time.map(|time| (time.seconds, time.nanos));
+    assert!(seen(&workers(&mut client, "q").await[0]) > seen(worker), "who heartbeats is there");
     // It expires, and is held by nobody from then on.
     eventually(&mut client, &id, TaskState::Ready).await;
     assert_eq!(workers(&mut client, "q").await[0].leases, 0);

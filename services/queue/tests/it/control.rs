@@ -83,11 +83,22 @@ pub(crate) async fn a_queue_is_paused_drained_and_resumed(home: &Home) {
     put(&mut client, task("t")).await;
     let none = client.lease(pb::LeaseRequest { wait: None, ..ask() }).await.unwrap().into_inner();
     assert!(none.leases.is_empty());
-    client.drain_queue(pb::DrainQueueRequest { queue: queue.clone(), ..Default::default() }).await.unwrap();
+    let drain = pb::DrainQueueRequest { queue: queue.clone(), ..Default::default() };
+    let closed = client.drain_queue(drain.clone()).await.unwrap().into_inner().queue.unwrap();
+    assert_eq!(closed.intake(), pb::QueueIntake::Closed, "a drain does not end a pause");
     let more = client.enqueue(enqueue(vec![task("more")])).await;
     refused(more, Code::FailedPrecondition, "QUEUE_DRAINING");
+    let none = client.lease(pb::LeaseRequest { wait: None, ..ask() }).await.unwrap().into_inner();
+    assert!(none.leases.is_empty());
+    let resume = pb::ResumeQueueRequest { queue: queue.clone(), ..Default::default() };
+    client.resume_queue(resume.clone()).await.unwrap();
+    let drained = client.drain_queue(drain).await.unwrap().into_inner().queue.unwrap();
+    assert_eq!(drained.intake(), pb::QueueIntake::Draining);
     take(&mut client, ask()).await;
-    client.resume_queue(pb::ResumeQueueRequest { queue, ..Default::default() }).await.unwrap();
+    let closed = pb::PauseQueueRequest { queue, ..Default::default() };
+    let closed = client.pause_queue(closed).await.unwrap().into_inner().queue.unwrap();
+    assert_eq!(closed.intake(), pb::QueueIntake::Closed, "a pause does not end a drain");
+    client.resume_queue(resume).await.unwrap();
     put(&mut client, task("more")).await;
 }
 

@@ -1,8 +1,10 @@
 //! Settings of queues, groups, limits and rates.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use nova_proto::queue::v1 as pb;
+use nova_queue::Config;
+use nova_types::{Clock, HeldClock, SystemClock};
 use pb::{work_request::Message as Say, work_response::Message as Hear};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
@@ -92,11 +94,15 @@ pub(crate) async fn groups_share_and_keep_to_their_limits(home: &Home) {
     assert!(take(&mut client).await.is_empty());
     client.complete(complete(&held[0], "r")).await.unwrap();
     assert_eq!(take(&mut client).await.len(), 1);
-    let group = pb::TaskFilter { group: "b".into(), ..Default::default() };
+    let group = pb::TaskFilter { group: Some("b".into()), ..Default::default() };
     let list = pb::ListTasksRequest { filter: Some(group), ..Default::default() };
     let found = client.list_tasks(list).await.unwrap().into_inner().tasks;
     assert_eq!(found.iter().filter(|task| task.group == "b").count(), 4);
     assert_eq!(found.len(), 4);
+    put(&mut client, "", 1).await;
+    let none = pb::TaskFilter { group: Some(String::new()), ..Default::default() };
+    let list = pb::ListTasksRequest { filter: Some(none), ..Default::default() };
+    assert_eq!(client.list_tasks(list).await.unwrap().into_inner().tasks.len(), 1, "those of no group");
 }
 
 pub(crate) async fn a_stream_is_woken_when_a_bucket_refills(home: &Home) {
@@ -118,7 +124,51 @@ pub(crate) async fn a_stream_is_woken_when_a_bucket_refills(home: &Home) {
             leased += leases.leases.len();
         }
     }
-    assert!(start.elapsed() >= std::time::Duration::from_millis(145), "{:?}", start.elapsed());
+    assert!(start.elapsed() >= Duration::from_millis(145), "{:?}", start.elapsed());
+}
+
+async fn put_at(client: &mut Client, priority: u32) {
+    client.enqueue(enqueue(vec![pb::NewTask { priority, ..task("t") }])).await.unwrap();
+}
+
+/// The priorities of all that may start, in the order in which it does.
+async fn order(client: &mut Client) -> Vec<u32> {
+    take(client).await.into_iter().map(|lease| lease.task.unwrap().priority).collect()
+}
+
+pub(crate) async fn what_has_a_higher_priority_starts_first(home: &Home) {
+    let server = home.serve_with(Config { ageing_step_ms: 3_600_000, ..Config::default() }).await;
+    let mut client = client(&server);
+    for priority in [0, 9, 4, 9] {
+        put_at(&mut client, priority).await;
+    }
+    assert_eq!(order(&mut client).await, [9, 9, 4, 0]);
+}
+
+pub(crate) async fn a_low_priority_is_not_starved_unless_the_queue_is_strict(home: &Home) {
+    let clock = Arc::new(HeldClock::at(SystemClock.now()));
+    let server = home.serve_at(Arc::clone(&clock) as Arc<dyn Clock>).await;
+    let mut client = client(&server);
+    for (strict_priority, wanted) in [(false, [0, 9]), (true, [9, 0])] {
+        let settings = pb::QueueSettings { strict_priority, ..Default::default() };
+        set(&mut client, settings, &["strict_priority"]).await;
+        put_at(&mut client, 0).await;
+        clock.advance(Duration::from_secs(60));
+        put_at(&mut client, 9).await;
+        assert_eq!(order(&mut client).await, wanted, "strict: {strict_priority}");
+    }
+}
+
+pub(crate) async fn groups_are_served_by_their_weights(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    let group_weights = [("a".to_owned(), 1), ("b".to_owned(), 4)].into();
+    set(&mut client, pb::QueueSettings { group_weights, ..Default::default() }, &["group_weights"]).await;
+    for group in ["a", "b"] {
+        put(&mut client, group, 20).await;
+    }
+    assert_eq!(by_group(&take(&mut client).await), [("a", 2), ("b", 8)].into());
+    assert_eq!(by_group(&take(&mut client).await), [("a", 2), ("b", 8)].into());
 }
 
 pub(crate) async fn bad_settings_name_their_fields(home: &Home) {

@@ -3,12 +3,12 @@
 use nova_proto::queue::v1::{self as pb, queue_service_client::QueueServiceClient};
 use nova_runtime::testing::TestServer;
 use pb::TaskState;
-use tonic::Code;
+use tonic::{Code, Request};
 
 use crate::{
     harness::{
-        Client, Home, PATIENCE, ask, ask_briefly, client, complete, fail, get, millis, put, refer, refused,
-        seconds, take, task,
+        Client, Home, PATIENCE, ask, ask_briefly, client, complete, enqueue, fail, get, millis, put, refer,
+        refused, seconds, take, task,
     },
     work::{Worker, completed},
 };
@@ -92,6 +92,24 @@ pub(crate) async fn a_held_lease_is_proven_and_a_lost_one_is_not(home: &Home) {
     assert!(lost.lost && lost.proof.is_empty() && lost.duration.is_none());
     assert!(!held.lost && held.task_id == refer(&fresh).task_id && !held.proof.is_empty());
     assert_eq!(held.duration, seconds(10));
+}
+
+pub(crate) async fn what_holds_its_task_no_more_enqueues_nothing_under_its_proof(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    put(&mut client, task("t")).await;
+    let lease = take(&mut client, ask()).await;
+    let prove = pb::ProveLeasesRequest { leases: vec![refer(&lease)], ..Default::default() };
+    let proof = client.prove_leases(prove).await.unwrap().into_inner().proofs.remove(0).proof;
+    let follow = || {
+        let mut request = Request::new(enqueue(vec![task("next")]));
+        request.metadata_mut().insert(nova_rpc::lease::HEADER, proof.parse().unwrap());
+        request
+    };
+    client.enqueue(follow()).await.unwrap();
+    client.complete(complete(&lease, "r")).await.unwrap();
+    // The proof is good for seconds yet.
+    refused(client.enqueue(follow()).await, Code::FailedPrecondition, "LEASE_LOST");
 }
 
 pub(crate) async fn a_repeated_completion_is_answered_as_the_first(home: &Home) {

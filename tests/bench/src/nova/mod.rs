@@ -62,6 +62,8 @@ pub(crate) struct NovaSystem {
     producing: Vec<Client>,
     working: Vec<Client>,
     tally: Arc<Tally>,
+    /// Of another queue, beside what stands in the first.
+    aside: Arc<Tally>,
     // The mesh goes down before its Redis does.
     nova: Nova,
     redis: Option<RedisServer>,
@@ -79,8 +81,8 @@ impl NovaSystem {
         let clients = |meshes: Vec<Mesh>| meshes.iter().map(Mesh::queue).collect();
         let producing = clients(variant.producers(&nova, CONNECTIONS));
         let working = clients(variant.workers(&nova, STREAMS));
-        let tally = Arc::new(Tally::new());
-        Ok(Self { store, variant, collector, producing, working, tally, nova, redis })
+        let [tally, aside] = ["bench", "aside"].map(|queue| Arc::new(Tally::new(queue)));
+        Ok(Self { store, variant, collector, producing, working, tally, aside, nova, redis })
     }
 
     /// The process of its queue daemon.
@@ -88,42 +90,63 @@ impl NovaSystem {
         self.nova.pid_of("queue")
     }
 
-    async fn lives(&self, calls: Calls) -> anyhow::Result<Vec<u32>> {
-        let mut workers = self.work(CREDIT, None);
-        let micros = calls.run(&self.producing, &self.tally).await?;
-        drained(&mut workers, self.tally.completes(self.tally.enqueued())).await?;
+    async fn lives(&self, tally: &Arc<Tally>, calls: Calls) -> anyhow::Result<Vec<u32>> {
+        let mut workers = self.work(tally, CREDIT, None);
+        let micros = calls.run(&self.producing, tally).await?;
+        drained(&mut workers, tally.completes(tally.enqueued())).await?;
         Ok(micros)
     }
 
-    /// Starts workers that hold `credit` tasks each, until they have had their share of `tasks`.
-    fn work(&self, credit: u64, tasks: Option<u64>) -> JoinSet<anyhow::Result<()>> {
+    /// Starts workers of a queue that hold `credit` tasks each, until they have had their share of `tasks`.
+    fn work(&self, tally: &Arc<Tally>, credit: u64, tasks: Option<u64>) -> JoinSet<anyhow::Result<()>> {
         let mut workers = JoinSet::new();
         let streams = STREAMS.min(usize::try_from(credit).unwrap_or(STREAMS));
         for (number, client) in self.working.iter().take(streams).enumerate() {
             let share = tasks.map(|tasks| part(tasks, streams, number));
             let credit = if tasks.is_some() { part(credit, streams, number) } else { credit };
-            workers.spawn(workers::work(client.clone(), Arc::clone(&self.tally), Share::new(credit, share)));
+            workers.spawn(workers::work(client.clone(), Arc::clone(tally), Share::new(credit, share)));
         }
         workers
     }
 
-    async fn work_off(&self, concurrency: usize, tasks: u64) -> anyhow::Result<()> {
-        let goal = self.tally.completed() + tasks;
-        let mut workers = self.work(concurrency as u64, Some(tasks));
-        drained(&mut workers, self.tally.completes(goal)).await
+    async fn work_off(&self, tally: &Arc<Tally>, concurrency: usize, tasks: u64) -> anyhow::Result<()> {
+        let goal = tally.completed() + tasks;
+        let mut workers = self.work(tally, concurrency as u64, Some(tasks));
+        drained(&mut workers, tally.completes(goal)).await
     }
 
-    /// Does it; answers the microseconds of each call.
-    async fn done(&self, job: &Job) -> anyhow::Result<Vec<u32>> {
+    /// Does it on the queue of a tally; answers the microseconds of each call.
+    async fn done(&self, tally: &Arc<Tally>, job: &Job) -> anyhow::Result<Vec<u32>> {
         match *job {
             Job::Lives { callers, batch, per_second, seconds } => {
-                self.lives(Calls::within(callers, batch, per_second, seconds)).await
+                self.lives(tally, Calls::within(callers, batch, per_second, seconds)).await
             }
             Job::Add { callers, batch, tasks } => {
-                Calls::of(callers, batch, tasks).run(&self.producing, &self.tally).await
+                Calls::of(callers, batch, tasks).run(&self.producing, tally).await
             }
-            Job::Work { concurrency, tasks } => self.work_off(concurrency, tasks).await.map(|()| Vec::new()),
+            Job::Work { concurrency, tasks } => {
+                self.work_off(tally, concurrency, tasks).await.map(|()| Vec::new())
+            }
         }
+    }
+
+    /// What comes of a job on the queue of a tally.
+    async fn outcome(&self, tally: &Arc<Tally>, job: &Job) -> anyhow::Result<Outcome> {
+        let (enqueued, completed) = (tally.enqueued(), tally.completed());
+        tally.take_starts();
+        let began = Instant::now();
+        let doing = tokio::time::timeout(job.limit(), self.done(tally, job));
+        let micros = doing.await.context("it is not done in time")??;
+        let seconds = began.elapsed().as_secs_f64();
+        tally.check()?;
+        let starts = tally.take_starts();
+        Ok(Outcome {
+            enqueued: tally.enqueued() - enqueued,
+            completed: tally.completed() - completed,
+            seconds,
+            enqueue: Spread::of(micros),
+            start: matches!(job, Job::Lives { .. }).then(|| Spread::of(starts)).flatten(),
+        })
     }
 }
 
@@ -169,21 +192,11 @@ impl System for NovaSystem {
     }
 
     async fn run(&mut self, job: &Job) -> anyhow::Result<Outcome> {
-        let (enqueued, completed) = (self.tally.enqueued(), self.tally.completed());
-        self.tally.take_starts();
-        let began = Instant::now();
-        let doing = tokio::time::timeout(job.limit(), self.done(job));
-        let micros = doing.await.context("it is not done in time")??;
-        let seconds = began.elapsed().as_secs_f64();
-        self.tally.check()?;
-        let starts = self.tally.take_starts();
-        Ok(Outcome {
-            enqueued: self.tally.enqueued() - enqueued,
-            completed: self.tally.completed() - completed,
-            seconds,
-            enqueue: Spread::of(micros),
-            start: matches!(job, Job::Lives { .. }).then(|| Spread::of(starts)).flatten(),
-        })
+        self.outcome(&self.tally, job).await
+    }
+
+    async fn aside(&mut self, job: &Job) -> anyhow::Result<Option<Outcome>> {
+        self.outcome(&self.aside, job).await.map(Some)
     }
 
     async fn recover(&mut self) -> anyhow::Result<Option<f64>> {

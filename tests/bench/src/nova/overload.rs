@@ -44,7 +44,7 @@ impl NovaSystem {
         let (stored, completed) = (self.tally.enqueued(), self.tally.completed());
         let refused = Arc::new(AtomicU64::new(0));
         let memory_before = process::memory_bytes(&queue);
-        let mut workers = self.work(CREDIT, None);
+        let mut workers = self.work(&self.tally, CREDIT, None);
         let (began, ebbing) = (Instant::now(), Arc::new(AtomicBool::new(false)));
         let mut producers = JoinSet::new();
         for number in 0..callers {

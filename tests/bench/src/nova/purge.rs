@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use nova_proto::queue::v1 as pb;
 use tokio::task::JoinSet;
 
-use super::{Client, NovaSystem, producers::Calls};
+use super::{CREDIT, Client, NovaSystem, drained, producers::Calls};
 use crate::job::Spread;
 
 /// Where the dead letters lie, apart from what is worked meanwhile.
@@ -22,6 +22,15 @@ const LOOK: Duration = Duration::from_millis(20);
 const STALLED: Duration = Duration::from_secs(30);
 /// Calls of the others while something happens: one task each.
 const OTHERS: usize = 8;
+
+/// How it goes for others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Others {
+    /// Duration of an enqueue call.
+    pub(crate) enqueue: Spread,
+    /// From an enqueue call to the arrival of its task at a worker.
+    pub(crate) start: Spread,
+}
 
 impl NovaSystem {
     /// Enqueues tasks that die of their deadline at once.
@@ -75,11 +84,13 @@ impl NovaSystem {
         }
     }
 
-    /// How long enqueues of others take until `meanwhile` is done.
+    /// How long others, who enqueue and work, wait until `meanwhile` is done.
     pub(crate) async fn others<T>(
         &self,
         meanwhile: impl Future<Output = anyhow::Result<T>>,
-    ) -> anyhow::Result<(T, Spread)> {
+    ) -> anyhow::Result<(T, Others)> {
+        let mut workers = self.work(&self.tally, CREDIT, None);
+        self.tally.take_starts();
         let calls = Calls::within(OTHERS, 1, None, f64::from(u16::MAX));
         let stop = calls.stop();
         let running = calls.run(&self.producing, &self.tally);
@@ -89,7 +100,10 @@ impl NovaSystem {
             done
         };
         let (micros, done) = tokio::join!(running, ending);
-        Ok((done?, Spread::of(micros?).context("others were served")?))
+        let (micros, done) = (micros?, done?);
+        drained(&mut workers, self.tally.completes(self.tally.enqueued())).await?;
+        let spread = |micros| Spread::of(micros).context("others were served");
+        Ok((done, Others { enqueue: spread(micros)?, start: spread(self.tally.take_starts())? }))
     }
 }
 

@@ -46,9 +46,10 @@ fn hash(id: &str) -> u64 {
 }
 
 impl Tally {
-    pub(super) fn new() -> Self {
+    /// Of a queue.
+    pub(super) fn new(queue: &'static str) -> Self {
         Self {
-            queue: "bench",
+            queue,
             origin: Instant::now(),
             enqueued: Count::default(),
             completed: Count::default(),
@@ -118,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_task_completed_in_place_of_another_is_found() {
-        let tally = Tally::new();
+        let tally = Tally::new("q");
         tally.enqueue(["a", "b"].into_iter());
         tally.complete(["a"].into_iter());
         tally.check().unwrap();

@@ -49,13 +49,22 @@ pub(crate) fn install(figures: &mut Figures) {
     }
 }
 
-/// Measures every peer, each on backlogs that it can build up.
-pub(crate) async fn measure(plan: &Plan, wants: &(impl Fn(Scenario) -> bool + Sync), figures: &mut Figures) {
+/// Measures every peer, each on backlogs that it can build up. One that is installed and does not do what it should is
+/// a failure, once the others are measured, too.
+pub(crate) async fn measure(
+    plan: &Plan,
+    wants: &(impl Fn(Scenario) -> bool + Sync),
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    let mut failed = Ok(());
     for peer in PEERS {
-        if let Err(why) = measure_one(peer, plan, wants, figures).await {
-            figures.skip(peer.name(), &format!("{why:#}"));
+        match measure_one(peer, plan, wants, figures).await {
+            Err(why) if why.is::<NotInstalled>() => figures.skip(peer.name(), &format!("{why:#}")),
+            Err(why) => failed = Err(why.context(format!("{} was not measured", peer.name()))),
+            Ok(()) => {}
         }
     }
+    failed
 }
 
 async fn measure_one(
@@ -91,8 +100,12 @@ pub(crate) fn step(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A peer of which a part is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("not installed: run the bench with --install-peers")]
+struct NotInstalled;
+
 /// Fails unless `part` of an installation is there.
 fn ensure_installed(part: &std::path::Path) -> anyhow::Result<()> {
-    ensure!(part.exists(), "not installed: run the bench with --install-peers");
-    Ok(())
+    Ok(part.exists().then_some(()).ok_or(NotInstalled)?)
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Bench;
+use super::{Bench, loads};
 use crate::job::{CONCURRENCY, Job};
 use crate::process;
 
@@ -15,11 +15,14 @@ struct Standing {
 }
 
 pub(super) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
+    // Before anything stands: to measure it takes whole lives.
+    let half = loads::half(bench).await?;
     let mut at: Vec<Standing> = Vec::new();
     for backlog in bench.plan.backlogs.clone() {
         let stands = at.last().map_or(0, |less| less.backlog);
         bench.run(&Job::Add { callers: 8, batch: 64, tasks: backlog - stands }).await?;
         at.push(rounds(bench, backlog).await?);
+        beside(bench, backlog, half).await?;
     }
     let Some((few, more)) = at.split_first() else { return Ok(()) };
     if let Some(seconds) = bench.system.recover().await? {
@@ -38,6 +41,19 @@ pub(super) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
 
 fn adding(tasks: u64) -> Job {
     Job::Add { callers: CONCURRENCY, batch: 1, tasks }
+}
+
+/// How long the tasks of another queue take meanwhile, at half of the load that there may be.
+async fn beside(bench: &mut Bench<'_>, backlog: u64, rate: f64) -> anyhow::Result<()> {
+    let job = loads::at_pace(rate, bench.plan.seconds);
+    bench.system.aside(&loads::at_pace(rate, bench.plan.warm_up)).await?;
+    let Some(outcome) = bench.system.aside(&job).await? else { return Ok(()) };
+    for (what, spread) in [("enqueue", outcome.enqueue), ("enqueue_to_start", outcome.start)] {
+        let Some(spread) = spread else { continue };
+        let (p50, p99) = (format!("{what}_p50_at_{backlog}"), format!("{what}_p99_at_{backlog}"));
+        bench.note("backlog", &job, &[(&p50, spread.p50, "ms"), (&p99, spread.p99, "ms")]);
+    }
+    Ok(())
 }
 
 /// Enqueues and works a round's tasks over and over. Those at the head are worked, so that the backlog moves on.

@@ -2,7 +2,7 @@
 
 use super::Bench;
 use crate::figures::MEBIBYTE;
-use crate::goals::LIVES;
+use crate::goals::{LIVES, TLS_SHARE};
 use crate::job::{Job, Outcome};
 use crate::system::Cost;
 
@@ -30,16 +30,38 @@ async fn rate(bench: &mut Bench<'_>, scenario: &str, callers: usize, batch: usiz
     note_counts(bench, scenario, &job, &outcome);
     note_spreads(bench, scenario, &job, &Outcome { start: None, ..outcome });
     note_cost(bench, scenario, &job, &outcome, &cost);
+    note_tls(bench, scenario, &job);
     Ok(())
+}
+
+/// What TLS leaves of the rate without it, once both were measured.
+fn note_tls(bench: &mut Bench<'_>, scenario: &str, job: &Job) {
+    let name = bench.system.name();
+    let with = name.strip_suffix("-plaintext").and_then(|with| bench.figures.value(scenario, with, LIVES));
+    let without = bench.figures.value(scenario, name, LIVES);
+    if let (Some(with), Some(without)) = (with, without) {
+        bench.note(scenario, job, &[(TLS_SHARE, with / without, "times")]);
+    }
 }
 
 /// At half of what 128 callers reach.
 pub(super) async fn latency(bench: &mut Bench<'_>) -> anyhow::Result<()> {
+    let half = half(bench).await?;
+    paced(bench, "half-load", half).await.map(drop)
+}
+
+/// Half of what 128 callers reach, lives a second.
+pub(super) async fn half(bench: &mut Bench<'_>) -> anyhow::Result<f64> {
     let full = match bench.figures.value("unary-128", bench.system.name(), LIVES) {
         Some(rate) => rate,
         None => bench.run(&Job::lives(CALLERS, 1, bench.plan.seconds)).await?.rate(),
     };
-    paced(bench, "half-load", full / 2.0).await.map(drop)
+    Ok(full / 2.0)
+}
+
+/// One task a call, so many a second.
+pub(super) fn at_pace(rate: f64, seconds: f64) -> Job {
+    Job::Lives { callers: CALLERS, batch: 1, per_second: Some(rate), seconds }
 }
 
 /// One task a call, so many a second; answers the job and what came of it.
@@ -48,9 +70,8 @@ pub(super) async fn paced(
     scenario: &str,
     rate: f64,
 ) -> anyhow::Result<(Job, Outcome)> {
-    let at_pace = |seconds| Job::Lives { callers: CALLERS, batch: 1, per_second: Some(rate), seconds };
-    bench.run(&at_pace(bench.plan.warm_up)).await?;
-    let job = at_pace(bench.plan.seconds);
+    bench.run(&at_pace(rate, bench.plan.warm_up)).await?;
+    let job = at_pace(rate, bench.plan.seconds);
     let (outcome, cost) = bench.cost(&job).await?;
     note_counts(bench, scenario, &job, &outcome);
     note_spreads(bench, scenario, &job, &outcome);

@@ -13,7 +13,7 @@ use nova_chaos::{
 };
 use nova_proto::queue::v1::{self as pb, queue_service_client::QueueServiceClient};
 use tonic::{
-    Request, Response, Status,
+    Code, Request, Response, Status,
     metadata::MetadataValue,
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
@@ -26,6 +26,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// Length of every lease, microseconds.
 pub(crate) const LEASE: i64 = 2_000_000;
+
+/// The one schedule.
+const SCHEDULE: &str = "s";
 
 pub(crate) type Client = QueueServiceClient<InterceptedService<Channel, AsOperator>>;
 
@@ -138,11 +141,8 @@ impl Caller {
             lease_duration: Some(words::span(LEASE)),
             ..Default::default()
         };
-        let say = |answer: pb::HeartbeatResponse| {
-            Answer::Extended(answer.results.iter().map(|result| !result.lost).collect())
-        };
         let call = Call::Heartbeat(vec![lease.clone()], LEASE);
-        self.ask(call, async |mut client| client.heartbeat(request).await, say).await;
+        self.ask(call, async |mut client| client.heartbeat(request).await, extended).await;
     }
 
     pub(crate) async fn settle(&mut self, lease: &Hold, outcome: &Outcome) -> Answer {
@@ -184,4 +184,99 @@ impl Caller {
         let say = |answer: pb::GetTaskResponse| Answer::Seen(answer.task.map(words::snapshot));
         self.ask(Call::Read(id.into()), async |mut client| client.get_task(request).await, say).await;
     }
+
+    /// Leaves a checkpoint for the next attempt.
+    pub(crate) async fn report(&mut self, grant: &Grant) {
+        let lease = &grant.lease;
+        let left = format!("left by {} as {}", self.number, self.recorder.now().order);
+        let report = pb::LeaseReport {
+            lease: Some(words::refer(lease)),
+            progress: Some(pb::Progress { fraction: 0.5, note: "half".into() }),
+            checkpoint: Some(left.clone().into_bytes().into()),
+        };
+        let request = pb::HeartbeatRequest {
+            lease_duration: Some(words::span(LEASE)),
+            reports: vec![report],
+            ..Default::default()
+        };
+        let call = Call::Report(lease.clone(), left, LEASE);
+        self.ask(call, async |mut client| client.heartbeat(request).await, extended).await;
+    }
+
+    /// Asks for the word that nobody else is given the task.
+    pub(crate) async fn prove(&mut self, lease: &Hold) {
+        let request = pb::ProveLeasesRequest { leases: vec![words::refer(lease)], ..Default::default() };
+        let say = |answer: pb::ProveLeasesResponse| {
+            let proof = answer.proofs.into_iter().next().unwrap();
+            Answer::Proven(proof.duration.filter(|_| !proof.lost).map(words::micros))
+        };
+        let call = Call::Prove(lease.clone());
+        self.ask(call, async |mut client| client.prove_leases(request).await, say).await;
+    }
+
+    /// Does what only operators may.
+    pub(crate) async fn order(&mut self, call: &Call) -> Answer {
+        match call.clone() {
+            Call::Pause(queue) => {
+                let request = pb::PauseQueueRequest { queue, ..Default::default() };
+                self.ask(call.clone(), async |mut client| client.pause_queue(request).await, done).await
+            }
+            Call::Resume(queue) => {
+                let request = pb::ResumeQueueRequest { queue, ..Default::default() };
+                self.ask(call.clone(), async |mut client| client.resume_queue(request).await, done).await
+            }
+            Call::Limit(queue, limits) => {
+                let settings = Some(words::settings(&limits));
+                let paths = ["max_running", "group_max_running", "rate"].map(String::from).to_vec();
+                let update_mask = Some(prost_types::FieldMask { paths });
+                let request = pb::UpdateQueueRequest { queue, settings, update_mask, ..Default::default() };
+                self.ask(call.clone(), async |mut client| client.update_queue(request).await, done).await
+            }
+            Call::Cancel(id) => {
+                let request = pb::CancelTasksRequest { task_ids: vec![id], ..Default::default() };
+                let say = |answer: pb::CancelTasksResponse| Answer::Removed(answer.count > 0);
+                self.ask(call.clone(), async |mut client| client.cancel_tasks(request).await, say).await
+            }
+            Call::Purge(id) => {
+                let request = pb::PurgeTasksRequest { task_ids: vec![id], ..Default::default() };
+                let say = |answer: pb::PurgeTasksResponse| Answer::Removed(answer.count > 0);
+                self.ask(call.clone(), async |mut client| client.purge_tasks(request).await, say).await
+            }
+            other => panic!("{other:?} is no order"),
+        }
+    }
+
+    /// Makes a task at each tick.
+    pub(crate) async fn schedule(&mut self, cron: &str) {
+        let task = words::task(&Job { queue: "q".into(), max_attempts: 3, priority: 5, ..Job::default() });
+        let schedule = pb::Schedule {
+            name: SCHEDULE.into(),
+            cron: cron.into(),
+            task: Some(task),
+            missed: pb::MissedTicks::All.into(),
+            ..Default::default()
+        };
+        let request = pb::PutScheduleRequest { schedule: Some(schedule), ..Default::default() };
+        let call = Call::Schedule(SCHEDULE.into());
+        self.ask(call, async |mut client| client.put_schedule(request).await, done).await;
+    }
+
+    /// Ends the schedule; false when it is not known whether it has.
+    pub(crate) async fn unschedule(&mut self) -> bool {
+        let request = pb::DeleteScheduleRequest { name: SCHEDULE.into(), ..Default::default() };
+        let mut client = self.client();
+        match tokio::time::timeout(PATIENCE, client.delete_schedule(request)).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(status)) => status.code() == Code::NotFound,
+            Err(_) => false,
+        }
+    }
+}
+
+fn done<T>(_: T) -> Answer {
+    Answer::Done
+}
+
+fn extended(answer: pb::HeartbeatResponse) -> Answer {
+    Answer::Extended(answer.results.iter().map(|result| !result.lost).collect())
 }

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use nova_chaos::history::{Answer, Call};
@@ -21,21 +22,26 @@ use tonic_types::StatusExt as _;
 use crate::{
     caller::{Client, client},
     daemon::Daemon,
-    load::{Load, count},
+    load::{Load, PATIENCE, count},
 };
 
-/// Connections, callers of each, tasks of a call, bytes of a task: far more than the daemon lets wait.
+/// Connections, callers of each, tasks of a call, bytes of a task: 64 MiB on their way at any time, and a call that its
+/// caller has given up makes room for another.
 const CONNECTIONS: usize = 8;
-const CALLERS: usize = 8;
-const BATCH: usize = 4;
+const CALLERS: usize = 64;
+const BATCH: usize = 64;
 const PAYLOAD: usize = 2_048;
+
+/// How long callers of every other connection wait for an answer.
+const IMPATIENCE: Duration = Duration::from_millis(20);
 
 /// Calls that are refused before the flood may end, and calls of others that are answered meanwhile.
 const REFUSED: usize = 300;
 const CALLS: usize = 60;
 
-/// What the daemon may take, bytes.
-const MEMORY: u64 = 400 << 20;
+/// What the daemon may grow by, bytes, beside what each task may take that it stored.
+const GROWTH: u64 = 96 << 20;
+const OF_A_TASK: u64 = 512;
 
 /// Where the flood goes: the load's own tasks are elsewhere.
 const NAMESPACE: &str = "flood";
@@ -67,9 +73,11 @@ struct Flood {
 impl Flood {
     fn start(address: &str) -> Self {
         let (told, mut callers) = (Arc::<Told>::default(), JoinSet::new());
-        for connection in (0..CONNECTIONS).map(|_| client(address)) {
+        for number in 0..CONNECTIONS {
+            let (connection, patience) =
+                (client(address), if number % 2 == 0 { PATIENCE } else { IMPATIENCE });
             for _ in 0..CALLERS {
-                callers.spawn(pour(connection.clone(), Arc::clone(&told)));
+                callers.spawn(pour(connection.clone(), Arc::clone(&told), patience));
             }
         }
         Self { told, callers }
@@ -89,18 +97,20 @@ impl Flood {
     }
 }
 
-async fn pour(mut client: Client, told: Arc<Told>) {
+async fn pour(mut client: Client, told: Arc<Told>, patience: Duration) {
     while !told.ebbing.load(Ordering::Relaxed) {
-        match client.enqueue(tasks()).await {
+        let Ok(answer) = tokio::time::timeout(patience, client.enqueue(tasks())).await else { continue };
+        match answer {
             Ok(answer) => {
                 let ids = answer.into_inner().tasks.into_iter().map(|task| task.id);
                 told.stored.lock().unwrap().extend(ids);
             }
-            Err(status) => {
+            Err(status) if status.get_error_details().retry_info().is_some() => {
                 assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
-                assert!(status.get_error_details().retry_info().is_some(), "{status}");
                 told.refused.fetch_add(1, Ordering::Relaxed);
             }
+            // A connection on which too many calls are given up is ended.
+            Err(status) => assert_eq!(patience, IMPATIENCE, "{status}"),
         }
     }
 }
@@ -141,7 +151,8 @@ async fn is_refused_and_stops_nobody_else(store: &str) {
     let daemon = Daemon::start_with(folder.path(), store, little_room());
     let load = Load::start(21, [daemon.address()]);
     load.get_on(CALLS).await;
-    let (flood, before) = (Flood::start(&daemon.address()), beats(&load));
+    let (quiet, before) = (daemon.memory(), beats(&load));
+    let flood = Flood::start(&daemon.address());
     let mut most = 0;
     load.wait_for("the flood is refused", || {
         most = most.max(daemon.memory());
@@ -152,11 +163,18 @@ async fn is_refused_and_stops_nobody_else(store: &str) {
     load.wait_for("workers keep their leases", || beats(&load) > before).await;
     most = most.max(daemon.memory());
     let stored = flood.ebb().await;
-    assert!(most < MEMORY, "{most} bytes while {} tasks were stored", stored.len());
     let stands = stands(&mut client(&daemon.address())).await;
+    let (grown, tasks) = (most.saturating_sub(quiet), stands.len() as u64);
+    assert!(grown < GROWTH + OF_A_TASK * tasks, "it grew by {grown} bytes while {tasks} tasks were stored");
     let lost: Vec<_> = stored.difference(&stands).collect();
     assert!(!stored.is_empty() && lost.is_empty(), "{} of {} are lost", lost.len(), stored.len());
-    load.check().await;
+    let (history, _) = load.check().await;
+    assert_eq!(count(&history, is_refused_for_a_worker), 0, "workers pay for the flood");
+}
+
+/// Whether a heartbeat or a settlement was turned away.
+fn is_refused_for_a_worker(call: &Call, answer: &Answer) -> bool {
+    matches!(call, Call::Heartbeat(..) | Call::Report(..) | Call::Settle(..)) && *answer == Answer::Refused
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

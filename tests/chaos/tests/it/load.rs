@@ -1,8 +1,8 @@
-//! Producers and workers that never stop by themselves.
+//! Producers, workers and an operator that never stop by themselves.
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -10,7 +10,7 @@ use std::{
 
 use nova_chaos::{
     checker::{Rules, check, explain},
-    history::{Answer, Call, Grant, History, Job, Outcome, Rest, State},
+    history::{Answer, Call, History, Rest, State},
     recorder::Recorder,
     seed::Seed,
 };
@@ -18,7 +18,9 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::{
     caller::{Caller, Targets},
-    rest, stream,
+    doubt, operator,
+    producer::{self, Told},
+    rest, stream, worker,
 };
 
 /// Longest that a test waits for its load to get on.
@@ -26,9 +28,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Producers, and as many workers.
 const PAIRS: u32 = 3;
-
-/// Ids that somebody was told.
-type Told = Arc<Mutex<Vec<String>>>;
 
 /// A load on the queue, and its history.
 #[derive(Debug)]
@@ -61,7 +60,7 @@ impl Load {
             recorder,
             targets,
             stopping: Arc::default(),
-            told: Arc::default(),
+            told: Told::default(),
             seed: Seed::new(seed),
             running: JoinSet::new(),
             workers: Vec::new(),
@@ -72,6 +71,7 @@ impl Load {
             load.add_producer();
             load.add_worker();
         }
+        load.add_operator();
         load
     }
 
@@ -81,8 +81,13 @@ impl Load {
     }
 
     fn add_producer(&mut self) {
-        let (caller, stopping, told) = (self.caller(), Arc::clone(&self.stopping), Arc::clone(&self.told));
-        self.running.spawn(produce(caller, stopping, told));
+        let (caller, stopping, told) = (self.caller(), Arc::clone(&self.stopping), self.told.clone());
+        self.running.spawn(producer::produce(caller, stopping, told));
+    }
+
+    fn add_operator(&mut self) {
+        let (caller, stopping, told) = (self.caller(), Arc::clone(&self.stopping), self.told.clone());
+        self.running.spawn(operator::operate(caller, stopping, told));
     }
 
     fn add_worker(&mut self) {
@@ -91,7 +96,7 @@ impl Load {
         let worker = if self.streams {
             self.running.spawn(stream::work(caller, stopping))
         } else {
-            self.running.spawn(work(caller, stopping))
+            self.running.spawn(worker::work(caller, stopping))
         };
         self.workers.push(worker);
     }
@@ -185,6 +190,7 @@ impl Load {
         let (history, rest) = self.finish().await;
         let found = check(&history, &rest, &rules());
         assert!(found.is_empty(), "{}", explain(&history, &found));
+        doubt::would_be_found(&history, &rest);
         let completed = rest.tasks.iter().filter(|task| task.state == State::Completed).count();
         assert!(completed > 20, "only {completed} of {} tasks were completed", rest.tasks.len());
         (history, rest)
@@ -201,98 +207,6 @@ fn makes_progress(answer: &Answer) -> bool {
         Answer::Given(grants) => !grants.is_empty(),
         Answer::Stored(..) | Answer::Settled(_) | Answer::Extended(_) => true,
         _ => false,
-    }
-}
-
-async fn produce(mut caller: Caller, stopping: Arc<AtomicBool>, told: Told) {
-    let mut keys = 0;
-    while !stopping.load(Ordering::Relaxed) {
-        let count = caller.seed.between(1, 3);
-        let jobs: Vec<Job> = (0..count).map(|_| job(&mut caller, &mut keys)).collect();
-        let keyed = jobs.iter().all(|job| !job.key.is_empty());
-        let mut answer = caller.enqueue(jobs.clone()).await;
-        while answer == Answer::Unknown && keyed && !stopping.load(Ordering::Relaxed) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            answer = caller.enqueue(jobs.clone()).await;
-        }
-        if let Answer::Stored(ids, _) = answer {
-            told.lock().unwrap().extend(ids.into_iter().map(|(id, _)| id));
-        }
-        look(&mut caller, &told).await;
-        tokio::time::sleep(Duration::from_millis(15)).await;
-    }
-}
-
-async fn look(caller: &mut Caller, told: &Told) {
-    let picked = {
-        let told = told.lock().unwrap();
-        let at = usize::try_from(caller.seed.below(told.len() as u64)).unwrap();
-        told.get(at).cloned()
-    };
-    if let Some(id) = picked {
-        caller.read(&id).await;
-    }
-}
-
-/// A job; one with a key follows from the key alone, and keys come again.
-fn job(caller: &mut Caller, keys: &mut u64) -> Job {
-    if caller.seed.chance(30) {
-        return random_job(String::new(), &mut caller.seed);
-    }
-    *keys += u64::from(caller.seed.chance(70));
-    let key = format!("{}-{keys}", caller.number);
-    random_job(key, &mut Seed::new(u64::from(caller.number) << 32 | *keys))
-}
-
-fn random_job(key: String, seed: &mut Seed) -> Job {
-    let delay = if seed.chance(10) { i64::try_from(seed.below(1_000_000)).unwrap() } else { 0 };
-    let (max_attempts, priority) = (seed.between(1, 4), seed.below(10));
-    Job {
-        queue: "q".into(),
-        key,
-        delay,
-        max_attempts: u32::try_from(max_attempts).unwrap(),
-        priority: u8::try_from(priority).unwrap(),
-        ..Job::default()
-    }
-}
-
-async fn work(mut caller: Caller, stopping: Arc<AtomicBool>) {
-    let mut held: Option<(Grant, Instant)> = None;
-    while !stopping.load(Ordering::Relaxed) {
-        for grant in caller.lease(2).await {
-            match caller.seed.below(100) {
-                // Kept for too long, or forgotten.
-                0..10 if held.is_none() => held = Some((grant, Instant::now())),
-                0..15 => {}
-                15..25 => say(&mut caller, &grant, &Outcome::Released).await,
-                25..40 => {
-                    let failed = Outcome::Failed { permanent: false, retry_after: None };
-                    say(&mut caller, &grant, &failed).await;
-                }
-                _ => complete(&mut caller, &grant).await,
-            }
-        }
-        if let Some((grant, _)) = held.take_if(|(_, since)| since.elapsed() > Duration::from_millis(2_500)) {
-            caller.heartbeat(&grant.lease).await;
-            complete(&mut caller, &grant).await;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// Completes with a result that is said once.
-pub(crate) async fn complete(caller: &mut Caller, grant: &Grant) {
-    let completes = caller.completes(grant);
-    say(caller, grant, &completes).await;
-}
-
-async fn say(caller: &mut Caller, grant: &Grant, outcome: &Outcome) {
-    for _ in 0..5 {
-        if caller.settle(&grant.lease, outcome).await != Answer::Unknown {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -7,14 +7,17 @@
 
 mod caller;
 mod daemon;
+mod doubt;
 mod failover;
 mod flood;
 mod kills;
 mod leaders;
 mod load;
 mod losses;
+mod operator;
 mod outages;
 mod power;
+mod producer;
 mod promotion;
 mod proxy;
 mod rest;
@@ -22,3 +25,4 @@ mod silent;
 mod strace;
 mod stream;
 mod words;
+mod worker;

@@ -8,12 +8,14 @@ use tonic::Status;
 
 use crate::{
     caller::{Caller, Client, client},
-    load::complete,
+    operator::reopen,
     words,
+    worker::complete,
 };
 
 /// Works until every task has ended, and answers what there is.
 pub(crate) async fn drain(mut caller: Caller) -> Rest {
+    reopen(&mut caller).await;
     loop {
         let grants = caller.lease(50).await;
         for grant in &grants {

@@ -1,6 +1,6 @@
 //! The words of the contract, as histories have them.
 
-use nova_chaos::history::{Answer, Grant, Hold, Job, Level, Outcome, Snapshot, State};
+use nova_chaos::history::{Answer, Grant, Hold, Job, Level, Limits, Outcome, Snapshot, State};
 use nova_proto::queue::v1 as pb;
 use tonic::{Code, Status};
 
@@ -17,6 +17,21 @@ pub(crate) fn task(job: &Job) -> pb::NewTask {
             initial_backoff: Some(span(50_000)),
             ..Default::default()
         }),
+        group: job.group.clone(),
+        unique_key: job.unique.clone(),
+        after: job.parents.clone(),
+        run_after_failure: job.after_failure && !job.parents.is_empty(),
+        deadline: job.deadline.map(span),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn settings(limits: &Limits) -> pb::QueueSettings {
+    let rate = |(count, period)| pb::RateLimit { count, period: Some(span(period)), burst: 0 };
+    pb::QueueSettings {
+        max_running: limits.running.unwrap_or_default(),
+        group_max_running: limits.group_running.unwrap_or_default(),
+        rate: limits.rate.map(rate),
         ..Default::default()
     }
 }
@@ -43,7 +58,23 @@ pub(crate) fn stored(answer: pb::EnqueueResponse) -> Answer {
 pub(crate) fn grant(lease: pb::Lease) -> Grant {
     let (token, attempt) = (lease.token, lease.attempt);
     let task = lease.task.unwrap();
-    Grant { lease: Hold { id: task.id, token }, attempt, max_attempts: task.max_attempts, checkpoint: None }
+    let checkpoint = (!task.checkpoint.is_empty()).then(|| text(&task.checkpoint));
+    Grant { lease: Hold { id: task.id, token }, attempt, max_attempts: task.max_attempts, checkpoint }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+pub(crate) fn micros(span: prost_types::Duration) -> i64 {
+    span.seconds * 1_000_000 + i64::from(span.nanos) / 1_000
+}
+
+/// The schedule and the tick that a task was made for.
+fn firing(task: &pb::Task) -> Option<(String, i64)> {
+    let [schedule, tick] = ["schedule", "tick"].map(|label| task.metadata.get(label));
+    let tick: prost_types::Timestamp = tick?.parse().unwrap();
+    Some((schedule?.clone(), tick.seconds))
 }
 
 pub(crate) fn state(state: pb::TaskState) -> State {
@@ -59,8 +90,7 @@ pub(crate) fn state(state: pb::TaskState) -> State {
 }
 
 pub(crate) fn snapshot(task: pb::Task) -> Snapshot {
-    let seen = state(task.state());
-    let result = String::from_utf8_lossy(&task.result).into_owned();
+    let (seen, result, firing) = (state(task.state()), text(&task.result), firing(&task));
     Snapshot {
         id: task.id,
         key: task.request_id,
@@ -69,7 +99,7 @@ pub(crate) fn snapshot(task: pb::Task) -> Snapshot {
         max_attempts: task.max_attempts,
         result: (seen == State::Completed).then_some(result),
         reason: task.last_error.map_or(String::new(), |error| error.reason),
-        firing: None,
+        firing,
     }
 }
 

@@ -13,14 +13,16 @@ use crate::python;
 
 #[test]
 fn the_rust_example_counts_words() {
+    count(rust("words-worker"), || rust("words-producer"));
+}
+
+/// A program of the Rust example.
+fn rust(name: &str) -> Command {
     let own = std::env::current_exe().expect("an executable has a path");
-    let folder = own.ancestors().nth(2).expect("tests lie in target/<profile>/deps").to_owned();
-    let program = |name: &str| {
-        let program = folder.join(name);
-        assert!(program.exists(), "{} is missing: `cargo build -p nova-examples`", program.display());
-        Command::new(program)
-    };
-    count(program("words-worker"), || program("words-producer"));
+    let folder = own.ancestors().nth(2).expect("tests lie in target/<profile>/deps");
+    let program = folder.join(name);
+    assert!(program.exists(), "{} is missing: `cargo build -p nova-examples`", program.display());
+    Command::new(program)
 }
 
 #[test]
@@ -37,6 +39,7 @@ fn the_python_example_counts_words() {
     };
     let nova = count(script("worker.py"), || script("producer.py"));
     stops_when_its_task_is_cancelled(&nova, script("worker.py"));
+    share_a_queue(&nova, [script("worker.py"), rust("words-worker")], || script("producer.py"));
     ends_with_a_forged_token(&nova, script("worker.py"));
 }
 
@@ -64,6 +67,7 @@ fn the_typescript_example_counts_words() {
         command
     };
     let nova = count(script("src/worker.ts"), || script("src/producer.ts"));
+    stops_when_its_task_is_cancelled(&nova, script("src/worker.ts"));
     ends_with_a_forged_token(&nova, script("src/worker.ts"));
 }
 
@@ -91,6 +95,7 @@ fn the_go_example_counts_words() {
     ]));
     let program = |name: &str| Command::new(folder.join("generated/bin").join(name));
     let nova = count(program("worker"), || program("producer"));
+    stops_when_its_task_is_cancelled(&nova, program("worker"));
     ends_with_a_forged_token(&nova, program("worker"));
 }
 
@@ -113,10 +118,29 @@ fn count(worker: Command, producer: impl Fn() -> Command) -> Nova {
     nova
 }
 
+/// Workers in two languages go on from each other's checkpoints.
+#[track_caller]
+fn share_a_queue(nova: &Nova, workers: [Command; 2], producer: impl Fn() -> Command) {
+    let token = nova.run(&["identity", "token", "worker/words", "--role", "worker"]).ok();
+    let workers = workers.map(|worker| Working::start(nova, worker, &token));
+    for number in 0..8 {
+        let text = format!("The {number} and the dog");
+        produces_of(of_the_mesh(nova, producer(), &token), &text);
+    }
+    for worker in workers {
+        worker.end();
+    }
+}
+
 /// A producer is told what became of its task.
 #[track_caller]
-fn produces(mut producer: Command) {
-    let output = producer.arg("The cat and the dog").output().expect("a producer starts");
+fn produces(producer: Command) {
+    produces_of(producer, "The cat and the dog");
+}
+
+#[track_caller]
+fn produces_of(mut producer: Command, text: &str) {
+    let output = producer.arg(text).output().expect("a producer starts");
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{text}\n{errors}");
     let (attempt, result) = text.trim().split_once(": ").expect("attempt and result");

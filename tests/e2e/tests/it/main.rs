@@ -65,6 +65,7 @@ on_both_stores! {
     queue_command::namespaces_are_apart,
     task_command::dead_tasks_live_again,
     task_command::a_task_is_tried_as_it_was_said,
+    task_command::a_task_starts_when_and_before_whom_it_was_said,
     task_command::a_unique_key_is_free_again_in_time,
     task_command::a_task_waits_for_another,
     task_command::a_watch_goes_on_from_its_cursor,

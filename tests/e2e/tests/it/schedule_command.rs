@@ -9,10 +9,11 @@ pub(crate) fn an_operator_keeps_schedules(store: &str) {
     let nova = mesh(store);
     let put = ["schedules", "put", "digest", "*/1 * * * * *", "mail", "digest", "--metadata", "team=post"];
     assert_eq!(json(&nova, &put)["queue"], "mail");
-    let tasks = || json(&nova, &["tasks", "--queue", "mail"]).as_array().cloned().unwrap_or_default();
+    let tasks = || json(&nova, &["tasks", "--kind", "digest"]).as_array().cloned().unwrap_or_default();
     let task = eventually("a tick fires", PATIENCE, || tasks().pop());
     assert_eq!(task["metadata"]["team"], "post");
     assert_eq!(json(&nova, &["schedules", "pause", "digest"])["paused"], true);
+    assert_eq!(json(&nova, &put)["paused"], true, "whoever stores it again does not end the pause");
     let resumed = json(&nova, &["schedules", "resume", "digest"]);
     assert_eq!((&resumed["paused"], &resumed["metadata"]["team"]), (&value!(false), &value!("post")));
     let listed = json(&nova, &["schedules", "ls"]);

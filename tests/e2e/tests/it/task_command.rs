@@ -7,7 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use nova_client::Mesh;
-use nova_proto::queue::v1::{FailRequest, Lease, LeaseRef, LeaseRequest, TaskError};
+use nova_proto::queue::v1::{
+    FailRequest, HeartbeatRequest, Lease, LeaseRef, LeaseReport, LeaseRequest, Progress, TaskError,
+};
 use nova_testkit::{Nova, eventually};
 use nova_types::{Clock as _, SystemClock, Timestamp, wire};
 use serde_json::{Value, json as value};
@@ -49,6 +51,23 @@ impl Worker {
         };
         let answer = self.runtime.block_on(self.mesh.queue().lease(request)).expect("a worker may lease");
         answer.into_inner().leases.pop().expect("there is a task to be had")
+    }
+
+    /// Tells how far a task is, and leaves something for the next attempt.
+    fn report(&self, lease: &Lease, fraction: f64, note: &str, checkpoint: &str) {
+        let task_id = lease.task.as_ref().expect("a lease is of a task").id.clone();
+        let report = LeaseReport {
+            lease: Some(LeaseRef { task_id, token: lease.token }),
+            progress: Some(Progress { fraction, note: note.to_owned() }),
+            checkpoint: Some(checkpoint.to_owned().into()),
+        };
+        let request = HeartbeatRequest {
+            lease_duration: Some(wire::to_duration(HOLD)),
+            reports: vec![report],
+            ..HeartbeatRequest::default()
+        };
+        let answer = self.runtime.block_on(self.mesh.queue().heartbeat(request)).expect("it is answered");
+        assert!(!answer.into_inner().results[0].lost);
     }
 
     /// Takes a task and fails it, for good or not; gives its id, and how long it rests.
@@ -136,6 +155,32 @@ pub(crate) fn a_task_is_tried_as_it_was_said(store: &str) {
     assert!(told.contains("1, and no other; each for at most 1ms"), "{told}");
 }
 
+pub(crate) fn a_task_starts_when_and_before_whom_it_was_said(store: &str) {
+    let nova = mesh(store);
+    let worker = Worker::of(&nova);
+    let later = ["mail", "send", "--delay", "1h", "--deadline", "2h", "--request-id", "letter-7"];
+    let delayed = enqueue(&nova, &later);
+    assert_eq!(enqueue(&nova, &later), delayed, "the same request is the same task");
+    refused(&nova, &["enqueue", "mail", "send", "--request-id", "letter-7"], 1, "letter-7");
+    let shown = json(&nova, &["show", &delayed]);
+    assert_eq!((&shown["state"], &shown["request_id"]), (&value!("waiting"), &value!("letter-7")));
+    let time = |field: &str| {
+        let told = shown[field].as_str().unwrap_or_else(|| panic!("no {field}: {shown}"));
+        told.parse::<prost_types::Timestamp>().expect("a time").seconds
+    };
+    let after = |field: &str| time(field) - time("create_time");
+    assert_eq!((after("ready_time"), after("deadline_time")), (3_600, 7_200));
+    enqueue(&nova, &["mail", "send"]);
+    let urgent = enqueue(&nova, &["mail", "send", "--priority", "9"]);
+    let lease = worker.lease("mail");
+    assert_eq!(lease.task.as_ref().expect("a lease is of a task").id, urgent);
+    worker.report(&lease, 0.25, "a quarter", "page 3");
+    let shown = json(&nova, &["show", &urgent]);
+    assert_eq!(shown["progress"], value!({"fraction": 0.25, "note": "a quarter"}));
+    let told = nova.run(&["queue", "show", &urgent]).ok();
+    assert!(told.contains("25%") && told.contains("a quarter") && told.contains("page 3"), "{told}");
+}
+
 pub(crate) fn a_unique_key_is_free_again_in_time(store: &str) {
     let nova = mesh(store);
     let long = ["enqueue", "mail", "send", "--unique-key", "long", "--unique-for", "1h"];
@@ -145,6 +190,16 @@ pub(crate) fn a_unique_key_is_free_again_in_time(store: &str) {
     let fresh = || (json(&nova, &short)["duplicate"] == false).then_some(());
     fresh().expect("nobody has the key");
     eventually("the key is free", PATIENCE, fresh);
+    let held = ["held", "send", "--unique-key", "held"];
+    enqueue(&nova, &held);
+    Worker::of(&nova).fail("held", "SMTP_DOWN", true);
+    enqueue(&nova, &held);
+    refused(
+        &nova,
+        &["redrive", "--queue", "held"],
+        1,
+        "1 task stays dead: a task that lives has the same unique key",
+    );
 }
 
 pub(crate) fn a_task_waits_for_another(store: &str) {
@@ -154,7 +209,7 @@ pub(crate) fn a_task_waits_for_another(store: &str) {
     let stubborn = enqueue(&nova, &["mail", "send", "--after", &first, "--run-after-failure"]);
     assert_eq!(json(&nova, &["show", &second])["blocked_by"], 1);
     let shown = nova.run(&["queue", "show", &second]).ok();
-    assert!(shown.contains("waits for   1 task that has not ended"), "{shown}");
+    assert!(shown.contains("waits for   1 task that has not completed"), "{shown}");
     nova.run(&["queue", "cancel", &first]).ok();
     let is = |task: &str, state: &str| (json(&nova, &["show", task])["state"] == state).then_some(());
     eventually("its child goes with it", PATIENCE, || is(&second, "cancelled"));
@@ -217,16 +272,18 @@ pub(crate) fn a_watch_goes_on_from_its_cursor(store: &str) {
     let cursor = cursor.unwrap_or_else(|| panic!("no cursor in {told:?}"));
     let seen: Vec<String> = [vec![first], more].concat();
 
+    enqueue(&nova, &["mail", "send", "--metadata", "team=sales"]);
     let later = enqueue(&nova, &["mail", "send", "--metadata", "team=post"]);
-    let watch = Watch::start(&nova, &["--cursor", cursor, "--queue", "mail", "--json"]);
-    let event = eventually("the later task is shown", PATIENCE, || {
+    let watch =
+        Watch::start(&nova, &["--cursor", cursor, "--queue", "mail", "--metadata", "team=post", "--json"]);
+    eventually("the later task is shown", PATIENCE, || {
         let line = watch.lines.recv_timeout(PATIENCE).expect("there is more to be shown");
         let event: Value = serde_json::from_str(&line).expect("a line is JSON");
         let id = event["task"]["id"].as_str().expect("an event is of a task");
         assert!(!seen.iter().any(|line| line.contains(id)), "{id} was shown before: {seen:#?}");
-        (id == later).then_some(event)
+        assert_eq!(event["task"]["metadata"]["team"], "post", "nothing else was asked for");
+        (id == later).then_some(())
     });
-    assert_eq!(event["task"]["metadata"]["team"], "post");
     let (_, told) = watch.interrupt();
     assert_eq!(told, "", "its lines have cursors");
 }

@@ -43,6 +43,12 @@ pub(crate) async fn get(scope: &Scope<'_>, queue: &str) -> anyhow::Result<Queue>
     }
 }
 
+/// The queue of a list, as requests name it: one that is not there is mistyped. Empty for all of them.
+pub(crate) async fn known(scope: &Scope<'_>, queue: Option<String>) -> anyhow::Result<String> {
+    let Some(queue) = queue else { return Ok(String::new()) };
+    get(scope, &queue).await.map(|_| queue)
+}
+
 fn unknown(scope: &Scope<'_>, queue: &str) -> anyhow::Error {
     let place = format!("in the namespace {:?}", scope.namespace());
     let makes = "enqueuing makes one, and so does `nova queue config` with a setting";
@@ -62,14 +68,14 @@ impl Name {
         Ok((scope.namespace(), self.queue))
     }
 
-    /// Lets no more task start.
+    /// Lets no more task start, whether it drains or not.
     pub(crate) async fn pause(self, scope: &Scope<'_>) -> anyhow::Result<()> {
         let (namespace, queue) = self.existing(scope).await?;
         let answer = scope.mesh.queue().pause_queue(PauseQueueRequest { namespace, queue }).await?;
         stats::show(scope, answer.into_inner().queue.unwrap_or_default())
     }
 
-    /// Takes no more tasks in.
+    /// Takes no more tasks in, whether it is paused or not.
     pub(crate) async fn drain(self, scope: &Scope<'_>) -> anyhow::Result<()> {
         let (namespace, queue) = self.existing(scope).await?;
         let answer = scope.mesh.queue().drain_queue(DrainQueueRequest { namespace, queue }).await?;

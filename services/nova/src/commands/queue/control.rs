@@ -66,30 +66,28 @@ impl Redrive {
         if self.which.dry_run {
             return dry_run::tell(scope, &self.which, found, &[TaskState::Dead], "redriven").await;
         }
+        let mut kept = 0;
         let call = async |Page { namespace, task_ids, queue, filter, page_token }| {
             let request = RedriveTasksRequest { namespace, task_ids, queue, filter, page_token };
             let answer = scope.mesh.queue().redrive_tasks(request).await?.into_inner();
+            kept += answer.kept;
             Ok((answer.count, answer.next_page_token))
         };
         let count = self.which.each(scope, &found, call).await?;
         told(scope, count, "redriven")?;
-        found.ends(not_redriven(&found.tasks, count))
+        found.ends(not_redriven(&found.tasks, kept))
     }
 }
 
-/// Why fewer live again than were named.
-fn not_redriven(named: &[Task], count: u64) -> Vec<String> {
-    if named.len() as u64 <= count {
-        return Vec::new();
-    }
-    let (dead, others): (Vec<_>, Vec<_>) = named.iter().partition(|task| task.state() == TaskState::Dead);
+/// Why fewer live again than were meant.
+fn not_redriven(named: &[Task], kept: u64) -> Vec<String> {
+    let others = named.iter().filter(|task| task.state() != TaskState::Dead);
     let why = |task: &Task| format!("{} is not dead: it is {}", task.id, state(task));
-    let mut refused: Vec<String> = others.into_iter().map(why).collect();
-    let left = (dead.len() as u64).saturating_sub(count);
-    if left > 0 {
-        refused.push(format!(
-            "{left} stay dead: another task has their unique key, or what they came after is gone"
-        ));
+    let mut refused: Vec<String> = others.map(why).collect();
+    if kept > 0 {
+        let stays = if kept == 1 { "1 task stays" } else { &format!("{kept} tasks stay") };
+        let why = "a task that lives has the same unique key, or what it came after is gone";
+        refused.push(format!("{stays} dead: {why}"));
     }
     refused
 }
@@ -162,9 +160,9 @@ mod tests {
     #[test]
     fn what_is_not_dead_cannot_live_again() {
         let named = [task(TaskState::Dead), task(TaskState::Ready)];
-        assert_eq!(not_redriven(&named, 1), ["t is not dead: it is ready"]);
-        assert!(not_redriven(&named, 0)[1].starts_with("1 stay dead"));
-        assert_eq!(not_redriven(&[task(TaskState::Dead)], 1), [""; 0]);
+        assert_eq!(not_redriven(&named, 0), ["t is not dead: it is ready"]);
+        assert!(not_redriven(&named, 1)[1].starts_with("1 task stays dead"));
+        assert!(not_redriven(&[], 2)[0].starts_with("2 tasks stay dead"));
     }
 
     #[test]

@@ -21,11 +21,19 @@ impl<T: Default> Limit<T> {
     }
 }
 
-/// Reads a whole number, or the word that takes the limit away.
-pub(crate) fn number<T: FromStr>(none: &'static str) -> impl Fn(&str) -> Result<Limit<T>, String> + Clone {
+/// Reads a whole number, or the word that takes the limit away. To the contract 0 is that word; to people it is its
+/// opposite.
+pub(crate) fn number<T: FromStr + Default + PartialEq>(
+    none: &'static str,
+) -> impl Fn(&str) -> Result<Limit<T>, String> + Clone {
     move |text| {
-        let rule = |_| format!("must be a whole number, or {none}");
-        if text == none { Ok(Limit(None)) } else { text.parse().map(Some).map(Limit).map_err(rule) }
+        if text == none {
+            return Ok(Limit(None));
+        }
+        let number = text.parse().ok().filter(|number| *number != T::default());
+        number
+            .map(|number| Limit(Some(number)))
+            .ok_or_else(|| format!("must be a whole number above 0, or {none}"))
     }
 }
 
@@ -36,7 +44,7 @@ pub(crate) fn time(text: &str) -> Result<Limit<Duration>, String> {
 
 /// Reads a rate, or `none`.
 pub(crate) fn rate(text: &str) -> Result<Limit<RateLimit>, String> {
-    if matches!(text, "none" | "0") {
+    if text == "none" {
         return Ok(Limit(None));
     }
     let rule = "must be a number and a time, such as 100/1s, or none";
@@ -93,6 +101,7 @@ mod tests {
     fn a_word_takes_a_limit_away() {
         assert_eq!(number::<u32>("none")("none"), Ok(Limit(None)));
         assert_eq!(number::<u32>("none")("8"), Ok(Limit(Some(8))));
+        assert!(number::<u32>("none")("0").is_err() && rate("0").is_err());
         assert!(number::<u32>("none")("-1").is_err() && number::<u64>("default")("none").is_err());
         assert_eq!((rate("none"), time("default")), (Ok(Limit(None)), Ok(Limit(None))));
     }

@@ -17,17 +17,17 @@ use crate::failure::NotFound;
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Like {
     /// Only this kind of work.
-    #[arg(long, value_name = "KIND", default_value = "", hide_default_value = true)]
-    kind: String,
-    /// Only tasks of this group.
-    #[arg(long, value_name = "GROUP", default_value = "", hide_default_value = true)]
-    group: String,
+    #[arg(long, value_name = "KIND", value_parser = arguments::filled)]
+    kind: Option<String>,
+    /// Only tasks of this group; an empty name is that of those without one.
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
     /// Only tasks with this label; give it again for more.
     #[arg(long, value_name = "KEY=VALUE", value_parser = arguments::pair)]
     metadata: Vec<(String, String)>,
     /// Only tasks whose last failed attempt gave this reason.
-    #[arg(long, value_name = "REASON", default_value = "", hide_default_value = true)]
-    error: String,
+    #[arg(long, value_name = "REASON", value_parser = arguments::filled)]
+    error: Option<String>,
     /// Only tasks that were enqueued longer ago than this, such as 7d.
     #[arg(long, value_name = "TIME", value_parser = arguments::duration)]
     older_than: Option<Duration>,
@@ -40,10 +40,10 @@ impl Like {
     /// The filter on the wire; none when nothing is given.
     pub(crate) fn filter(&self) -> anyhow::Result<Option<TaskFilter>> {
         let filter = TaskFilter {
-            kind: self.kind.clone(),
+            kind: self.kind.clone().unwrap_or_default(),
             group: self.group.clone(),
             metadata: arguments::labels(self.metadata.clone())?,
-            error_reason: self.error.clone(),
+            error_reason: self.error.clone().unwrap_or_default(),
             create_time_from: self.newer_than.map(ago),
             create_time_before: self.older_than.map(ago),
         };

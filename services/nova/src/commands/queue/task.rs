@@ -10,10 +10,10 @@ use tonic::{Code, Status};
 
 use super::scope::Scope;
 use super::select::Like;
-use super::template;
+use super::{admin, template};
 use crate::cli::Context;
 use crate::commands::pages::Limit;
-use crate::commands::{cells, output};
+use crate::commands::{arguments, cells, output};
 
 const PREFIX: &str = "TASK_STATE_";
 /// Names of the states.
@@ -23,8 +23,8 @@ pub(crate) const STATES: [&str; 6] = ["waiting", "ready", "leased", "completed",
 #[derive(Debug, Args)]
 pub(crate) struct Tasks {
     /// Only this queue.
-    #[arg(long, default_value = "", hide_default_value = true)]
-    queue: String,
+    #[arg(long, value_parser = arguments::filled)]
+    queue: Option<String>,
     /// Only these states; give it again for more than one.
     #[arg(long, value_parser = STATES)]
     state: Vec<String>,
@@ -38,8 +38,9 @@ impl Tasks {
     pub(crate) async fn run(self, scope: &Scope<'_>) -> anyhow::Result<()> {
         let states: Vec<i32> = self.state.iter().map(|name| state_of(name).into()).collect();
         let filter = self.like.filter()?;
+        let queue = admin::known(scope, self.queue).await?;
         let page = async |page_size, page_token| {
-            let (namespace, queue) = (scope.namespace(), self.queue.clone());
+            let (namespace, queue) = (scope.namespace(), queue.clone());
             let (states, filter) = (states.clone(), filter.clone());
             let request = ListTasksRequest { namespace, queue, states, page_size, page_token, filter };
             let page = scope.mesh.queue().list_tasks(request).await?.into_inner();
@@ -138,8 +139,8 @@ fn retries(task: &Task) -> String {
 fn blockers(task: &Task) -> String {
     match task.blocked_by {
         0 => String::new(),
-        1 => "1 task that has not ended".to_owned(),
-        many => format!("{many} tasks that have not ended"),
+        1 => "1 task that has not completed".to_owned(),
+        many => format!("{many} tasks that have not completed"),
     }
 }
 

@@ -21,11 +21,11 @@ use crate::signals;
 )]
 pub(crate) struct Watch {
     /// Only this queue.
-    #[arg(long, default_value = "", hide_default_value = true)]
-    queue: String,
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+    queue: Option<String>,
     /// Only tasks with this metadata entry.
-    #[arg(long, value_name = "KEY=VALUE", default_value = "", hide_default_value = true)]
-    metadata: String,
+    #[arg(long, value_name = "KEY=VALUE", value_parser = NonEmptyStringValueParser::new())]
+    metadata: Option<String>,
     /// Go on after this event, instead of from now.
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     cursor: Option<String>,
@@ -71,8 +71,8 @@ impl Follower<'_> {
         let cursor = self.reached.as_ref().or(self.watch.cursor.as_ref());
         WatchTasksRequest {
             namespace: self.scope.namespace(),
-            queue: self.watch.queue.clone(),
-            metadata_filter: self.watch.metadata.clone(),
+            queue: self.watch.queue.clone().unwrap_or_default(),
+            metadata_filter: self.watch.metadata.clone().unwrap_or_default(),
             cursor: cursor.cloned().unwrap_or_default(),
         }
     }

@@ -4,22 +4,24 @@ use clap::Args;
 use nova_proto::queue::v1::{ListWorkersRequest, Worker};
 use serde_json::{Value, json};
 
+use super::admin;
 use super::scope::Scope;
 use crate::commands::pages::Limit;
-use crate::commands::{cells, output};
+use crate::commands::{arguments, cells, output};
 
 /// List who worked in the last minute.
 #[derive(Debug, Args)]
 pub(crate) struct Workers {
     /// Only those of this queue.
-    #[arg(long, default_value = "", hide_default_value = true)]
-    queue: String,
+    #[arg(long, value_parser = arguments::filled)]
+    queue: Option<String>,
 }
 
 impl Workers {
     pub(crate) async fn run(self, scope: &Scope<'_>) -> anyhow::Result<()> {
+        let queue = admin::known(scope, self.queue).await?;
         let page = async |page_size, page_token| {
-            let (namespace, queue) = (scope.namespace(), self.queue.clone());
+            let (namespace, queue) = (scope.namespace(), queue.clone());
             let request = ListWorkersRequest { namespace, queue, page_size, page_token };
             let page = scope.mesh.queue().list_workers(request).await?.into_inner();
             Ok((page.workers, page.next_page_token))

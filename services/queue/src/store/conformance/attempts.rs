@@ -168,7 +168,9 @@ pub(super) async fn leases_are_counted_by_worker(home: &dyn Home) {
         store.put(task("t")).await;
     }
     let held = async |store: &Store| {
-        store.held_by(&"default".into(), vec!["w-1".into(), "w-2".into()]).await.unwrap()
+        let workers = vec!["w-1".into(), "w-2".into()];
+        let held = store.held_by(&"default".into(), workers).await.unwrap();
+        held.iter().map(|held| held.leases).collect::<Vec<_>>()
     };
     let leases = store.take(ask(2)).await;
     let brief = store.take(LeaseRequest { worker: "w-2".into(), ..ask_briefly(1) }).await.remove(0);

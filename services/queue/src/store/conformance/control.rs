@@ -5,7 +5,8 @@ use uuid::Uuid;
 use super::{Home, Verbs as _, ask, completed, failed, flows::unique, keyed, refer, task};
 use crate::{
     Error,
-    record::{Beat, Fits, Intake, NewTask, QueueSettings, Receipt, Settled, Spec, Task, TaskFilter},
+    intake::Intake,
+    record::{Beat, Fits, NewTask, QueueSettings, Receipt, Settled, Spec, Task, TaskFilter},
     store::Store,
     task::State,
 };

@@ -10,7 +10,8 @@ use crate::{
     Error,
     config::Config,
     cron::Cron,
-    record::{Fits, Intake, Task, TaskFilter},
+    intake::Intake,
+    record::{Fits, Task, TaskFilter},
     schedule::{Key, Missed, Schedule},
     store::Store,
 };

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::{Peer, step};
+use super::{NotInstalled, Peer, step};
 use crate::job::{CONCURRENCY, Job, Outcome, Spread};
 use crate::process;
 use crate::system::System;
@@ -51,7 +51,9 @@ impl Peer for Beanstalkd {
     }
 
     async fn open(&self) -> anyhow::Result<Box<dyn System>> {
-        ensure!(is_installed(), "not installed: run the bench with --install-peers");
+        if !is_installed() {
+            return Err(NotInstalled.into());
+        }
         Ok(Box::new(Server::start().await?))
     }
 }

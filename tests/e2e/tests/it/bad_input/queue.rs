@@ -81,7 +81,7 @@ fn control() -> Vec<Case> {
     let strange = PurgeTasksRequest { queue: "q".into(), states: vec![99], ..Default::default() };
     let kind = TaskFilter { kind: "a b".into(), ..Default::default() };
     let kind = RedriveTasksRequest { queue: "q".into(), filter: Some(kind), ..Default::default() };
-    let group = TaskFilter { group: "g".repeat(129), ..Default::default() };
+    let group = TaskFilter { group: Some("g".repeat(129)), ..Default::default() };
     let group = CancelTasksRequest { queue: "q".into(), filter: Some(group), ..Default::default() };
     let nothing = UpdateQueueRequest { queue: "q".into(), ..Default::default() };
     let rate = |count, period, burst| QueueSettings {

@@ -8,6 +8,7 @@ use nova_proto::queue::v1::{
     Schedule,
 };
 use serde_json::Value;
+use tonic::Code;
 
 use super::control::told;
 use super::scope::Scope;
@@ -68,10 +69,10 @@ struct Put {
     /// IANA time zone, such as Europe/Berlin [default: UTC].
     #[arg(long, value_name = "ZONE", default_value = "", hide_default_value = true)]
     time_zone: String,
-    /// What becomes of ticks that nobody saw.
+    /// What becomes of ticks that nobody saw within a minute; later ones fire, whatever it says.
     #[arg(long, value_parser = MISSED, default_value = "once")]
     missed: String,
-    /// Store it without letting a tick fire.
+    /// Store it without letting a tick fire. One that is paused stays paused without it, too.
     #[arg(long)]
     paused: bool,
 }
@@ -85,7 +86,7 @@ impl Schedules {
         match self.action {
             Action::Ls { limit } => list(scope, limit).await,
             Action::Show(name) => show::one(scope, &name.get(scope).await?),
-            Action::Put(put) => store(scope, put.schedule()?).await,
+            Action::Put(put) => put.run(scope).await,
             Action::Pause(name) => name.set_paused(scope, true).await,
             Action::Resume(name) => name.set_paused(scope, false).await,
             Action::Delete(name) => name.delete(scope).await,
@@ -94,6 +95,14 @@ impl Schedules {
 }
 
 impl Name {
+    async fn find(self, scope: &Scope<'_>) -> anyhow::Result<Option<Schedule>> {
+        let request = GetScheduleRequest { namespace: scope.namespace(), name: self.schedule };
+        match scope.mesh.queue().get_schedule(request).await {
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            answer => Ok(answer?.into_inner().schedule),
+        }
+    }
+
     async fn get(self, scope: &Scope<'_>) -> anyhow::Result<Schedule> {
         let request = GetScheduleRequest { namespace: scope.namespace(), name: self.schedule };
         Ok(scope.mesh.queue().get_schedule(request).await?.into_inner().schedule.unwrap_or_default())
@@ -113,6 +122,17 @@ impl Name {
 }
 
 impl Put {
+    /// Whoever stores schedules at each start does not undo what an operator paused.
+    async fn run(self, scope: &Scope<'_>) -> anyhow::Result<()> {
+        let schedule = self.schedule()?;
+        let known = Name { schedule: schedule.name.clone() }.find(scope).await?;
+        let stays = !schedule.paused && known.is_some_and(|known| known.paused);
+        if stays {
+            tell!("nova: {0} stays paused: `nova queue schedules resume {0}` ends that", schedule.name);
+        }
+        store(scope, Schedule { paused: schedule.paused || stays, ..schedule }).await
+    }
+
     fn schedule(self) -> anyhow::Result<Schedule> {
         let missed = MissedTicks::from_str_name(&cells::wire_name(&self.missed, MISSED_PREFIX));
         Ok(Schedule {
