@@ -20,11 +20,6 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Reads a text that is there: an empty one, such as that of a variable that is not set, would choose everything.
-pub(crate) fn filled(text: &str) -> Result<String, String> {
-    if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text.to_owned()) }
-}
-
 /// Reads a length of time such as `500ms`, `5s`, `1h30m` or `7d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let rule = || "must be a length of time such as 500ms, 5s, 1h30m or 7d".to_owned();

@@ -121,6 +121,10 @@ fn what_tasks_are_like_goes_with_their_queue() {
 fn what_says_nothing_is_not_taken_for_something() {
     check_usage("queue enqueue q k --request-id=", "a value is required for '--request-id <ID>'");
     check_usage("queue enqueue q k --unique-key=", "a value is required for '--unique-key <KEY>'");
+    // A variable that is not set would choose everything.
+    check_usage("queue cancel --queue q --kind=", "a value is required for '--kind <KIND>'");
+    check_usage("queue redrive --queue q --error=", "a value is required for '--error <REASON>'");
+    check_usage("queue tasks --queue=", "a value is required for '--queue <QUEUE>'");
     check_usage("queue watch --cursor=", "a value is required for '--cursor <CURSOR>'");
 }
 

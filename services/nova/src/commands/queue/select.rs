@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use nova_proto::queue::v1::{Task, TaskFilter};
 use nova_types::{Clock as _, SystemClock};
@@ -17,7 +18,7 @@ use crate::failure::NotFound;
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Like {
     /// Only this kind of work.
-    #[arg(long, value_name = "KIND", value_parser = arguments::filled)]
+    #[arg(long, value_name = "KIND", value_parser = NonEmptyStringValueParser::new())]
     kind: Option<String>,
     /// Only tasks of this group; an empty name is that of those without one.
     #[arg(long, value_name = "GROUP")]
@@ -26,7 +27,7 @@ pub(crate) struct Like {
     #[arg(long, value_name = "KEY=VALUE", value_parser = arguments::pair)]
     metadata: Vec<(String, String)>,
     /// Only tasks whose last failed attempt gave this reason.
-    #[arg(long, value_name = "REASON", value_parser = arguments::filled)]
+    #[arg(long, value_name = "REASON", value_parser = NonEmptyStringValueParser::new())]
     error: Option<String>,
     /// Only tasks that were enqueued longer ago than this, such as 7d.
     #[arg(long, value_name = "TIME", value_parser = arguments::duration)]

@@ -1,6 +1,7 @@
 //! Tasks: a list of them, and one in full.
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use nova_proto::queue::v1::{
     Attempt, GetTaskRequest, ListTasksRequest, Progress, Task, TaskError, TaskState,
 };
@@ -13,7 +14,7 @@ use super::select::Like;
 use super::{admin, template};
 use crate::cli::Context;
 use crate::commands::pages::Limit;
-use crate::commands::{arguments, cells, output};
+use crate::commands::{cells, output};
 
 const PREFIX: &str = "TASK_STATE_";
 /// Names of the states.
@@ -23,7 +24,7 @@ pub(crate) const STATES: [&str; 6] = ["waiting", "ready", "leased", "completed",
 #[derive(Debug, Args)]
 pub(crate) struct Tasks {
     /// Only this queue.
-    #[arg(long, value_parser = arguments::filled)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     queue: Option<String>,
     /// Only these states; give it again for more than one.
     #[arg(long, value_parser = STATES)]

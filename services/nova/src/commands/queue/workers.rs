@@ -1,19 +1,20 @@
 //! `nova queue workers`: who works.
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use nova_proto::queue::v1::{ListWorkersRequest, Worker};
 use serde_json::{Value, json};
 
 use super::admin;
 use super::scope::Scope;
 use crate::commands::pages::Limit;
-use crate::commands::{arguments, cells, output};
+use crate::commands::{cells, output};
 
 /// List who worked in the last minute.
 #[derive(Debug, Args)]
 pub(crate) struct Workers {
     /// Only those of this queue.
-    #[arg(long, value_parser = arguments::filled)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     queue: Option<String>,
 }
 
