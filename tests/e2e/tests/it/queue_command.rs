@@ -73,6 +73,10 @@ pub(crate) fn settings_are_shown_with_what_they_come_to(store: &str) {
     for told in ["100 each 1s, 200 at once", "5 each 1m, 5 at once", "gold=5, 1 for each other", "7d"] {
         assert!(shown.contains(told), "{told}: {shown}");
     }
+    let stats = nova.run(&["queue", "stats", "mail"]).ok();
+    for told in ["8 at once\n", "100 each 1s, 200 at once\n", "5 each 1m, 5 at once of each group"] {
+        assert!(stats.contains(told), "{told}: {stats}");
+    }
     enqueue(&nova, &["mail", "send"]);
     refused(&nova, &["enqueue", "mail", "send"], 1, "max_tasks");
     refused(&nova, &["config", "mail", "--keep-for", "4000d"], 2, "keep for: 4000d must be ");

@@ -36,6 +36,20 @@ fn effective(settings: &QueueSettings) -> [(&'static str, String); 9] {
     ]
 }
 
+/// What lets no more start than so much, as far as it is set; `running` tasks are held.
+pub(crate) fn limits(settings: &QueueSettings, running: u64) -> String {
+    let at_once = |limit: u32, whose: &str| (limit > 0).then(|| format!("{limit} at once{whose}"));
+    let reached = if running >= u64::from(settings.max_running) { ", which they are" } else { "" };
+    let rate = |rate: Option<&RateLimit>, whose: &str| rate.map(|rate| per(Some(rate)) + whose);
+    let all = [
+        at_once(settings.max_running, reached),
+        rate(settings.rate.as_ref(), ""),
+        at_once(settings.group_max_running, " of each group"),
+        rate(settings.group_rate.as_ref(), " of each group"),
+    ];
+    all.into_iter().flatten().collect::<Vec<_>>().join("\n")
+}
+
 fn or(unset: &str, limit: u64) -> String {
     if limit == 0 { unset.to_owned() } else { limit.to_string() }
 }
@@ -57,7 +71,7 @@ fn weights(settings: &QueueSettings) -> String {
 }
 
 /// What is set, as programs see it.
-fn record(settings: &QueueSettings) -> Value {
+pub(crate) fn record(settings: &QueueSettings) -> Value {
     json!({
         "max_running": settings.max_running,
         "rate": settings.rate.as_ref().map(limited),
@@ -85,6 +99,14 @@ mod tests {
         for (name, value) in effective(&QueueSettings::default()) {
             assert!(!value.is_empty(), "{name}");
         }
+    }
+
+    #[test]
+    fn limits_are_told_where_they_are_set_and_when_they_are_reached() {
+        let settings = QueueSettings { max_running: 8, group_max_running: 2, ..Default::default() };
+        assert_eq!(limits(&settings, 7), "8 at once\n2 at once of each group");
+        assert!(limits(&settings, 8).starts_with("8 at once, which they are\n"));
+        assert_eq!(limits(&QueueSettings::default(), 8), "");
     }
 
     #[test]

@@ -5,17 +5,21 @@ use prost_types::Duration as WireDuration;
 use serde_json::{Value, json};
 
 use super::scope::Scope;
+use super::settings;
 use crate::commands::{cells, output};
 
-/// Shows a queue, without its settings.
+/// Shows a queue: what it lets through, its counts, how it performs.
 pub(crate) fn show(scope: &Scope<'_>, queue: Queue) -> anyhow::Result<()> {
+    let settings = queue.settings.clone().unwrap_or_default();
     let (state, stats) = (state(queue.intake()), queue.stats.unwrap_or_default());
     let performance = queue.performance.unwrap_or_default();
     let mut record = counted(&stats);
     record["namespace"] = json!(queue.namespace);
     record["state"] = json!(state);
+    record["settings"] = settings::record(&settings);
     record["performance"] = performed(&performance);
     let mut fields = vec![("queue", queue.name), ("namespace", queue.namespace), ("state", state)];
+    fields.push(("limits", settings::limits(&settings, stats.leased)));
     fields.extend(counts(&stats).map(|(name, count)| (name, count.to_string())));
     fields.push(("oldest ready", oldest(&stats)));
     fields.extend(performance_fields(&performance));
