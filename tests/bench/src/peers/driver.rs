@@ -13,6 +13,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
+use super::TooSlow;
 use crate::job::{Job, Outcome};
 use crate::nova::REDIS;
 use crate::system::System;
@@ -113,7 +114,7 @@ impl System for Driver {
 
     async fn run(&mut self, job: &Job) -> anyhow::Result<Outcome> {
         let answer = tokio::time::timeout(job.limit(), self.answer(job));
-        answer.await.with_context(|| format!("not done in time: {job}"))?
+        answer.await.map_err(|_| TooSlow(job.to_string()))?
     }
 }
 

@@ -59,7 +59,9 @@ pub(crate) async fn measure(
     let mut failed = Ok(());
     for peer in PEERS {
         match measure_one(peer, plan, wants, figures).await {
-            Err(why) if why.is::<NotInstalled>() => figures.skip(peer.name(), &format!("{why:#}")),
+            Err(why) if why.is::<NotInstalled>() || why.is::<TooSlow>() => {
+                figures.skip(peer.name(), &format!("{why:#}"));
+            }
             Err(why) => failed = Err(why.context(format!("{} was not measured", peer.name()))),
             Ok(()) => {}
         }
@@ -104,6 +106,11 @@ pub(crate) fn step(command: &mut Command) -> anyhow::Result<()> {
 #[derive(Debug, thiserror::Error)]
 #[error("not installed: run the bench with --install-peers")]
 struct NotInstalled;
+
+/// A job that a peer has not done when it is given up: what is left of it is not measured.
+#[derive(Debug, thiserror::Error)]
+#[error("not done in time: {0}")]
+struct TooSlow(String);
 
 /// Fails unless `part` of an installation is there.
 fn ensure_installed(part: &std::path::Path) -> anyhow::Result<()> {
