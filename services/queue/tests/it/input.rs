@@ -48,6 +48,7 @@ async fn enqueues(client: &mut Client) {
         ("tasks[0].delay", pb::NewTask { delay: seconds(366 * 86_400), ..good() }),
         ("tasks[0].deadline", pb::NewTask { deadline: seconds(0), ..good() }),
         ("tasks[0].deadline", pb::NewTask { deadline: seconds(366 * 86_400), ..good() }),
+        ("tasks[0].deadline", pb::NewTask { deadline: seconds(5), delay: seconds(5), ..good() }),
         ("tasks[0].unique_key", pb::NewTask { unique_key: "u".repeat(129), ..good() }),
         ("tasks[0].unique_for", pb::NewTask { unique_for: seconds(1), ..good() }),
         ("tasks[0].after[0]", pb::NewTask { after: vec!["x".into()], ..good() }),
@@ -68,6 +69,17 @@ async fn enqueues(client: &mut Client) {
             "tasks[0].retry.initial_backoff",
             pb::NewTask {
                 retry: retry(pb::RetryPolicy { initial_backoff: seconds(-5), ..policy() }),
+                ..good()
+            },
+        ),
+        (
+            "tasks[0].retry.max_backoff",
+            pb::NewTask {
+                retry: retry(pb::RetryPolicy {
+                    initial_backoff: seconds(2),
+                    max_backoff: seconds(1),
+                    ..policy()
+                }),
                 ..good()
             },
         ),
