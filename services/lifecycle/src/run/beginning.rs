@@ -43,7 +43,7 @@ impl Beginning {
         }
     }
 
-    /// Begins none any more; what was under way is not waited for, and does nothing afterwards.
+    /// Begins none any more: what was under way is ended, and does nothing afterwards.
     pub(super) async fn stop(&mut self) {
         self.tries.shutdown().await;
         self.phases.clear();

@@ -18,7 +18,7 @@ use crate::{caller::Caller, producer::Told};
 /// How often an order is repeated that is not answered.
 const TRIES: usize = 4;
 
-/// When the schedule fires, and how soon after.
+/// How often the schedule fires.
 const TICKS: [&str; 2] = ["* * * * * *", "*/2 * * * * *"];
 
 pub(crate) async fn operate(mut caller: Caller, stopping: Arc<AtomicBool>, told: Told) {

@@ -8,7 +8,7 @@ use nova_proto::queue::v1::{
     Schedule,
 };
 use serde_json::Value;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use super::control::told;
 use super::scope::Scope;
@@ -95,15 +95,15 @@ impl Schedules {
 }
 
 impl Name {
-    async fn find(self, scope: &Scope<'_>) -> anyhow::Result<Option<Schedule>> {
-        let request = GetScheduleRequest { namespace: scope.namespace(), name: self.schedule };
-        match scope.mesh.queue().get_schedule(request).await {
+    /// The schedule; none when there is none of this name.
+    async fn find(self, scope: &Scope<'_>) -> Result<Option<Schedule>, Status> {
+        match self.get(scope).await {
             Err(status) if status.code() == Code::NotFound => Ok(None),
-            answer => Ok(answer?.into_inner().schedule),
+            answer => answer.map(Some),
         }
     }
 
-    async fn get(self, scope: &Scope<'_>) -> anyhow::Result<Schedule> {
+    async fn get(self, scope: &Scope<'_>) -> Result<Schedule, Status> {
         let request = GetScheduleRequest { namespace: scope.namespace(), name: self.schedule };
         Ok(scope.mesh.queue().get_schedule(request).await?.into_inner().schedule.unwrap_or_default())
     }
