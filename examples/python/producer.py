@@ -3,8 +3,8 @@
 import hashlib
 import json
 import sys
-import time
 
+from google.protobuf.duration_pb2 import Duration
 from mesh import KIND, QUEUE, connect
 from nova.queue.v1 import queue_pb2 as queue, task_pb2 as tasks
 
@@ -20,11 +20,10 @@ with channel:
     key = f"python-{hashlib.sha256(text.encode()).hexdigest()}"
     task = tasks.NewTask(queue=QUEUE, kind=KIND, payload=payload, request_id=key, metadata={"example": "python"})
     stored = stub.Enqueue(queue.EnqueueRequest(tasks=[task]), timeout=10).tasks[0]
-    while True:
-        task = stub.GetTask(queue.GetTaskRequest(task_id=stored.id), timeout=10).task
-        if task.state in ENDED:
-            break
-        time.sleep(0.1)
+    # Each call waits for the end of the task, ten seconds at most.
+    result = queue.GetTaskRequest(task_id=stored.id, wait=Duration(seconds=10))
+    while (task := stub.GetTask(result, timeout=15).task).state not in ENDED:
+        pass
 
 if task.state != tasks.TASK_STATE_COMPLETED:
     sys.exit(f"the task is {tasks.TaskState.Name(task.state)}: {task.last_error}")

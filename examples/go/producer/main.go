@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	queue "nova.example/generated/queue"
 	"nova.example/mesh"
 )
@@ -49,8 +50,10 @@ func produce(client queue.QueueServiceClient, text string) (*queue.Task, error) 
 	if err != nil {
 		return nil, err
 	}
+	// Each call waits for the end of the task, ten seconds at most.
+	request := &queue.GetTaskRequest{TaskId: stored.Tasks[0].Id, Wait: durationpb.New(10 * time.Second)}
 	for {
-		answer, err := client.GetTask(ctx, &queue.GetTaskRequest{TaskId: stored.Tasks[0].Id})
+		answer, err := client.GetTask(ctx, request)
 		if err != nil {
 			return nil, err
 		}
@@ -58,6 +61,5 @@ func produce(client queue.QueueServiceClient, text string) (*queue.Task, error) 
 		case queue.TaskState_TASK_STATE_COMPLETED, queue.TaskState_TASK_STATE_DEAD, queue.TaskState_TASK_STATE_CANCELLED:
 			return answer.Task, nil
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
 }

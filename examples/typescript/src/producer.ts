@@ -24,7 +24,8 @@ const requestId = `typescript-${createHash("sha256").update(text).digest("hex")}
 const task = { queue: QUEUE, kind: KIND, payload, requestId, metadata: { example: "typescript" } };
 const stored = await call(client.Enqueue, { tasks: [task] });
 for (;;) {
-  const { task } = await call(client.GetTask, { taskId: stored.tasks[0].id });
+  // Each call waits for the end of the task, ten seconds at most.
+  const { task } = await call(client.GetTask, { taskId: stored.tasks[0].id, wait: { seconds: 10 } });
   if (task?.state === "TASK_STATE_COMPLETED") {
     console.log(`attempt ${task.attempts}: ${task.result.toString()}`);
     break;
@@ -34,6 +35,5 @@ for (;;) {
     process.exitCode = 1;
     break;
   }
-  await new Promise((resolve) => setTimeout(resolve, 100));
 }
 client.close();

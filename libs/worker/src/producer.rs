@@ -1,10 +1,17 @@
 //! The other side: how tasks are put into queues.
 
+use std::time::Duration;
+
 use nova_client::Mesh;
 use nova_proto::queue::v1 as pb;
+use nova_types::wire;
+use tokio::time::Instant;
 use tonic::Status;
 
 use crate::NewTask;
+
+/// Longest that one call waits for the end of a task: less than a call may take.
+const TURN: Duration = Duration::from_secs(10);
 
 /// Puts tasks into queues. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -52,6 +59,28 @@ impl Producer {
         };
         Ok(answer.tasks.into_iter().zip(own).map(receipt).collect())
     }
+
+    /// Waits until a task has ended, and answers it with its result; after `longest` as it is then.
+    /// Fails as `QueueService.GetTask` does.
+    pub async fn wait(&self, task_id: &str, longest: Duration) -> Result<pb::Task, Status> {
+        let over = Instant::now() + longest;
+        loop {
+            let turn = over.saturating_duration_since(Instant::now()).min(TURN);
+            let request = pb::GetTaskRequest {
+                namespace: self.namespace.clone(),
+                task_id: task_id.to_owned(),
+                wait: Some(wire::to_duration(turn)),
+            };
+            let task = self.mesh.queue().get_task(request).await?.into_inner().task.unwrap_or_default();
+            if has_ended(&task) || Instant::now() >= over {
+                return Ok(task);
+            }
+        }
+    }
+}
+
+fn has_ended(task: &pb::Task) -> bool {
+    matches!(task.state(), pb::TaskState::Completed | pb::TaskState::Dead | pb::TaskState::Cancelled)
 }
 
 /// The receipt of a stored task.

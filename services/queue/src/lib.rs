@@ -69,7 +69,7 @@ use self::{
         Standing,
         redis::{Claimant, Role},
     },
-    service::{Forward, Leadership, QueueService},
+    service::{Forward, Leadership, QueueService, Shed},
     store::{Store, open_redis, open_sqlite},
 };
 
@@ -96,9 +96,9 @@ impl Daemon for QueueDaemon {
         runtime.spawn_background("queue-gauges", gauges::follow(store.clone(), runtime.clock()));
         gauges::show_histograms(&runtime);
         let leader = Leadership::new(store.role(), runtime.clients().credentials().clone());
-        let service = QueueServiceServer::new(QueueService::new(store, runtime, &config))
+        let service = QueueServiceServer::new(QueueService::new(store.clone(), runtime, &config))
             .max_decoding_message_size(REQUEST_BYTES);
-        Ok(Routes::new(Forward::new(service, leader)))
+        Ok(Routes::new(Forward::new(Shed::new(service, store), leader)))
     }
 }
 

@@ -23,6 +23,8 @@ const GOALS: &[(&str, &str, [Goal; 2])] = &[
     ("backlog", GROWTH, [Goal::AtMost(1.3), Goal::AtMost(1.3)]),
     ("backlog", "enqueue_to_start_p99_at_1000000", [Goal::AtMost(4.0), Goal::AtMost(4.0)]),
     ("backlog", "enqueue_to_start_p99_at_10000000", [Goal::AtMost(4.0), Goal::AtMost(4.0)]),
+    ("backlog", "expiry_late_at_1000000", [Goal::AtMost(500.0), Goal::AtMost(500.0)]),
+    ("backlog", "expiry_late_at_10000000", [Goal::AtMost(500.0), Goal::AtMost(500.0)]),
     ("purge", "enqueue_to_start_p99_meanwhile", [Goal::AtMost(4.0), Goal::AtMost(4.0)]),
 ];
 

@@ -33,6 +33,9 @@ pub(crate) enum Job {
         per_second: Option<f64>,
         /// How long tasks are enqueued.
         seconds: f64,
+        /// Worked with Nova's worker SDK, in a process of its own: of Nova only.
+        #[serde(skip)]
+        sdk: bool,
     },
     /// Enqueue `tasks`, while nobody works.
     Add {
@@ -55,7 +58,7 @@ pub(crate) enum Job {
 impl Job {
     /// As fast as it goes.
     pub(crate) fn lives(callers: usize, batch: usize, seconds: f64) -> Self {
-        Self::Lives { callers, batch, per_second: None, seconds }
+        Self::Lives { callers, batch, per_second: None, seconds, sdk: false }
     }
 
     /// When to give it up.
@@ -70,11 +73,12 @@ impl Job {
 impl fmt::Display for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Lives { callers, batch, per_second, .. } => {
+            Self::Lives { callers, batch, per_second, sdk, .. } => {
                 if let Some(rate) = per_second {
                     write!(f, "{rate:.0} calls/s, ")?;
                 }
-                write!(f, "{callers} callers, {batch} × {PAYLOAD} B a call")
+                write!(f, "{callers} callers, {batch} × {PAYLOAD} B a call")?;
+                if *sdk { f.write_str(", worked by the worker SDK") } else { Ok(()) }
             }
             Self::Add { callers, batch, tasks } => {
                 write!(f, "{tasks} tasks, {callers} callers, {batch} × {PAYLOAD} B a call, no worker")

@@ -63,6 +63,9 @@ struct Arguments {
     /// Every part as small as it goes: shows that all of it works, and says nothing about speed.
     #[arg(long)]
     short: bool,
+    /// Be a worker, as standard input tells: what the bench starts.
+    #[arg(long, hide = true, exclusive = true)]
+    worker: bool,
     /// Instead of measuring, sample the queue daemon with `perf` under the unary load, and say where its time goes.
     #[arg(long)]
     profile: bool,
@@ -95,12 +98,15 @@ impl Arguments {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    if arguments.worker {
+        return runtime.block_on(nova::work_as_told());
+    }
     // Files lie where the build lies: what is on a memory file system costs no sync.
     let scratch = mesh::scratch()?;
     if tempfile::env::override_temp_dir(&scratch).is_err() {
         anyhow::bail!("another folder for temporary files is set already");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     let mut figures = Figures::default();
     if arguments.install_peers {
         peers::install(&mut figures);

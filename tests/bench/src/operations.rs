@@ -19,7 +19,7 @@ const TASK_MEMORY: f64 = 512.0;
 pub(crate) async fn overload(store: StoreKind, plan: &Plan, figures: &mut Figures) -> anyhow::Result<()> {
     let mut settings = plan.settings();
     settings.push((MAX_WAITING_CALLS, plan.flood_waits));
-    let nova = NovaSystem::open(store, Variant::Tls, &settings)?;
+    let mut nova = NovaSystem::open(store, Variant::Tls, &settings)?;
     let flood = nova.flood(plan.flood_callers, plan.seconds).await?;
     let grown = flood.most_memory - flood.memory_before;
     let bound = FLOOD_MEMORY + TASK_MEMORY * flood.stored as f64;

@@ -25,12 +25,29 @@ pub(crate) trait System: Send {
         None
     }
 
+    /// Whether it can be worked with Nova's worker SDK.
+    fn has_sdk(&self) -> bool {
+        false
+    }
+
+    /// Spans of the process that works with the SDK, since that is up, where it makes any: how many it must have made is
+    /// known from its tasks.
+    fn worker_spans(&self) -> Option<SpanCounts> {
+        None
+    }
+
     /// Does it, and answers once it is done. All that is enqueued is completed when the last of it is worked off:
     /// a system that can tell checks it.
     async fn run(&mut self, job: &Job) -> anyhow::Result<Outcome>;
 
     /// The same on a queue of its own, beside what stands in the first; none where that is not asked of a system.
     async fn aside(&mut self, _job: &Job) -> anyhow::Result<Option<Outcome>> {
+        Ok(None)
+    }
+
+    /// Lets leases run out, and answers by how many seconds after its time the last of them ended; none where that is not
+    /// asked of a system.
+    async fn expire(&mut self) -> anyhow::Result<Option<f64>> {
         Ok(None)
     }
 
@@ -49,6 +66,17 @@ pub(crate) struct SpanCounts {
     pub(crate) lost: u64,
     /// That arrived at the collector at the end.
     pub(crate) arrived: u64,
+}
+
+impl SpanCounts {
+    /// Those that came after `before`.
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        Self {
+            recorded: self.recorded - before.recorded,
+            lost: self.lost - before.lost,
+            arrived: self.arrived - before.arrived,
+        }
+    }
 }
 
 /// Processor time that a job took, and memory held when it ended.

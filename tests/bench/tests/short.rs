@@ -13,7 +13,7 @@ const PEERS: [&str; 4] = ["bullmq", "beanstalkd", "celery", "asynq"];
 const STORES: [&str; 2] = ["nova-sqlite", "nova-redis"];
 
 /// Scenarios in which whole tasks are lived, and what each of them tells.
-const LOADS: [&str; 5] = ["unary-128", "unary-256", "batched-64", "half-load", "traced"];
+const LOADS: [&str; 6] = ["unary-128", "unary-256", "batched-64", "half-load", "traced", "traced-sdk"];
 const OF_A_LOAD: [&str; 8] = [
     "enqueued",
     "completed",
@@ -26,7 +26,8 @@ const OF_A_LOAD: [&str; 8] = [
 ];
 
 /// What only some scenarios tell.
-const FURTHER: [(&str, &str); 22] = [
+const FURTHER: [(&str, &str); 24] = [
+    ("traced-sdk", "lives_per_second"),
     ("traced", "lives_per_second"),
     ("unary-128", "lives_per_second"),
     ("unary-256", "lives_per_second"),
@@ -49,6 +50,7 @@ const FURTHER: [(&str, &str); 22] = [
     ("purge", "enqueue_p99_meanwhile"),
     ("purge", "enqueue_to_start_p99_meanwhile"),
     ("backlog", "enqueue_to_start_p99_at_1000"),
+    ("backlog", "expiry_late_at_1000"),
 ];
 
 type Figures = BTreeMap<(String, String, String), f64>;
@@ -68,6 +70,9 @@ fn the_short_form_prints_every_figure_and_loses_no_task() {
         assert!(count("spans_arrived") >= count("enqueued"), "{store}");
         assert!(same(count("spans_lost"), 0.0), "{store}");
         assert!(count("spans_arrived") >= count("spans_recorded"), "{store}");
+        let of_worker = |which: &str| figures[&key("traced-sdk", &format!("{store}-traced"), which)];
+        assert!(of_worker("worker_spans_arrived") >= 3.0 * of_worker("completed"), "{store}");
+        assert!(same(of_worker("worker_spans_lost"), 0.0), "{store}");
         let unencrypted = figures[&key("unary-128", &format!("{store}-plaintext"), "lives_per_second")];
         assert!(unencrypted > 0.0, "{store}");
         assert!(figures[&key("overload", store, "refused")] >= 1.0, "{store}: a flood is refused");

@@ -32,13 +32,17 @@ async fn typed_task_ends_with_its_result() {
 }
 
 #[tokio::test]
-async fn failure_is_tried_again_and_a_panic_too() {
+async fn failure_is_tried_again_and_a_panic_too_each_time_under_a_greater_token() {
     let queue = RealQueue::start().await;
-    let unlucky = |(): (), context: Context| async move {
-        match context.attempt {
-            1 => Err(Failure::new("UNLUCKY", "once")),
-            2 => panic!("twice"),
-            attempt => Ok(attempt),
+    let (tell, mut tokens) = mpsc::unbounded_channel();
+    let unlucky = move |(): (), context: Context| {
+        tell.send(context.token).unwrap();
+        async move {
+            match context.attempt {
+                1 => Err(Failure::new("UNLUCKY", "once")),
+                2 => panic!("twice"),
+                attempt => Ok(attempt),
+            }
         }
     };
     let id = queue.put("unlucky", ()).await;
@@ -52,6 +56,11 @@ async fn failure_is_tried_again_and_a_panic_too() {
     );
     let summary = working.finish().await;
     assert_eq!((summary.completed, summary.failed), (1, 2));
+    let mut given = [0; 3];
+    for token in &mut given {
+        *token = tokens.recv().await.unwrap();
+    }
+    assert!(0 < given[0] && given[0] < given[1] && given[1] < given[2], "{given:?}");
 }
 
 #[tokio::test]

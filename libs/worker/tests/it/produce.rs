@@ -69,7 +69,7 @@ async fn every_field_reaches_the_queue() {
     let again = queue.mesh().queue().enqueue(again).await.unwrap().into_inner().tasks;
     assert_eq!((again[0].id.as_str(), again[0].duplicate), (stored.id.as_str(), true));
 
-    let request = pb::GetTaskRequest { namespace: "other".into(), task_id: stored.id };
+    let request = pb::GetTaskRequest { namespace: "other".into(), task_id: stored.id, wait: None };
     let task = queue.mesh().queue().get_task(request).await.unwrap().into_inner().task.unwrap();
     assert_eq!((task.request_id.as_str(), task.unique_key.as_str()), ("r-1", "u-1"));
     assert_eq!((task.group.as_str(), task.priority, task.max_attempts), ("tenant", 7, 9));

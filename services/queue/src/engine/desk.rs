@@ -21,7 +21,7 @@ use crate::{
 const GATHER: usize = 1_024;
 
 /// Bytes of new tasks after which no more are taken: under a flood workers wait no longer for theirs.
-const GATHER_BYTES: usize = 8 << 20;
+const GATHER_BYTES: usize = 256 << 10;
 
 /// Longest sleep, so that a clock that jumps is noticed.
 const NAP: Duration = Duration::from_millis(500);

@@ -242,6 +242,14 @@ impl Inbox {
         Self { patient: true, ..self.clone() }
     }
 
+    /// Whether more new tasks may wait.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub(crate) fn has_room(&self) -> Result<(), Error> {
+        if self.tasks.sender.capacity() == 0 { Err(Error::Busy(self.tasks.what)) } else { Ok(()) }
+    }
+
     /// Asks the engine and waits for its answer.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 //! timers on the way: one caller alone waits for nobody.
 
 mod answer;
+pub(crate) mod awaited;
 mod desk;
 pub(crate) mod inbox;
 mod parked;

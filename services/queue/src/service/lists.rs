@@ -1,6 +1,6 @@
 //! GetTask, ListTasks, ListQueues.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use nova_proto::queue::v1 as pb;
 use nova_types::{QueueName, TaskKind, Timestamp, Violation, Violations, wire as check};
@@ -18,14 +18,32 @@ use crate::{
 /// Bytes after which a page ends early, so that it fits a message of 4 MiB.
 const PAGE_BYTES: usize = 3 << 20;
 
-/// Reads one task.
+/// Longest that GetTask waits.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Reads one task, or waits until it has ended; a wait is over when the daemon drains.
 pub(super) async fn get_task(
     service: &QueueService,
     request: pb::GetTaskRequest,
 ) -> Result<pb::GetTaskResponse, Status> {
-    let namespace = parse::namespace(&request.namespace).map_err(refused)?;
-    let id = parse::task_id("task_id", &request.task_id).map_err(refused)?;
-    let task = service.store.task(&namespace, id).await?.ok_or(Error::NoTask(id))?;
+    let mut violations = Violations::new();
+    let namespace = violations.take(parse::namespace(&request.namespace)).unwrap_or_default();
+    let id = violations.take(parse::task_id("task_id", &request.task_id)).unwrap_or_default();
+    let waits = Duration::ZERO..=LONGEST_WAIT;
+    let wait = violations.take(check::duration("wait", request.wait.as_ref(), waits, Duration::ZERO));
+    violations.finish().map_err(refused)?;
+    let task = match wait.filter(|wait| !wait.is_zero()) {
+        None => service.store.task(&namespace, id).await?,
+        Some(wait) => {
+            let drain = service.runtime.shutdown();
+            tokio::select! {
+                biased;
+                task = service.store.task_at_its_end(&namespace, id, wait) => task?,
+                () = drain.cancelled() => service.store.task(&namespace, id).await?,
+            }
+        }
+    };
+    let task = task.ok_or(Error::NoTask(id))?;
     Ok(pb::GetTaskResponse { task: Some(wire::whole_task(task)) })
 }
 

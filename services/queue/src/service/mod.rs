@@ -10,6 +10,7 @@ mod queues;
 mod reserved;
 mod schedules;
 mod settings;
+mod shed;
 mod terms;
 mod unary;
 mod watch;
@@ -23,7 +24,10 @@ use nova_proto::queue::v1 as pb;
 use nova_runtime::Runtime;
 use tonic::{Request, Response, Status, Streaming};
 
-pub(crate) use self::forward::{Forward, Leadership};
+pub(crate) use self::{
+    forward::{Forward, Leadership},
+    shed::Shed,
+};
 use self::{
     outgoing::{Outgoing, Streams},
     workers::Workers,

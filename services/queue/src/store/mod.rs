@@ -18,7 +18,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{oneshot, watch},
+    time::{Instant, timeout_at},
+};
 use uuid::Uuid;
 
 #[cfg(test)]
@@ -105,6 +108,14 @@ impl Store {
         self.inbox.ask(|reply| Command::Enqueue(lease, tasks, reply)).await
     }
 
+    /// Whether more tasks may wait to be stored.
+    ///
+    /// # Errors
+    /// None may: too many calls wait already.
+    pub(crate) fn has_room(&self) -> Result<(), Error> {
+        self.inbox.has_room()
+    }
+
     /// Takes ready tasks, and waits up to `request.wait` for the first.
     /// A call that is dropped takes nothing.
     pub(crate) async fn lease(&self, request: LeaseRequest) -> Result<Vec<Lease>, Error> {
@@ -154,6 +165,24 @@ impl Store {
             task.checkpoint = self.reader.checkpoint(id).await?;
         }
         Ok(Some(task))
+    }
+
+    /// The same once the task has ended, or as it is after `wait`.
+    pub(crate) async fn task_at_its_end(
+        &self,
+        namespace: &Arc<str>,
+        id: Uuid,
+        wait: Duration,
+    ) -> Result<Option<Task>, Error> {
+        let over = Instant::now() + wait;
+        let place = self.ring.await_end(id).ok_or(Error::Busy("calls that wait for a task to end"))?;
+        loop {
+            let task = self.task(namespace, id).await?;
+            let lives = task.as_ref().is_some_and(|task| !task.status.state.is_terminal());
+            if !lives || timeout_at(over, place.told()).await.is_err() {
+                return Ok(task);
+            }
+        }
     }
 
     /// A page of tasks, newest first. A page may hold fewer tasks than its limit and still have a next one.

@@ -1,9 +1,16 @@
 //! What a daemon holds is bounded, and says so.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use nova_proto::queue::v1 as pb;
 use nova_queue::Config;
+use tokio::task::JoinSet;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
@@ -73,5 +80,35 @@ pub(crate) async fn a_call_that_waits_makes_no_queue(home: &Home) {
         let nothing = pb::LeaseRequest { queues: vec![format!("none-{number}")], wait: millis(1), ..ask() };
         assert!(client.lease(nothing).await.unwrap().into_inner().leases.is_empty());
     }
+    put(&mut client, task("t")).await;
+}
+
+/// Enqueues without rest until so many calls were refused, by whoever shares the count.
+async fn pour(mut client: Client, refusals: Arc<AtomicUsize>) {
+    let payload: bytes::Bytes = vec![7; 32 << 10].into();
+    while refusals.load(Ordering::Relaxed) < REFUSALS {
+        let tasks = vec![pb::NewTask { payload: payload.clone(), ..task("t") }];
+        if let Err(status) = client.enqueue(enqueue(tasks)).await {
+            assert!(status.get_error_details().retry_info().is_some(), "{status}");
+            refused::<()>(Err(status), Code::ResourceExhausted, "OVERLOADED");
+            refusals.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// More than HTTP/2 bears of calls that are cut short on one connection: it counts those whose data comes after the answer.
+const REFUSALS: usize = 4_000;
+
+pub(crate) async fn calls_without_number_are_refused_and_their_connection_stays(home: &Home) {
+    let server = home.serve_with(Config { max_waiting_calls: 1, ..Config::default() }).await;
+    let (client, refusals) = (client(&server), Arc::new(AtomicUsize::new(0)));
+    let mut callers = JoinSet::new();
+    for _ in 0..256 {
+        callers.spawn(pour(client.clone(), Arc::clone(&refusals)));
+    }
+    while let Some(ended) = callers.join_next().await {
+        ended.expect("a call is stored or refused, and nothing else");
+    }
+    let mut client = client;
     put(&mut client, task("t")).await;
 }

@@ -142,6 +142,8 @@ async fn settlements(client: &mut Client) {
 
 async fn reads(client: &mut Client) {
     assert_eq!(field(client.get_task(pb::GetTaskRequest::default()).await), "task_id");
+    let longest = pb::GetTaskRequest { task_id: some_id(), wait: seconds(61), ..Default::default() };
+    assert_eq!(field(client.get_task(longest).await), "wait");
     let table = vec![
         ("queue", pb::ListTasksRequest { queue: "a b".into(), ..Default::default() }),
         ("states[0]", pb::ListTasksRequest { states: vec![0], ..Default::default() }),

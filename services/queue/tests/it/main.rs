@@ -18,6 +18,7 @@ mod many;
 mod pages;
 mod reserved;
 mod schedules;
+mod wait;
 mod watch;
 mod work;
 
@@ -68,6 +69,8 @@ on_both_stores! {
     flows::a_unique_task_is_stored_once_while_it_lives,
     flows::a_task_dies_at_its_deadline,
     flows::a_released_task_may_be_put_off,
+    wait::a_call_waits_until_its_task_has_ended,
+    wait::a_wait_for_a_task_is_over_in_time_and_with_the_daemon,
     watch::a_watch_tells_every_change_of_its_tasks,
     watch::a_watch_resumes_after_a_restart_of_the_daemon,
     watch::a_cursor_that_is_gone_answers_cursor_expired,
@@ -88,6 +91,7 @@ on_both_stores! {
     control::a_queue_is_deleted_with_its_settings_and_what_has_ended,
     control::only_force_deletes_a_queue_that_holds_tasks,
     bounds::a_backlog_is_bounded_in_bytes,
+    bounds::calls_without_number_are_refused_and_their_connection_stays,
     bounds::queues_that_hold_nothing_make_room_for_others,
     bounds::a_call_that_waits_makes_no_queue,
     work::a_stream_hears_at_once_of_a_cancelled_task,

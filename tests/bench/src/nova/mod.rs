@@ -1,21 +1,24 @@
 //! Nova under measurement: a real mesh over one of its stores, driven through the contract of its queue.
 
+mod expiry;
 mod overload;
 mod producers;
 mod purge;
 mod recovery;
 mod tally;
 mod variant;
+mod worker_process;
 mod workers;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use clap::ValueEnum;
 use nova_client::{Channel, Mesh};
 use nova_proto::queue::v1::queue_service_client::QueueServiceClient;
+use nova_proto::queue::v1::{GetQueueRequest, QueueStats};
 use nova_testkit::redis::RedisServer;
 use nova_testkit::{Collector, Nova};
 use tokio::task::JoinSet;
@@ -27,6 +30,8 @@ use crate::system::{SpanCounts, System};
 use producers::Calls;
 use tally::Tally;
 pub(crate) use variant::Variant;
+use worker_process::WorkerProcess;
+pub(crate) use worker_process::run as work_as_told;
 use workers::Share;
 
 /// How Redis syncs, for Nova and for its peers.
@@ -40,6 +45,8 @@ const CONNECTIONS: usize = 4;
 /// Work streams, and the credit of each where a job does not say how many tasks are worked at once.
 const STREAMS: usize = 2;
 const CREDIT: u64 = 1_024;
+/// How often the queue is looked at.
+const LOOK: Duration = Duration::from_millis(5);
 
 type Client = QueueServiceClient<Channel>;
 
@@ -64,6 +71,9 @@ pub(crate) struct NovaSystem {
     tally: Arc<Tally>,
     /// Of another queue, beside what stands in the first.
     aside: Arc<Tally>,
+    /// Of the queue that a process with the worker SDK works on, and that process, once it is needed.
+    sdk: Arc<Tally>,
+    worker: Option<WorkerProcess>,
     // The mesh goes down before its Redis does.
     nova: Nova,
     redis: Option<RedisServer>,
@@ -81,8 +91,20 @@ impl NovaSystem {
         let clients = |meshes: Vec<Mesh>| meshes.iter().map(Mesh::queue).collect();
         let producing = clients(variant.producers(&nova, CONNECTIONS));
         let working = clients(variant.workers(&nova, STREAMS));
-        let [tally, aside] = ["bench", "aside"].map(|queue| Arc::new(Tally::new(queue)));
-        Ok(Self { store, variant, collector, producing, working, tally, aside, nova, redis })
+        let [tally, aside, sdk] = ["bench", "aside", "sdk"].map(|queue| Arc::new(Tally::new(queue)));
+        Ok(Self {
+            store,
+            variant,
+            collector,
+            producing,
+            working,
+            tally,
+            aside,
+            sdk,
+            worker: None,
+            nova,
+            redis,
+        })
     }
 
     /// The process of its queue daemon.
@@ -97,6 +119,29 @@ impl NovaSystem {
         Ok(micros)
     }
 
+    /// Lives that the SDK's process works on.
+    async fn lives_with_sdk(&self, calls: Calls) -> anyhow::Result<Vec<u32>> {
+        let micros = calls.run(&self.producing, &self.sdk).await?;
+        self.worked_with_sdk().await?;
+        Ok(micros)
+    }
+
+    /// Waits until the SDK's process has handled all that was enqueued, and settled it.
+    async fn worked_with_sdk(&self) -> anyhow::Result<()> {
+        self.sdk.completes(self.sdk.enqueued()).await;
+        while self.stats(self.sdk.queue).await?.leased > 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// What a queue holds.
+    async fn stats(&self, queue: &str) -> anyhow::Result<QueueStats> {
+        let request = GetQueueRequest { queue: queue.to_owned(), ..Default::default() };
+        let answer = self.producing[0].clone().get_queue(request).await?.into_inner();
+        answer.queue.and_then(|queue| queue.stats).context("a queue has stats")
+    }
+
     /// Starts workers of a queue that hold `credit` tasks each, until they have had their share of `tasks`.
     fn work(&self, tally: &Arc<Tally>, credit: u64, tasks: Option<u64>) -> JoinSet<anyhow::Result<()>> {
         let mut workers = JoinSet::new();
@@ -109,6 +154,16 @@ impl NovaSystem {
         workers
     }
 
+    /// Starts the process that works with the SDK, unless it works already.
+    async fn work_with_sdk(&mut self) -> anyhow::Result<()> {
+        if self.worker.is_none() {
+            let orders = self.variant.orders(&self.nova, self.sdk.queue)?;
+            let traced = self.variant == Variant::Traced;
+            self.worker = Some(WorkerProcess::start(orders, traced, Arc::clone(&self.sdk)).await?);
+        }
+        Ok(())
+    }
+
     async fn work_off(&self, tally: &Arc<Tally>, concurrency: usize, tasks: u64) -> anyhow::Result<()> {
         let goal = tally.completed() + tasks;
         let mut workers = self.work(tally, concurrency as u64, Some(tasks));
@@ -118,8 +173,9 @@ impl NovaSystem {
     /// Does it on the queue of a tally; answers the microseconds of each call.
     async fn done(&self, tally: &Arc<Tally>, job: &Job) -> anyhow::Result<Vec<u32>> {
         match *job {
-            Job::Lives { callers, batch, per_second, seconds } => {
-                self.lives(tally, Calls::within(callers, batch, per_second, seconds)).await
+            Job::Lives { callers, batch, per_second, seconds, sdk } => {
+                let calls = Calls::within(callers, batch, per_second, seconds);
+                if sdk { self.lives_with_sdk(calls).await } else { self.lives(tally, calls).await }
             }
             Job::Add { callers, batch, tasks } => {
                 Calls::of(callers, batch, tasks).run(&self.producing, tally).await
@@ -181,7 +237,8 @@ impl System for NovaSystem {
     }
 
     fn clients(&self) -> Vec<u32> {
-        vec![process::own()]
+        let worker = self.worker.as_ref().and_then(WorkerProcess::pid);
+        worker.into_iter().chain([process::own()]).collect()
     }
 
     fn spans(&self) -> Option<SpanCounts> {
@@ -192,11 +249,27 @@ impl System for NovaSystem {
     }
 
     async fn run(&mut self, job: &Job) -> anyhow::Result<Outcome> {
+        if matches!(job, Job::Lives { sdk: true, .. }) {
+            self.work_with_sdk().await?;
+            return self.outcome(&self.sdk, job).await;
+        }
         self.outcome(&self.tally, job).await
     }
 
     async fn aside(&mut self, job: &Job) -> anyhow::Result<Option<Outcome>> {
         self.outcome(&self.aside, job).await.map(Some)
+    }
+
+    fn has_sdk(&self) -> bool {
+        true
+    }
+
+    fn worker_spans(&self) -> Option<SpanCounts> {
+        self.worker.as_ref()?.spans(self.sdk.completed())
+    }
+
+    async fn expire(&mut self) -> anyhow::Result<Option<f64>> {
+        self.run_out().await.map(Some)
     }
 
     async fn recover(&mut self) -> anyhow::Result<Option<f64>> {

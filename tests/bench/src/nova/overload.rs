@@ -1,4 +1,4 @@
-//! A flood of tasks: producers that do not rest when they are refused, while workers go on.
+//! A flood of tasks: producers that do not rest when they are refused, while a worker in another process goes on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 use super::tally::Tally;
-use super::{CREDIT, Client, NovaSystem, drained, producers::request};
+use super::{Client, NovaSystem, producers::request};
 use crate::process;
 
 /// Tasks of one call.
@@ -37,34 +37,35 @@ pub(crate) struct Flood {
 }
 
 impl NovaSystem {
-    /// Lets `callers` enqueue for `seconds`, and until something was worked, as fast as they are answered, while workers
-    /// work; then all that was acknowledged is worked off.
-    pub(crate) async fn flood(&self, callers: usize, seconds: f64) -> anyhow::Result<Flood> {
+    /// Lets `callers` enqueue for `seconds`, and until something was worked, as fast as they are answered, while a worker
+    /// works; then all that was acknowledged is worked off.
+    pub(crate) async fn flood(&mut self, callers: usize, seconds: f64) -> anyhow::Result<Flood> {
         let queue = [self.queue_process()];
-        let (stored, completed) = (self.tally.enqueued(), self.tally.completed());
+        self.work_with_sdk().await?;
+        let tally = Arc::clone(&self.sdk);
+        let (stored, completed) = (tally.enqueued(), tally.completed());
         let refused = Arc::new(AtomicU64::new(0));
         let memory_before = process::memory_bytes(&queue);
-        let mut workers = self.work(&self.tally, CREDIT, None);
         let (began, ebbing) = (Instant::now(), Arc::new(AtomicBool::new(false)));
         let mut producers = JoinSet::new();
         for number in 0..callers {
             let client = self.producing[number % self.producing.len()].clone();
-            producers.spawn(pour(client, Arc::clone(&self.tally), Arc::clone(&refused), Arc::clone(&ebbing)));
+            producers.spawn(pour(client, Arc::clone(&tally), Arc::clone(&refused), Arc::clone(&ebbing)));
         }
         let mut most_memory = memory_before;
-        while began.elapsed().as_secs_f64() < seconds || self.tally.completed() == completed {
+        while began.elapsed().as_secs_f64() < seconds || tally.completed() == completed {
             ensure!(began.elapsed().as_secs_f64() < seconds + PATIENCE, "nobody works while the flood lasts");
             tokio::time::sleep(LOOK).await;
             most_memory = most_memory.max(process::memory_bytes(&queue));
         }
-        let worked_per_second = (self.tally.completed() - completed) as f64 / began.elapsed().as_secs_f64();
+        let worked_per_second = (tally.completed() - completed) as f64 / began.elapsed().as_secs_f64();
         ebbing.store(true, Relaxed);
         while let Some(ended) = producers.join_next().await {
             ended??;
         }
-        drained(&mut workers, self.tally.completes(self.tally.enqueued())).await?;
-        self.tally.check()?;
-        let (refused, stored) = (refused.load(Relaxed), self.tally.enqueued() - stored);
+        self.worked_with_sdk().await?;
+        tally.check()?;
+        let (refused, stored) = (refused.load(Relaxed), tally.enqueued() - stored);
         Ok(Flood { refused, stored, worked_per_second, most_memory, memory_before })
     }
 }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use tokio::sync::Notify;
 
+use super::worker_process::Done;
+
 /// Shared by the producers and workers of a mesh.
 #[derive(Debug)]
 pub(super) struct Tally {
@@ -40,7 +42,7 @@ impl Count {
 }
 
 /// FNV-1a.
-fn hash(id: &str) -> u64 {
+pub(super) fn hash(id: &str) -> u64 {
     id.bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
@@ -72,9 +74,21 @@ impl Tally {
     /// Adds tasks whose completion was acknowledged.
     pub(super) fn complete<'a>(&self, ids: impl Iterator<Item = &'a str>) {
         self.completed.add(ids);
+        self.look();
+    }
+
+    /// Wakes who waits for as many as there are now.
+    fn look(&self) {
         if self.completed() >= self.goal.load(Relaxed) {
             self.moved.notify_one();
         }
+    }
+
+    /// Adds what another process tells of.
+    pub(super) fn complete_all(&self, done: &Done) {
+        self.completed.ids.fetch_add(done.ids, Relaxed);
+        self.completed.tasks.fetch_add(done.tasks, Relaxed);
+        self.look();
     }
 
     /// Adds how long tasks took to arrive, microseconds.

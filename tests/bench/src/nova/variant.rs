@@ -3,6 +3,7 @@
 use nova_client::{Endpoints, Mesh};
 use nova_testkit::Nova;
 
+use super::worker_process::Orders;
 use crate::scenarios::Scenario;
 
 /// How long tokens are good: longer than any run.
@@ -58,13 +59,28 @@ impl Variant {
         with_token(nova, "worker/bench", "worker", self.endpoints(nova), connections)
     }
 
+    /// What a worker process is told: the same as such a worker.
+    pub(super) fn orders(self, nova: &Nova, queue: &str) -> anyhow::Result<Orders> {
+        Ok(Orders {
+            endpoints: self.endpoints(nova),
+            roots: std::fs::read_to_string(nova.home().join("operator/bundle.pem"))?,
+            token: token(nova, "worker/bench", "worker"),
+            queue: queue.to_owned(),
+            collector: None,
+        })
+    }
+
     fn endpoints(self, nova: &Nova) -> Endpoints {
         if self == Self::Plaintext { nova.plaintext_endpoints() } else { nova.endpoints() }
     }
 }
 
+fn token(nova: &Nova, who: &str, role: &str) -> String {
+    nova.run(&["identity", "token", who, "--role", role, "--ttl", TTL]).ok().trim().to_owned()
+}
+
 fn with_token(nova: &Nova, who: &str, role: &str, endpoints: Endpoints, connections: usize) -> Vec<Mesh> {
-    let token = nova.run(&["identity", "token", who, "--role", role, "--ttl", TTL]).ok();
-    let connect = |_| nova.bearer(Some(token.trim().to_owned()), endpoints.clone());
+    let token = token(nova, who, role);
+    let connect = |_| nova.bearer(Some(token.clone()), endpoints.clone());
     (0..connections).map(connect).collect()
 }

@@ -23,6 +23,10 @@ pub(super) async fn measure(bench: &mut Bench<'_>) -> anyhow::Result<()> {
         bench.run(&Job::Add { callers: 8, batch: 64, tasks: backlog - stands }).await?;
         at.push(rounds(bench, backlog).await?);
         beside(bench, backlog, half).await?;
+        if let Some(seconds) = bench.system.expire().await? {
+            let late = format!("expiry_late_at_{backlog}");
+            bench.note("backlog", &adding(bench.plan.round), &[(late.as_str(), seconds * 1e3, "ms")]);
+        }
     }
     let Some((few, more)) = at.split_first() else { return Ok(()) };
     if let Some(seconds) = bench.system.recover().await? {

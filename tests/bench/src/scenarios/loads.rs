@@ -47,7 +47,7 @@ fn note_tls(bench: &mut Bench<'_>, scenario: &str, job: &Job) {
 /// At half of what 128 callers reach.
 pub(super) async fn latency(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     let half = half(bench).await?;
-    paced(bench, "half-load", half).await.map(drop)
+    paced(bench, "half-load", |seconds| at_pace(half, seconds)).await.map(drop)
 }
 
 /// Half of what 128 callers reach, lives a second.
@@ -61,17 +61,27 @@ pub(super) async fn half(bench: &mut Bench<'_>) -> anyhow::Result<f64> {
 
 /// One task a call, so many a second.
 pub(super) fn at_pace(rate: f64, seconds: f64) -> Job {
-    Job::Lives { callers: CALLERS, batch: 1, per_second: Some(rate), seconds }
+    Job::Lives { callers: CALLERS, batch: 1, per_second: Some(rate), seconds, sdk: false }
 }
 
-/// One task a call, so many a second; answers the job and what came of it.
+/// The same, worked by the worker SDK.
+pub(super) fn with_sdk(job: Job) -> Job {
+    match job {
+        Job::Lives { callers, batch, per_second, seconds, .. } => {
+            Job::Lives { callers, batch, per_second, seconds, sdk: true }
+        }
+        other => other,
+    }
+}
+
+/// A job of so many seconds, after a short one like it; answers it and what came of it.
 pub(super) async fn paced(
     bench: &mut Bench<'_>,
     scenario: &str,
-    rate: f64,
+    job: impl Fn(f64) -> Job,
 ) -> anyhow::Result<(Job, Outcome)> {
-    bench.run(&at_pace(rate, bench.plan.warm_up)).await?;
-    let job = at_pace(rate, bench.plan.seconds);
+    bench.run(&job(bench.plan.warm_up)).await?;
+    let job = job(bench.plan.seconds);
     let (outcome, cost) = bench.cost(&job).await?;
     note_counts(bench, scenario, &job, &outcome);
     note_spreads(bench, scenario, &job, &outcome);

@@ -66,6 +66,7 @@ on_both_stores! {
     task_command::dead_tasks_live_again,
     task_command::a_task_is_tried_as_it_was_said,
     task_command::a_task_starts_when_and_before_whom_it_was_said,
+    task_command::a_task_is_waited_for,
     task_command::a_unique_key_is_free_again_in_time,
     task_command::a_task_waits_for_another,
     task_command::a_watch_goes_on_from_its_cursor,

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use nova_client::Mesh;
 use nova_proto::queue::v1::{
-    FailRequest, HeartbeatRequest, Lease, LeaseRef, LeaseReport, LeaseRequest, Progress, TaskError,
+    CompleteRequest, FailRequest, HeartbeatRequest, Lease, LeaseRef, LeaseReport, LeaseRequest, Progress,
+    TaskError,
 };
-use nova_testkit::{Nova, eventually};
+use nova_testkit::{Nova, Ran, eventually};
 use nova_types::{Clock as _, SystemClock, Timestamp, wire};
 use serde_json::{Value, json as value};
 use tokio::runtime::Runtime;
@@ -81,6 +82,16 @@ impl Worker {
         let answer = self.runtime.block_on(self.mesh.queue().fail(request)).expect("the lease is held");
         let again = answer.into_inner().retry_time.map(|time| Timestamp::from_wire(&time));
         (task_id, again.map(|again| again.since(SystemClock.now())).unwrap_or_default())
+    }
+
+    /// Takes a task and completes it.
+    fn complete(&self, queue: &str, result: &str) {
+        let Lease { task, token, .. } = self.lease(queue);
+        let task_id = task.expect("a lease is of a task").id;
+        let result = result.to_owned().into();
+        let request =
+            CompleteRequest { lease: Some(LeaseRef { task_id, token }), result, ..Default::default() };
+        self.runtime.block_on(self.mesh.queue().complete(request)).expect("the lease is held");
     }
 }
 
@@ -179,6 +190,27 @@ pub(crate) fn a_task_starts_when_and_before_whom_it_was_said(store: &str) {
     assert_eq!(shown["progress"], value!({"fraction": 0.25, "note": "a quarter"}));
     let told = nova.run(&["queue", "show", &urgent]).ok();
     assert!(told.contains("25%") && told.contains("a quarter") && told.contains("page 3"), "{told}");
+}
+
+pub(crate) fn a_task_is_waited_for(store: &str) {
+    let nova = mesh(store);
+    let worker = Worker::of(&nova);
+    let ended = |waiting: Child| Ran::of(&waiting.wait_with_output().expect("it ends"));
+    let enqueue_and_wait = ["queue", "enqueue", "mail", "send", "--wait", "60s"];
+    let waiting = nova.spawn(&[&["--json"], &enqueue_and_wait[..]].concat());
+    worker.complete("mail", "posted");
+    let task = ended(waiting).json();
+    assert_eq!((&task["state"], &task["result"]), (&value!("completed"), &value!("posted")));
+    let waiting = nova.spawn(&enqueue_and_wait);
+    worker.fail("mail", "SMTP_DOWN", true);
+    let Ran { code, stdout, stderr } = ended(waiting);
+    assert!(code == 1 && stderr.contains("nova: the task is dead: SMTP_DOWN: no route"), "{code}: {stderr}");
+    assert!(stdout.contains("dead"), "it is printed all the same: {stdout}");
+    let idle = enqueue(&nova, &["idle", "send"]);
+    refused(&nova, &["show", &idle, "--wait", "1ms"], 1, "the task has not ended within 1ms: it is ready");
+    let waiting = nova.spawn(&["queue", "show", &idle, "--wait", "60s"]);
+    nova.run(&["queue", "cancel", &idle]).ok();
+    assert!(ended(waiting).stderr.contains("the task is cancelled"));
 }
 
 pub(crate) fn a_unique_key_is_free_again_in_time(store: &str) {

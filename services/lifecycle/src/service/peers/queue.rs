@@ -58,7 +58,8 @@ pub(super) async fn task(
     namespace: &Namespace,
     task_id: &str,
 ) -> Result<Option<TaskView>, MeshError> {
-    let request = pb::GetTaskRequest { namespace: namespace.to_string(), task_id: task_id.to_owned() };
+    let (namespace, task_id) = (namespace.to_string(), task_id.to_owned());
+    let request = pb::GetTaskRequest { namespace, task_id, wait: None };
     match mesh.queue().get_task(request).await {
         Ok(response) => Ok(response.into_inner().task.and_then(view)),
         Err(status) if status.code() == Code::NotFound => Ok(None),

@@ -13,10 +13,12 @@ mod settings;
 mod stats;
 mod task;
 mod template;
+mod wait;
 mod watch;
 mod workers;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use nova_proto::queue::v1::ListQueuesRequest;
@@ -25,8 +27,8 @@ use serde_json::Value;
 use self::scope::Scope;
 use crate::cli::Context;
 use crate::commands::namespace::Namespace;
-use crate::commands::output;
 use crate::commands::pages::Limit;
+use crate::commands::{arguments, output};
 use crate::connection;
 
 /// Enqueue and follow tasks, run queues, keep schedules.
@@ -48,6 +50,9 @@ enum Action {
     Show {
         /// Id of the task.
         task: String,
+        /// Wait until it has ended, this long at most; exits with 1 unless it completed.
+        #[arg(long, value_name = "TIME", value_parser = arguments::duration)]
+        wait: Option<Duration>,
     },
     /// Follow changes of tasks until Ctrl-C.
     Watch(watch::Watch),
@@ -111,7 +116,8 @@ impl Action {
         match self {
             Self::Ls => list(scope).await,
             Self::Tasks(tasks) => tasks.run(scope).await,
-            Self::Show { task } => task::show(scope, task).await,
+            Self::Show { task, wait: None } => task::show(scope, task).await,
+            Self::Show { task, wait: Some(wait) } => wait::show(scope, &task, wait).await,
             Self::Stats(name) => name.stats(scope).await,
             Self::Watch(watch) => watch.run(scope).await,
             Self::Enqueue(enqueue) => enqueue.run(scope.context, &scope.namespace()).await,

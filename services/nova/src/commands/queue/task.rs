@@ -72,7 +72,7 @@ fn row(task: &Task) -> [String; 8] {
 }
 
 async fn get(scope: &Scope<'_>, task_id: String) -> Result<Task, Status> {
-    let request = GetTaskRequest { namespace: scope.namespace(), task_id };
+    let request = GetTaskRequest { namespace: scope.namespace(), task_id, wait: None };
     Ok(scope.mesh.queue().get_task(request).await?.into_inner().task.unwrap_or_default())
 }
 
@@ -86,8 +86,12 @@ pub(crate) async fn find(scope: &Scope<'_>, task_id: &str) -> Result<Option<Task
 
 /// Shows one task.
 pub(crate) async fn show(scope: &Scope<'_>, task_id: String) -> anyhow::Result<()> {
-    let task = get(scope, task_id).await?;
-    let mut record = record(&task);
+    print_whole(scope.context, &get(scope, task_id).await?)
+}
+
+/// Prints all that there is of a task.
+pub(crate) fn print_whole(context: &Context, task: &Task) -> anyhow::Result<()> {
+    let mut record = record(task);
     record["payload"] = cells::content(&task.payload);
     record["result"] = cells::content(&task.result);
     record["checkpoint"] = cells::content(&task.checkpoint);
@@ -100,10 +104,10 @@ pub(crate) async fn show(scope: &Scope<'_>, task_id: String) -> anyhow::Result<(
         ("queue", task.queue.clone()),
         ("group", task.group.clone()),
         ("kind", task.kind.clone()),
-        ("state", state(&task)),
-        ("attempts", attempts(&task)),
-        ("retry", retries(&task)),
-        ("last error", error(&task)),
+        ("state", state(task)),
+        ("attempts", attempts(task)),
+        ("retry", retries(task)),
+        ("last error", error(task)),
         ("priority", task.priority.to_string()),
         ("request id", task.request_id.clone()),
         ("metadata", cells::labels(&task.metadata)),
@@ -114,16 +118,16 @@ pub(crate) async fn show(scope: &Scope<'_>, task_id: String) -> anyhow::Result<(
         ("lease ends", cells::moment(task.lease_expire_time.as_ref())),
         ("deadline", cells::moment(task.deadline_time.as_ref())),
         ("after", task.after.join("\n")),
-        ("waits for", blockers(&task)),
+        ("waits for", blockers(task)),
         ("unique key", task.unique_key.clone()),
         ("progress", task.progress.as_ref().map(progress).unwrap_or_default()),
         ("history", task.history.iter().map(attempt).collect::<Vec<_>>().join("\n")),
-        ("trace", trace_id(&task)),
+        ("trace", trace_id(task)),
         ("checkpoint", cells::readable(&task.checkpoint)),
         ("payload", cells::readable(&task.payload)),
         ("result", cells::readable(&task.result)),
     ];
-    output::fields(scope.context, &fields, &record)
+    output::fields(context, &fields, &record)
 }
 
 /// How its attempts are repeated, and how long each may take where that is bounded.

@@ -1,8 +1,11 @@
-//! Building memory from Redis, for a new owner: a page at a time, without payloads and results.
+//! Building memory from Redis, for a new owner: a bucket at a time, without payloads and results. Redis reads the next one
+//! while memory takes in the last.
 //!
-//! Between the pages the claim is renewed, so that nobody else leads however long all of it takes.
+//! Between the buckets the claim is renewed, so that nobody else leads however long all of it takes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, pin::pin};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     RedisLedger,
@@ -24,6 +27,9 @@ use crate::{
 /// About how many settings one read takes, of at most some 20 KiB each.
 const SETTINGS: usize = 64;
 
+/// Buckets that are read at once.
+const AHEAD: usize = 2;
+
 /// Tasks that are put in their places at once.
 const STEP: usize = 4_096;
 
@@ -33,8 +39,11 @@ impl RedisLedger {
         for (key, value) in self.reader.settings().await? {
             core.restore_fact(&key, &value)?;
         }
-        for bucket in self.reader.buckets().await? {
-            self.restore_bucket(core, bucket).await?;
+        let reader = self.reader.clone();
+        let buckets = stream::iter(reader.buckets().await?).map(|bucket| reader.bucket(bucket));
+        let mut buckets = pin!(buckets.buffered(AHEAD));
+        while let Some(bucket) = buckets.try_next().await? {
+            self.restore_bucket(core, &bucket)?;
             self.keep().await?;
         }
         let mut counters = self.restore_journal(core).await?;
@@ -57,14 +66,10 @@ impl RedisLedger {
         Ok(())
     }
 
-    async fn restore_bucket(&mut self, core: &mut Core, bucket: u64) -> Result<(), Error> {
-        let rows = (bucket * BUCKET..(bucket + 1) * BUCKET).collect();
-        let tasks = self.reader.heads(Part::Task, rows).await?;
-        let stored = tasks.iter().map(|(row, _)| *row).collect();
-        let endings = self.reader.heads(Part::Ending, stored).await?;
-        for (row, head) in &tasks {
+    fn restore_bucket(&mut self, core: &mut Core, bucket: &Bucket) -> Result<(), Error> {
+        for (row, head) in &bucket.tasks {
             self.writer.buckets.add(*row);
-            let ending = head_of(&endings, *row).map(Head::ending).transpose()?;
+            let ending = head_of(&bucket.endings, *row).map(Head::ending).transpose()?;
             core.restore_task(kept(*row, head)?, ending.map(|(ending, len)| kept_ending(&ending, len)))?;
         }
         Ok(())
@@ -86,6 +91,12 @@ impl RedisLedger {
             self.keep().await?;
         }
     }
+}
+
+/// What there is of a bucket, rows ascending.
+struct Bucket {
+    tasks: Vec<(Row, Head)>,
+    endings: Vec<(Row, Head)>,
 }
 
 fn kept(row: Row, head: &Head) -> Result<KeptTask, Error> {
@@ -126,6 +137,16 @@ impl RedisReader {
         let mut range = ::redis::cmd("ZRANGE");
         range.arg(rows::buckets()).arg(0).arg(-1);
         Ok(self.server().query(&range).await?)
+    }
+
+    async fn bucket(&self, bucket: u64) -> Result<Bucket, Error> {
+        let all = (bucket * BUCKET..(bucket + 1) * BUCKET).collect();
+        let tasks = self.heads(Part::Task, all).await?;
+        // Few of a backlog have ended.
+        let mut ended = ::redis::cmd("HKEYS");
+        ended.arg(rows::endings(bucket));
+        let endings = self.heads(Part::Ending, self.server().query(&ended).await?).await?;
+        Ok(Bucket { tasks, endings })
     }
 
     async fn floor(&self) -> Result<u64, Error> {

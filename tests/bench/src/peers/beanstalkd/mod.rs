@@ -223,7 +223,7 @@ impl System for Server {
     async fn run(&mut self, job: &Job) -> anyhow::Result<Outcome> {
         let doing = async {
             match *job {
-                Job::Lives { callers, batch, per_second, seconds } => {
+                Job::Lives { callers, batch, per_second, seconds, .. } => {
                     let puts = Puts::within(callers, batch, per_second, seconds);
                     self.lives(&puts, CONCURRENCY.max(puts.under_way())).await
                 }

@@ -12,7 +12,9 @@ use nova_types::wire;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::scope::Scope;
 use super::template::Template;
+use super::wait;
 use crate::cli::Context;
 use crate::commands::{arguments, cells, output};
 use crate::connection;
@@ -44,7 +46,7 @@ pub(crate) struct Enqueue {
     #[arg(
         long,
         value_name = "FILE",
-        conflicts_with_all = ["Template", "request_id", "delay", "after", "run_after_failure"]
+        conflicts_with_all = ["Template", "request_id", "delay", "after", "run_after_failure", "wait"]
     )]
     file: Option<String>,
     /// Idempotency key: the same key in the same queue is the same task [default: a fresh one].
@@ -59,6 +61,9 @@ pub(crate) struct Enqueue {
     /// Start also when a task that it comes after died, was cancelled or is forgotten.
     #[arg(long, requires = "after")]
     run_after_failure: bool,
+    /// Wait until it has ended, this long at most, and print it in place of its id; exits with 1 unless it completed.
+    #[arg(long, value_name = "TIME", value_parser = arguments::duration)]
+    wait: Option<Duration>,
 }
 
 impl Enqueue {
@@ -66,12 +71,13 @@ impl Enqueue {
         if let Some(path) = &self.file {
             return file::store(context, namespace, path).await;
         }
+        let wait = self.wait;
         let request = EnqueueRequest { namespace: namespace.to_owned(), tasks: vec![self.task()?] };
         let mesh = connection::connect(&context.home).await?;
         let answer = mesh.queue().enqueue(request).await?.into_inner();
         let durability = cells::name(answer.durability().as_str_name(), "DURABILITY_");
         let receipt = answer.tasks.first().cloned().unwrap_or_default();
-        if context.json {
+        if context.json && wait.is_none() {
             let record = json!({"id": receipt.id, "duplicate": receipt.duplicate, "durability": durability});
             return output::json(&record);
         }
@@ -81,7 +87,10 @@ impl Enqueue {
         if answer.durability() == Durability::Memory {
             tell!("{IN_MEMORY}");
         }
-        output::line(&receipt.id)
+        match wait {
+            Some(wait) => wait::show(&Scope::new(context, &mesh, namespace), &receipt.id, wait).await,
+            None => output::line(&receipt.id),
+        }
     }
 
     fn task(self) -> anyhow::Result<NewTask> {
