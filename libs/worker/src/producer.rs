@@ -6,12 +6,18 @@ use nova_client::Mesh;
 use nova_proto::queue::v1 as pb;
 use nova_types::wire;
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::NewTask;
 
-/// Longest that one call waits for the end of a task: less than a call may take.
-const TURN: Duration = Duration::from_secs(10);
+/// Longest that one call waits for the end of a task: what is lost with a daemon is asked again well before a call must end.
+const TURN: Duration = Duration::from_secs(5);
+
+/// Longest wait in all.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
+/// Rest before a queue that is away is asked again.
+const REST: Duration = Duration::from_millis(200);
 
 /// Puts tasks into queues. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -60,27 +66,40 @@ impl Producer {
         Ok(answer.tasks.into_iter().zip(own).map(receipt).collect())
     }
 
-    /// Waits until a task has ended, and answers it with its result; after `longest` as it is then.
-    /// Fails as `QueueService.GetTask` does.
+    /// Waits until a task has ended, and answers it with its result; after `longest` as it is then. A queue that is away
+    /// meanwhile is asked again.
+    /// Fails as `QueueService.GetTask` does, and when the queue is still away after `longest`.
     pub async fn wait(&self, task_id: &str, longest: Duration) -> Result<pb::Task, Status> {
-        let over = Instant::now() + longest;
+        let over = Instant::now() + longest.min(LONGEST);
         loop {
             let turn = over.saturating_duration_since(Instant::now()).min(TURN);
-            let request = pb::GetTaskRequest {
-                namespace: self.namespace.clone(),
-                task_id: task_id.to_owned(),
-                wait: Some(wire::to_duration(turn)),
-            };
-            let task = self.mesh.queue().get_task(request).await?.into_inner().task.unwrap_or_default();
-            if has_ended(&task) || Instant::now() >= over {
-                return Ok(task);
+            let answer = self.get(task_id, turn).await;
+            if is_final(&answer) || Instant::now() >= over {
+                return answer;
+            }
+            if answer.is_err() {
+                tokio::time::sleep(REST).await;
             }
         }
     }
+
+    /// A task once it has ended, or as it is after `wait`.
+    async fn get(&self, task_id: &str, wait: Duration) -> Result<pb::Task, Status> {
+        let (namespace, task_id) = (self.namespace.clone(), task_id.to_owned());
+        let request = pb::GetTaskRequest { namespace, task_id, wait: Some(wire::to_duration(wait)) };
+        let answer = self.mesh.queue().get_task(request).await?.into_inner();
+        answer.task.ok_or_else(|| Status::internal("the queue answered no task"))
+    }
 }
 
-fn has_ended(task: &pb::Task) -> bool {
-    matches!(task.state(), pb::TaskState::Completed | pb::TaskState::Dead | pb::TaskState::Cancelled)
+/// Whether the task has ended, or it is of no use to ask for it again.
+fn is_final(answer: &Result<pb::Task, Status>) -> bool {
+    match answer {
+        Ok(task) => {
+            matches!(task.state(), pb::TaskState::Completed | pb::TaskState::Dead | pb::TaskState::Cancelled)
+        }
+        Err(status) => !matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded),
+    }
 }
 
 /// The receipt of a stored task.

@@ -6,6 +6,7 @@ use nova_proto::queue::v1 as pb;
 use nova_proto::queue::v1::TaskState;
 use nova_testkit::soon;
 use nova_worker::{Context, Failure, NewTask, Producer};
+use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::real_queue::{PATIENCE, RealQueue, Working};
@@ -146,4 +147,24 @@ async fn a_call_without_a_key_is_not_repeated_once_it_may_have_arrived() {
     let status = cut_before_the_answer(&queue, call).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status}");
     assert_eq!(queue.all().await.len(), 1);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_result_gets_it_though_the_queue_restarts() {
+    let mut queue = RealQueue::start().await;
+    let id = queue.put("late", ()).await;
+    let producer = Producer::new(queue.far_mesh());
+    let brief = producer.wait(&id, Duration::from_millis(1)).await.unwrap();
+    assert_eq!(brief.state(), TaskState::Ready, "it is answered as it is");
+    let waited = producer.clone();
+    let mut waiting = JoinSet::new();
+    waiting.spawn(async move { waited.wait(&id, PATIENCE).await });
+    queue.wire.cut();
+    queue.restart().await;
+    let working = Working::start(queue.worker().handle("late", |(): (), _: Context| async { Ok("done") }));
+    let ended = waiting.join_next().await.unwrap().unwrap().unwrap();
+    assert_eq!((ended.state(), &ended.result[..]), (TaskState::Completed, &br#""done""#[..]));
+    working.finish().await;
+    let unknown = producer.wait("01890a5d-ac96-774b-bcce-b302099a8057", PATIENCE).await;
+    assert_eq!(unknown.unwrap_err().code(), Code::NotFound);
 }

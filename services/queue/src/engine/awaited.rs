@@ -8,78 +8,84 @@ use std::{
     },
 };
 
-use tokio::sync::Notify;
-use uuid::Uuid;
+use tokio::sync::watch;
+
+use crate::core::entry::Row;
 
 /// Most calls that wait.
 const MOST: usize = 10_000;
 
-/// Who waits for which task.
+/// Which tasks are waited for.
 #[derive(Debug, Default)]
 pub(crate) struct Awaited {
-    by_task: Mutex<HashMap<Uuid, Vec<Arc<Notify>>>>,
+    by_row: Mutex<HashMap<Row, Waiters>>,
     waiting: AtomicUsize,
+}
+
+/// Those who wait for one task.
+#[derive(Debug, Default)]
+struct Waiters {
+    calls: usize,
+    news: watch::Sender<()>,
 }
 
 /// A call's place; it leaves when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     awaited: Arc<Awaited>,
-    task: Uuid,
-    told: Arc<Notify>,
+    row: Row,
+    news: watch::Receiver<()>,
 }
 
 impl Awaited {
     /// A place for one more call, taken before it looks at the task: what ends from now on is told. None when as many wait
     /// as may.
-    pub(crate) fn enter(self: &Arc<Self>, task: Uuid) -> Option<Place> {
-        let mut by_task = self.by_task();
+    pub(crate) fn enter(self: &Arc<Self>, row: Row) -> Option<Place> {
+        let mut by_row = self.by_row();
         if self.waiting.load(Ordering::Relaxed) >= MOST {
             return None;
         }
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        let told = Arc::new(Notify::new());
-        by_task.entry(task).or_default().push(Arc::clone(&told));
-        Some(Place { awaited: Arc::clone(self), task, told })
+        let waiters = by_row.entry(row).or_default();
+        waiters.calls += 1;
+        Some(Place { awaited: Arc::clone(self), row, news: waiters.news.subscribe() })
     }
 
-    /// These have ended.
-    pub(super) fn tell(&self, ended: impl Iterator<Item = Uuid>) {
+    /// These have ended, or are forgotten.
+    pub(crate) fn tell(&self, ended: impl Iterator<Item = Row>) {
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let by_task = self.by_task();
-        for task in ended {
-            by_task.get(&task).into_iter().flatten().for_each(|told| told.notify_one());
-        }
+        let by_row = self.by_row();
+        ended.filter_map(|row| by_row.get(&row)).for_each(|waiters| waiters.news.send_replace(()));
     }
 
     /// What has ended is not known: everybody looks again.
-    pub(super) fn tell_all(&self) {
-        self.by_task().values().flatten().for_each(|told| told.notify_one());
+    pub(crate) fn tell_all(&self) {
+        self.by_row().values().for_each(|waiters| waiters.news.send_replace(()));
     }
 
-    fn by_task(&self) -> MutexGuard<'_, HashMap<Uuid, Vec<Arc<Notify>>>> {
-        self.by_task.lock().unwrap_or_else(PoisonError::into_inner)
+    fn by_row(&self) -> MutexGuard<'_, HashMap<Row, Waiters>> {
+        self.by_row.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Place {
     /// Waits until there is a reason to look at the task.
-    pub(crate) async fn told(&self) {
-        self.told.notified().await;
+    pub(crate) async fn told(&mut self) {
+        // Its sender is there for as long as this place is.
+        drop(self.news.changed().await);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut by_task = self.awaited.by_task();
+        let mut by_row = self.awaited.by_row();
         self.awaited.waiting.fetch_sub(1, Ordering::Relaxed);
-        if let Some(calls) = by_task.get_mut(&self.task) {
-            calls.retain(|told| !Arc::ptr_eq(told, &self.told));
-            if calls.is_empty() {
-                by_task.remove(&self.task);
-            }
+        let Some(waiters) = by_row.get_mut(&self.row) else { return };
+        waiters.calls -= 1;
+        if waiters.calls == 0 {
+            by_row.remove(&self.row);
         }
     }
 }
@@ -90,14 +96,14 @@ mod tests {
 
     use super::*;
 
-    const TASK: Uuid = Uuid::from_u128(1);
+    const ROW: Row = 1;
 
     #[tokio::test]
     async fn everybody_who_waits_for_a_task_is_told_and_nobody_else() {
         let awaited = Arc::<Awaited>::default();
-        let [first, second] = [TASK, TASK].map(|task| awaited.enter(task).unwrap());
-        let other = awaited.enter(Uuid::nil()).unwrap();
-        awaited.tell([TASK].into_iter());
+        let [mut first, mut second] = [ROW, ROW].map(|row| awaited.enter(row).unwrap());
+        let mut other = awaited.enter(2).unwrap();
+        awaited.tell([ROW].into_iter());
         first.told().await;
         second.told().await;
         assert!(tokio::time::timeout(Duration::from_millis(1), other.told()).await.is_err());
@@ -108,9 +114,10 @@ mod tests {
     #[test]
     fn who_leaves_makes_room() {
         let awaited = Arc::<Awaited>::default();
-        let places: Vec<_> = (0..MOST).map(|_| awaited.enter(TASK).unwrap()).collect();
-        assert!(awaited.enter(TASK).is_none());
+        let places: Vec<_> = (0..MOST).map(|_| awaited.enter(ROW).unwrap()).collect();
+        assert!(awaited.enter(ROW).is_none());
         drop(places);
-        assert!(awaited.enter(TASK).is_some() && awaited.by_task().is_empty());
+        assert!(awaited.by_row().is_empty());
+        assert!(awaited.enter(ROW).is_some());
     }
 }

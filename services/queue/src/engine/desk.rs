@@ -70,6 +70,7 @@ impl<'a> Desk<'a> {
 
     fn began(&mut self) {
         self.parts.ring.reset(self.core.head(), self.core.floor());
+        self.parts.awaited.tell_all();
         let (proven, now) = (std::mem::take(&mut self.parts.proven), self.now());
         self.core.uphold(proven.on_clock(self.offset), now);
     }
@@ -210,6 +211,7 @@ impl<'a> Desk<'a> {
         if !batch.is_empty() {
             crate::metrics::committed(batch.changes.len());
             crate::metrics::ticked(&batch.ticks);
+            self.tell_ends(&batch);
             self.publish(batch);
         }
         for answer in answers {
@@ -239,6 +241,12 @@ impl<'a> Desk<'a> {
             },
         });
         self.parts.ring.publish(events.collect(), head, floor);
+    }
+
+    /// Tells who waits for the end of a task that this has ended or forgotten.
+    fn tell_ends(&self, batch: &Batch) {
+        let ended = batch.finished.iter().map(|finished| finished.row);
+        self.parts.awaited.tell(ended.chain(batch.forgotten.iter().copied()));
     }
 
     /// Takes back leases that nobody got.
@@ -271,6 +279,7 @@ impl<'a> Desk<'a> {
         self.parts.proven.extend(self.core.take_proven().on_clock(-self.offset));
         self.answers.drain(..).for_each(|answer| answer.fail(error));
         self.charges.clear();
+        self.parts.awaited.tell_all();
         for waiter in self.parked.take_all() {
             // A caller that is gone needs no answer.
             drop(waiter.reply.send(Err(error.clone())));

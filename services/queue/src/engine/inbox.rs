@@ -145,6 +145,12 @@ impl Lane {
         (before == 0 || before + bytes <= self.bytes).then_some(charge)
     }
 
+    /// Whether the next call would hardly find room: there is no place left, or less than an eighth of the bytes.
+    fn is_full(&self) -> bool {
+        let held = self.held.load(Ordering::Relaxed);
+        self.sender.capacity() == 0 || held > self.bytes - self.bytes / 8
+    }
+
     fn post(&self, command: Command) -> Result<(), Error> {
         let charge = self.charge(weight(&command)).ok_or(Error::Busy(self.what))?;
         self.sender.try_send(Posted { command, charge }).map_err(|error| match error {
@@ -247,7 +253,7 @@ impl Inbox {
     /// # Errors
     /// There is no room.
     pub(crate) fn has_room(&self) -> Result<(), Error> {
-        if self.tasks.sender.capacity() == 0 { Err(Error::Busy(self.tasks.what)) } else { Ok(()) }
+        if self.tasks.is_full() { Err(Error::Busy(self.tasks.what)) } else { Ok(()) }
     }
 
     /// Asks the engine and waits for its answer.

@@ -19,6 +19,7 @@ use tokio::time::sleep;
 
 use self::{
     answer::Answer,
+    awaited::Awaited,
     desk::Desk,
     inbox::{Charge, Outlet},
     ring::Ring,
@@ -48,6 +49,8 @@ pub(crate) struct Parts {
     pub(crate) outlet: Outlet,
     /// Where events go to.
     pub(crate) ring: Arc<Ring>,
+    /// Who waits for tasks to end.
+    pub(crate) awaited: Arc<Awaited>,
     /// What memory that was thrown away has proven, on the daemon's clock.
     pub(crate) proven: Proven,
 }

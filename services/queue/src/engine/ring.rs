@@ -3,18 +3,14 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use tokio::sync::watch;
-use uuid::Uuid;
 
-use crate::{
-    engine::awaited::{Awaited, Place},
-    record::{Cursor, TaskEvent},
-};
+use crate::record::{Cursor, TaskEvent};
 
 /// Most events held.
 const EVENTS: usize = 8_192;
@@ -50,7 +46,6 @@ pub(crate) struct Ring {
     recent: Mutex<Recent>,
     floor: AtomicU64,
     news: watch::Sender<Cursor>,
-    awaited: Arc<Awaited>,
 }
 
 impl Ring {
@@ -58,13 +53,11 @@ impl Ring {
     pub(crate) fn new(head: u64, floor: u64) -> Self {
         let recent = Recent { events: VecDeque::new(), bytes: 0, start: head };
         let news = watch::Sender::new(Cursor(head, 0));
-        Self { recent: Mutex::new(recent), floor: AtomicU64::new(floor), news, awaited: Arc::default() }
+        Self { recent: Mutex::new(recent), floor: AtomicU64::new(floor), news }
     }
 
     /// Publishes the events of a commit whose last entry is `head`.
     pub(crate) fn publish(&self, events: Vec<TaskEvent>, head: u64, floor: u64) {
-        let ended = events.iter().filter(|event| event.task.status.state.is_terminal());
-        self.awaited.tell(ended.map(|event| event.task.id));
         {
             let mut recent = self.recent();
             for event in events {
@@ -86,12 +79,6 @@ impl Ring {
         *self.recent() = Recent { events: VecDeque::new(), bytes: 0, start: head };
         self.floor.store(floor, Ordering::Release);
         self.news.send_replace(Cursor(head, 0));
-        self.awaited.tell_all();
-    }
-
-    /// A place for a call that waits for the end of a task; none when as many wait as may.
-    pub(crate) fn await_end(&self, task: Uuid) -> Option<Place> {
-        self.awaited.enter(task)
     }
 
     /// Up to `limit` events after `after` that are wanted; nothing when the ring does not reach back so far. What is

@@ -21,7 +21,7 @@ const PAGE_BYTES: usize = 3 << 20;
 /// Longest that GetTask waits.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// Reads one task, or waits until it has ended; a wait is over when the daemon drains.
+/// Reads one task, or waits until it has ended. Who waits for a daemon that drains asks the next one.
 pub(super) async fn get_task(
     service: &QueueService,
     request: pb::GetTaskRequest,
@@ -39,7 +39,7 @@ pub(super) async fn get_task(
             tokio::select! {
                 biased;
                 task = service.store.task_at_its_end(&namespace, id, wait) => task?,
-                () = drain.cancelled() => service.store.task(&namespace, id).await?,
+                () = drain.cancelled() => return Err(Error::Closed.into()),
             }
         }
     };

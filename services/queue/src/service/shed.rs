@@ -13,7 +13,7 @@ use nova_proto::queue::v1::queue_service_server::SERVICE_NAME;
 use tonic::{Status, body::Body, server::NamedService};
 use tower::Service;
 
-use crate::store::Store;
+use crate::{REQUEST_BYTES, store::Store};
 
 /// A service that is not called with tasks for which there is no room.
 #[derive(Debug, Clone)]
@@ -58,7 +58,12 @@ where
 /// Answers once the call has been said to its end: the streams of those that are cut short count, and HTTP/2 closes a
 /// connection with too many of them.
 async fn refuse(mut body: Body, status: Status) -> Result<Response<Body>, Infallible> {
-    while let Some(Ok(_)) = body.frame().await {}
+    let mut read = 0;
+    while let Some(Ok(frame)) = body.frame().await
+        && read <= REQUEST_BYTES
+    {
+        read += frame.data_ref().map_or(0, |data| data.len());
+    }
     Ok(status.into_http())
 }
 

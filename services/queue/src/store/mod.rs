@@ -32,6 +32,7 @@ use self::streams::Streams;
 use crate::{
     core::{Core, Holding, Listed, entry::row_of},
     engine::{
+        awaited::Awaited,
         inbox::{Command, Inbox},
         ring::{Passage, Ring, Wanted},
     },
@@ -60,6 +61,7 @@ type Stopped = oneshot::Receiver<Result<(), Error>>;
 pub(crate) struct Store {
     inbox: Inbox,
     ring: Arc<Ring>,
+    awaited: Arc<Awaited>,
     reader: Arc<dyn Reader>,
     standing: watch::Receiver<Standing>,
     role: watch::Receiver<Role>,
@@ -175,13 +177,18 @@ impl Store {
         wait: Duration,
     ) -> Result<Option<Task>, Error> {
         let over = Instant::now() + wait;
-        let place = self.ring.await_end(id).ok_or(Error::Busy("calls that wait for a task to end"))?;
+        let place = self.awaited.enter(row_of(id));
+        let mut place = place.ok_or(Error::Busy("calls that wait for a task to end"))?;
+        // Many may be told at once: they look one after the other.
+        let store = self.patient();
         loop {
-            let task = self.task(namespace, id).await?;
-            let lives = task.as_ref().is_some_and(|task| !task.status.state.is_terminal());
-            if !lives || timeout_at(over, place.told()).await.is_err() {
+            let last = Instant::now() >= over;
+            let task = store.task(namespace, id).await?;
+            if last || task.as_ref().is_none_or(|task| task.status.state.is_terminal()) {
                 return Ok(task);
             }
+            // Told or not, it is looked at again.
+            drop(timeout_at(over, place.told()).await);
         }
     }
 

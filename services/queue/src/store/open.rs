@@ -12,7 +12,7 @@ use tokio::sync::{oneshot, watch};
 use super::{Stopped, Store};
 use crate::{
     core::{Limits, proven::Proven},
-    engine::{Engine, Parts, inbox::inbox, ring::Ring},
+    engine::{Engine, Parts, awaited::Awaited, inbox::inbox, ring::Ring},
     error::Error,
     ledger::{
         Reader, Standing,
@@ -96,7 +96,7 @@ pub(crate) fn assemble(
     role: Role,
 ) -> (Store, Parts, watch::Sender<Role>) {
     let (inbox, outlet) = inbox(settings.calls, settings.bytes);
-    let ring = Arc::new(Ring::new(0, 0));
+    let (ring, awaited) = (Arc::new(Ring::new(0, 0)), Arc::<Awaited>::default());
     let Settings { limits, waiting_leases, .. } = settings;
     let parts = Parts {
         limits,
@@ -105,12 +105,14 @@ pub(crate) fn assemble(
         clock,
         outlet,
         ring: Arc::clone(&ring),
+        awaited: Arc::clone(&awaited),
         proven: Proven::default(),
     };
     let role = watch::Sender::new(role);
     let store = Store {
         inbox,
         ring,
+        awaited,
         reader,
         standing,
         role: role.subscribe(),

@@ -8,10 +8,12 @@ use std::{
     },
 };
 
+use http::uri::PathAndQuery;
 use nova_proto::queue::v1 as pb;
 use nova_queue::Config;
+use nova_rpc::raw::RawCodec;
 use tokio::task::JoinSet;
-use tonic::Code;
+use tonic::{Code, client::Grpc};
 use tonic_types::StatusExt as _;
 
 use crate::harness::{Client, Home, ask, client, complete, enqueue, fail, millis, put, refused, take, task};
@@ -111,4 +113,24 @@ pub(crate) async fn calls_without_number_are_refused_and_their_connection_stays(
     }
     let mut client = client;
     put(&mut client, task("t")).await;
+}
+
+pub(crate) async fn what_there_is_no_room_for_is_refused_before_it_is_read(home: &Home) {
+    let server = home.serve_with(Config { max_waiting_calls: 1, ..Config::default() }).await;
+    let (client, refusals) = (client(&server), Arc::new(AtomicUsize::new(0)));
+    let mut callers = JoinSet::new();
+    for _ in 0..64 {
+        callers.spawn(pour(client.clone(), Arc::clone(&refusals)));
+    }
+    let mut raw = Grpc::new(server.operator());
+    let mut turned_away = 0;
+    while refusals.load(Ordering::Relaxed) < REFUSALS {
+        raw.ready().await.unwrap();
+        let path = PathAndQuery::from_static("/nova.queue.v1.QueueService/Enqueue");
+        let nonsense = tonic::Request::new(bytes::Bytes::from_static(b"no message at all"));
+        let refusal = raw.unary(nonsense, path, RawCodec).await.unwrap_err();
+        turned_away += usize::from(refusal.code() == Code::ResourceExhausted);
+    }
+    assert!(turned_away > 0, "it was read each time, and found to be no message");
+    while callers.join_next().await.is_some() {}
 }

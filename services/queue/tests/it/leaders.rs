@@ -5,7 +5,7 @@ use nova_runtime::testing::TestServer;
 use nova_testkit::soon;
 
 use crate::{
-    harness::{Home, PATIENCE, ask, client, complete, enqueue, get, put, take, task},
+    harness::{Home, PATIENCE, ask, client, complete, enqueue, get, put, seconds, take, task},
     leases::{is_kept_from, is_lost_to, stranger},
 };
 
@@ -88,6 +88,33 @@ async fn a_watch_ends_when_its_daemon_is_deposed() {
     assert_eq!(ended.unwrap_err().code(), tonic::Code::Unavailable);
     let id = put(&mut client(&first), task("a")).await;
     assert_eq!(take(&mut client(&first), ask()).await.task.unwrap().id, id);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_task_at_a_follower_is_told_of_its_end() {
+    let (_home, leader, follower) = two().await;
+    let task_id = put(&mut client(&leader), task("a")).await;
+    let wait = pb::GetTaskRequest { task_id, wait: seconds(60), ..Default::default() };
+    let (mut far, mut near) = (client(&follower), client(&leader));
+    let work = async {
+        let lease = take(&mut near, ask()).await;
+        near.complete(complete(&lease, "done")).await.unwrap();
+    };
+    let both = async { tokio::join!(far.get_task(wait), work).0 };
+    let told = tokio::time::timeout(PATIENCE, both).await.expect("it is told").unwrap().into_inner();
+    assert_eq!(told.task.unwrap().state(), pb::TaskState::Completed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_a_task_at_a_daemon_that_leads_no_more() {
+    let home = Home::redis();
+    let first = home.serve().await;
+    let task_id = put(&mut client(&first), task("a")).await;
+    let wait = pb::GetTaskRequest { task_id, wait: seconds(60), ..Default::default() };
+    let (mut waiting, deposed) = (client(&first), home.depose());
+    let both = async { tokio::join!(waiting.get_task(wait), deposed).0 };
+    let told = tokio::time::timeout(PATIENCE, both).await.expect("it ends before its time");
+    assert_eq!(told.unwrap_err().code(), tonic::Code::Unavailable);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

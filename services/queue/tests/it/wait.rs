@@ -1,15 +1,13 @@
 //! Calls that wait for the end of a task.
 
-use std::time::Duration;
-
 use nova_proto::queue::v1 as pb;
 use pb::TaskState;
-use tokio::{
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::{task::JoinSet, time::timeout};
+use tonic::Code;
 
-use crate::harness::{Client, Home, PATIENCE, ask, client, complete, fail, millis, put, seconds, take, task};
+use crate::harness::{
+    Client, Home, PATIENCE, ask, client, complete, fail, get, millis, put, refused, seconds, take, task,
+};
 
 /// Waits for a task to end, up to a minute.
 fn wait_for(client: &Client, id: &str) -> JoinSet<pb::Task> {
@@ -32,7 +30,7 @@ pub(crate) async fn a_call_waits_until_its_task_has_ended(home: &Home) {
         put(&mut client, task("b")).await,
         put(&mut client, task("c")).await,
     ];
-    let mut waiting = [&completed, &completed, &dead, &cancelled].map(|id| wait_for(&client, id));
+    let waiting = [&completed, &completed, &dead, &cancelled].map(|id| wait_for(&client, id));
     let lease = take(&mut client, ask()).await;
     let retried = pb::FailRequest { retry_after: millis(1), ..fail(&lease) };
     client.fail(retried).await.unwrap();
@@ -40,8 +38,6 @@ pub(crate) async fn a_call_waits_until_its_task_has_ended(home: &Home) {
         .cancel_tasks(pb::CancelTasksRequest { task_ids: vec![cancelled], ..Default::default() })
         .await
         .unwrap();
-    sleep(Duration::from_millis(5)).await;
-    assert!(waiting[0].try_join_next().is_none(), "an attempt that failed is no end");
     for _ in 0..2 {
         let lease = take(&mut client, ask()).await;
         if lease.task.as_ref().unwrap().id == completed {
@@ -65,16 +61,36 @@ pub(crate) async fn a_call_waits_until_its_task_has_ended(home: &Home) {
     );
 }
 
-pub(crate) async fn a_wait_for_a_task_is_over_in_time_and_with_the_daemon(home: &Home) {
+pub(crate) async fn a_wait_that_is_over_tells_the_state_of_then(home: &Home) {
     let server = home.serve().await;
     let mut client = client(&server);
-    let id = put(&mut client, task("t")).await;
-    let brief = pb::GetTaskRequest { task_id: id.clone(), wait: millis(1), ..Default::default() };
-    let task = client.get_task(brief).await.unwrap().into_inner().task.unwrap();
-    assert_eq!(task.state(), TaskState::Ready, "it is answered as it is");
-    let long = pb::GetTaskRequest { task_id: id, wait: seconds(60), ..Default::default() };
+    let delayed = pb::NewTask { delay: millis(20), ..task("t") };
+    let task_id = put(&mut client, delayed).await;
+    let past_it = pb::GetTaskRequest { task_id: task_id.clone(), wait: millis(200), ..Default::default() };
+    let task = client.get_task(past_it).await.unwrap().into_inner().task.unwrap();
+    assert_eq!(task.state(), TaskState::Ready, "it was waiting when the call came");
+    assert!(get(&mut client, &task_id).await.state() == TaskState::Ready);
+}
+
+pub(crate) async fn who_waits_for_a_task_is_told_when_it_is_purged(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    let task_id = put(&mut client, task("t")).await;
+    let long = pb::GetTaskRequest { task_id: task_id.clone(), wait: seconds(60), ..Default::default() };
+    let purge = pb::PurgeTasksRequest { task_ids: vec![task_id], ..Default::default() };
+    let mut other = client.clone();
+    let both = async { tokio::join!(client.get_task(long), other.purge_tasks(purge)) };
+    let (told, purged) = timeout(PATIENCE, both).await.expect("who waits is told");
+    assert_eq!(purged.unwrap().into_inner().count, 1);
+    refused(told, Code::NotFound, "NOT_FOUND");
+}
+
+pub(crate) async fn a_wait_for_a_task_ends_with_the_daemon(home: &Home) {
+    let server = home.serve().await;
+    let mut client = client(&server);
+    let task_id = put(&mut client, task("t")).await;
+    let long = pb::GetTaskRequest { task_id, wait: seconds(60), ..Default::default() };
     let both = async { tokio::join!(client.get_task(long), server.stop()).0 };
     let answer = timeout(PATIENCE, both).await.expect("the wait ends with the daemon");
-    let told = answer.map(|answer| answer.into_inner().task.unwrap().state());
-    assert!(matches!(told, Ok(TaskState::Ready)) || told.is_err(), "{told:?}");
+    assert!(answer.is_err(), "it says nothing of the task: {answer:?}");
 }

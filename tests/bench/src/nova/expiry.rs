@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use nova_proto::queue::v1 as pb;
+use nova_types::{Clock as _, SystemClock, Timestamp};
 
 use super::producers::request;
 use super::{LOOK, NovaSystem};
@@ -30,12 +31,14 @@ impl NovaSystem {
             ..Default::default()
         };
         let given = self.working[0].clone().lease(lease).await?.into_inner().leases;
+        let ends = given.iter().filter_map(|lease| Some(Timestamp::from_wire(lease.expire_time.as_ref()?)));
+        let last = ends.max().context("a lease has an end")?;
         let began = Instant::now();
         ensure!(given.len() == LEASES as usize, "{} leases of {LEASES}", given.len());
         while self.stats(queue).await?.leased > 0 {
             ensure!(began.elapsed() < LIMIT, "leases of {LASTS:?} are held after {LIMIT:?}");
             tokio::time::sleep(LOOK).await;
         }
-        Ok(began.elapsed().saturating_sub(LASTS).as_secs_f64())
+        Ok(SystemClock.now().since(last).as_secs_f64())
     }
 }

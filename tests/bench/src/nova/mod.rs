@@ -128,7 +128,11 @@ impl NovaSystem {
 
     /// Waits until the SDK's process has handled all that was enqueued, and settled it.
     async fn worked_with_sdk(&self) -> anyhow::Result<()> {
-        self.sdk.completes(self.sdk.enqueued()).await;
+        let worker = self.worker.as_ref().context("a worker process works")?;
+        tokio::select! {
+            () = self.sdk.completes(self.sdk.enqueued()) => {}
+            () = worker.ended() => bail!("the worker process ended before the load did"),
+        }
         while self.stats(self.sdk.queue).await?.leased > 0 {
             tokio::time::sleep(LOOK).await;
         }

@@ -32,8 +32,9 @@ const PREFETCH: usize = 896;
 /// How often a process tells what it has done.
 const TELL: Duration = Duration::from_millis(5);
 
-/// Spans of a task: receive, process, settle.
+/// Spans of a task: receive, process, settle; and that of the stream.
 const SPANS: u64 = 3;
+const STREAM: u64 = 1;
 
 /// The first line of its standard input. It works until that ends.
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,6 +65,7 @@ pub(super) struct WorkerProcess {
     /// It works as long as this is open.
     _orders: ChildStdin,
     _listening: JoinSet<()>,
+    ended: CancellationToken,
     collector: Option<Collector>,
 }
 
@@ -79,9 +81,18 @@ impl WorkerProcess {
         told.write_all((serde_json::to_string(&orders)? + "\n").as_bytes()).await?;
         let mut lines = BufReader::new(process.stdout.take().context("it has a standard output")?);
         listen_once(&mut lines, &tally).await?.context("the worker process has ended")?;
-        let mut listening = JoinSet::new();
-        listening.spawn(async move { while let Ok(Some(())) = listen_once(&mut lines, &tally).await {} });
-        Ok(Self { process, _orders: told, _listening: listening, collector })
+        let (mut listening, ended) = (JoinSet::new(), CancellationToken::new());
+        let told_ended = ended.clone().drop_guard();
+        listening.spawn(async move {
+            while let Ok(Some(())) = listen_once(&mut lines, &tally).await {}
+            drop(told_ended);
+        });
+        Ok(Self { process, _orders: told, _listening: listening, ended, collector })
+    }
+
+    /// Waits until it ends, which it should not.
+    pub(super) async fn ended(&self) {
+        self.ended.cancelled().await;
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
@@ -91,7 +102,7 @@ impl WorkerProcess {
     /// Spans that it must have made of so many tasks, and those that have arrived; none when it makes none.
     pub(super) fn spans(&self, tasks: u64) -> Option<SpanCounts> {
         let arrived = self.collector.as_ref()?.count();
-        Some(SpanCounts { recorded: SPANS * tasks, lost: 0, arrived })
+        Some(SpanCounts { recorded: SPANS * tasks + STREAM, lost: 0, arrived })
     }
 }
 

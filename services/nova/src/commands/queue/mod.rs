@@ -108,7 +108,7 @@ impl Action {
         match self {
             Self::Schedules(schedules) => schedules.only_reads(),
             Self::Config(config) => config.only_reads(),
-            _ => matches!(self, Self::Ls | Self::Tasks(_) | Self::Show { .. } | Self::Stats(_)),
+            _ => matches!(self, Self::Ls | Self::Tasks(_) | Self::Show { wait: None, .. } | Self::Stats(_)),
         }
     }
 

@@ -88,7 +88,10 @@ impl Enqueue {
             tell!("{IN_MEMORY}");
         }
         match wait {
-            Some(wait) => wait::show(&Scope::new(context, &mesh, namespace), &receipt.id, wait).await,
+            Some(wait) => {
+                tell!("nova: the task is {}", receipt.id);
+                wait::show(&Scope::new(context, &mesh, namespace), &receipt.id, wait).await
+            }
             None => output::line(&receipt.id),
         }
     }
