@@ -13,7 +13,7 @@ pub(crate) const PAYLOAD: usize = 256;
 pub(crate) const CONCURRENCY: usize = 128;
 
 /// Longest wait for the lives that are under way when producers end.
-const DRAIN: Duration = Duration::from_secs(120);
+pub(crate) const DRAIN: Duration = Duration::from_secs(120);
 
 /// Longest that a task may take in a job with a number of them: the slowest peer takes half of it.
 const LONGEST_TASK: Duration = Duration::from_millis(4);

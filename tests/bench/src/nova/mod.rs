@@ -22,8 +22,9 @@ use nova_proto::queue::v1::{GetQueueRequest, QueueStats};
 use nova_testkit::redis::RedisServer;
 use nova_testkit::{Collector, Nova};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use crate::job::{Job, Outcome, Spread};
+use crate::job::{DRAIN, Job, Outcome, Spread};
 use crate::mesh::{self, Settings};
 use crate::process;
 use crate::system::{SpanCounts, System};
@@ -128,6 +129,10 @@ impl NovaSystem {
 
     /// Waits until the SDK's process has handled all that was enqueued, and settled it.
     async fn worked_with_sdk(&self) -> anyhow::Result<()> {
+        timeout(DRAIN, self.settled_with_sdk()).await.context("it is not worked off in time")?
+    }
+
+    async fn settled_with_sdk(&self) -> anyhow::Result<()> {
         let worker = self.worker.as_ref().context("a worker process works")?;
         tokio::select! {
             () = self.sdk.completes(self.sdk.enqueued()) => {}
@@ -195,7 +200,7 @@ impl NovaSystem {
         let (enqueued, completed) = (tally.enqueued(), tally.completed());
         tally.take_starts();
         let began = Instant::now();
-        let doing = tokio::time::timeout(job.limit(), self.done(tally, job));
+        let doing = timeout(job.limit(), self.done(tally, job));
         let micros = doing.await.context("it is not done in time")??;
         let seconds = began.elapsed().as_secs_f64();
         tally.check()?;

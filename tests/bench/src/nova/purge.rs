@@ -49,12 +49,9 @@ impl NovaSystem {
 
     /// Waits until so many are dead.
     async fn dead(&self, tasks: u64) -> anyhow::Result<()> {
-        let mut client = self.producing[0].clone();
         let (mut dead, mut since) = (0, Instant::now());
         loop {
-            let request = pb::GetQueueRequest { queue: QUEUE.to_owned(), ..Default::default() };
-            let queue = client.get_queue(request).await?.into_inner().queue.context("a queue")?;
-            let before = std::mem::replace(&mut dead, queue.stats.context("stats")?.dead);
+            let before = std::mem::replace(&mut dead, self.stats(QUEUE).await?.dead);
             if dead >= tasks {
                 return Ok(());
             }

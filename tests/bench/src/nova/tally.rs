@@ -1,6 +1,9 @@
 //! Counts lives: each task that was enqueued is completed, once.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,16 +27,26 @@ pub(super) struct Tally {
 
 /// How many, and which: the sum of a hash of each id.
 #[derive(Debug, Default)]
-struct Count {
+pub(super) struct Count {
     tasks: AtomicU64,
     ids: AtomicU64,
 }
 
 impl Count {
-    fn add<'a>(&self, ids: impl Iterator<Item = &'a str>) {
-        let (tasks, sum) = ids.fold((0, 0_u64), |(tasks, sum), id| (tasks + 1, sum.wrapping_add(hash(id))));
-        self.ids.fetch_add(sum, Relaxed);
-        self.tasks.fetch_add(tasks, Relaxed);
+    pub(super) fn add<'a>(&self, ids: impl Iterator<Item = &'a str>) {
+        let of = |done: Done, id| Done { tasks: done.tasks + 1, ids: done.ids.wrapping_add(hash(id)) };
+        self.add_all(&ids.fold(Done::default(), of));
+    }
+
+    fn add_all(&self, done: &Done) {
+        self.ids.fetch_add(done.ids, Relaxed);
+        self.tasks.fetch_add(done.tasks, Release);
+    }
+
+    /// What was added since it was last taken; none when no task was. An id may be taken before its task is, never after.
+    pub(super) fn take(&self) -> Option<Done> {
+        let tasks = self.tasks.swap(0, Acquire);
+        (tasks > 0).then(|| Done { tasks, ids: self.ids.swap(0, Relaxed) })
     }
 
     fn tasks(&self) -> u64 {
@@ -42,7 +55,7 @@ impl Count {
 }
 
 /// FNV-1a.
-pub(super) fn hash(id: &str) -> u64 {
+fn hash(id: &str) -> u64 {
     id.bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
@@ -86,8 +99,7 @@ impl Tally {
 
     /// Adds what another process tells of.
     pub(super) fn complete_all(&self, done: &Done) {
-        self.completed.ids.fetch_add(done.ids, Relaxed);
-        self.completed.tasks.fetch_add(done.tasks, Relaxed);
+        self.completed.add_all(done);
         self.look();
     }
 

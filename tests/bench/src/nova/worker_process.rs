@@ -4,10 +4,6 @@
 use std::io::Write as _;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{
-    AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
-};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -23,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
-use super::tally::{Tally, hash};
+use super::tally::{Count, Tally};
 use crate::system::SpanCounts;
 
 /// Handlers at once, and leases that wait for one.
@@ -122,7 +118,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let orders = told.next_line().await?.context("nobody tells what to work on")?;
     let orders: Orders = serde_json::from_str(&orders)?;
     let telemetry = Telemetry::start("bench-worker", "1", &orders.telemetry())?;
-    let (done, drain) = (Arc::new(Handled::default()), CancellationToken::new());
+    let (done, drain) = (Arc::<Count>::default(), CancellationToken::new());
     let ended = async {
         while told.next_line().await?.is_some() {}
         drain.cancel();
@@ -131,7 +127,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     tokio::select! {
         summary = orders.worker(Arc::clone(&done))?.run(drain.clone()) => drop(summary?),
         ended = ended => ended?,
-        told = done.tell() => told?,
+        told = tell(&done) => told?,
     }
     // It blocks.
     tokio::task::spawn_blocking(move || telemetry.shutdown()).await?;
@@ -148,12 +144,12 @@ impl Orders {
         }
     }
 
-    fn worker(&self, done: Arc<Handled>) -> anyhow::Result<Worker> {
+    fn worker(&self, done: Arc<Count>) -> anyhow::Result<Worker> {
         nova_client::install_crypto_provider();
         let credential = Credential::token_from_pem(&self.roots, self.token.clone())?;
         let mesh = Mesh::new(self.endpoints.clone(), Credentials::new(credential)?)?;
         let handler = service_fn(move |request: TaskRequest| {
-            done.add(&request.context.task.id);
+            done.add(std::iter::once(request.context.task.id.as_str()));
             async { Ok::<_, Failure>(bytes::Bytes::new()) }
         });
         let worker = Worker::builder(mesh).queue(&self.queue).concurrency(CONCURRENCY).prefetch(PREFETCH);
@@ -161,40 +157,24 @@ impl Orders {
     }
 }
 
-/// What was handled and not told yet.
-#[derive(Debug, Default)]
-struct Handled {
-    tasks: AtomicU64,
-    ids: AtomicU64,
+/// Tells over and over what was handled since it was told before, at first that nothing was.
+async fn tell(handled: &Count) -> anyhow::Result<()> {
+    let mut done = Done::default();
+    loop {
+        let line = serde_json::to_string(&done)? + "\n";
+        if std::io::stdout().write_all(line.as_bytes()).is_err() {
+            bail!("nobody listens");
+        }
+        done = next(handled).await;
+    }
 }
 
-impl Handled {
-    fn add(&self, id: &str) {
-        self.ids.fetch_add(hash(id), Relaxed);
-        self.tasks.fetch_add(1, Release);
-    }
-
-    /// Tells it over and over, at first that nothing was.
-    async fn tell(&self) -> anyhow::Result<()> {
-        let mut done = Done::default();
-        loop {
-            let line = serde_json::to_string(&done)? + "\n";
-            if std::io::stdout().write_all(line.as_bytes()).is_err() {
-                bail!("nobody listens");
-            }
-            done = self.next().await;
-        }
-    }
-
-    /// Waits until something was handled, and takes it.
-    async fn next(&self) -> Done {
-        loop {
-            tokio::time::sleep(TELL).await;
-            let tasks = self.tasks.swap(0, Acquire);
-            if tasks > 0 {
-                // An id may be told before its task is, never after.
-                return Done { tasks, ids: self.ids.swap(0, Relaxed) };
-            }
+/// Waits until something was handled, and takes it.
+async fn next(handled: &Count) -> Done {
+    loop {
+        tokio::time::sleep(TELL).await;
+        if let Some(done) = handled.take() {
+            return done;
         }
     }
 }

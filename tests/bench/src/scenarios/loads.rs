@@ -65,13 +65,11 @@ pub(super) fn at_pace(rate: f64, seconds: f64) -> Job {
 }
 
 /// The same, worked by the worker SDK.
-pub(super) fn with_sdk(job: Job) -> Job {
-    match job {
-        Job::Lives { callers, batch, per_second, seconds, .. } => {
-            Job::Lives { callers, batch, per_second, seconds, sdk: true }
-        }
-        other => other,
+pub(super) fn with_sdk(mut job: Job) -> Job {
+    if let Job::Lives { sdk, .. } = &mut job {
+        *sdk = true;
     }
+    job
 }
 
 /// A job of so many seconds, after a short one like it; answers it and what came of it.
