@@ -24,7 +24,10 @@ fn proven_is_not_given(view: &View<'_>, rules: &Rules, found: &mut Violations) {
         let lost = leases
             .iter()
             .any(|leased| leased.grant.lease == *lease && view.history.may_be_lost(leased.operation));
-        let next = leases.iter().find(|leased| leased.grant.lease.token > lease.token);
+        // A failover that forgets a lease brings the one before it back: that may be proven again.
+        let forgotten = |given: &Operation| given.precedes(proof) && view.history.may_be_lost(given);
+        let later = |leased: &&Leased<'_>| leased.grant.lease.token > lease.token;
+        let next = leases.iter().filter(later).find(|leased| !forgotten(leased.operation));
         let Some(next) = next.filter(|_| !lost) else { continue };
         let span = good + MARGIN - rules.clock_error;
         if !gave_its_word(view, proof, next) && !has_passed(view, proof, span, next.operation) {

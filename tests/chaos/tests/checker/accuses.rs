@@ -332,6 +332,16 @@ fn a_purged_task_is_no_lost_one() {
 }
 
 #[test]
+fn a_lease_that_a_failover_has_brought_back_may_be_proven() {
+    let mut story = Story::default();
+    story.stored_at("a", job(""), Level::Aof).given("a", 5, 1).pass(2 * LEASE);
+    let from = story.moment().order;
+    story.given("a", 7, 2).lossy(from);
+    story.tell(Call::Prove(hold("a", 5)), Answer::Proven(Some(LEASE))).completes("a", 5).left(done("a", 5));
+    assert_eq!(story.broken(), []);
+}
+
+#[test]
 fn a_proven_task_that_is_handed_on_is_found() {
     let mut story = life();
     story.history.operations.pop();
